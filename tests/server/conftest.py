@@ -15,7 +15,7 @@ from tests.support.services.postgres import Postgres
 
 @pytest.fixture(params=["postgresql", pytest.param("sqlite", marks=pytest.mark.soak)])
 async def database(request: pytest.FixtureRequest, tmp_path: Path, patient_postgres: None) -> str:
-    """The address of an empty database, of each kind that several servers can share."""
+    """Return the address of an empty database, of each kind that several servers can share."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/antiphon.db"
     postgres: Postgres = request.getfixturevalue("postgres")
@@ -23,14 +23,14 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path, patient_postg
 
 
 @pytest.fixture
-def impatient() -> StreamTimeouts:
-    """A second of silence, a second between two looks."""
+def quick_timeouts() -> StreamTimeouts:
+    """Return timeouts with one second of silence, and one second between two checks of a key."""
     return StreamTimeouts(silence=1.0, recheck=1.0)
 
 
 @pytest.fixture
-def hasty() -> StreamTimeouts:
-    """A second of patience with those who do not read."""
+def quick_send_timeouts() -> StreamTimeouts:
+    """Return timeouts with one second of patience for clients that do not read."""
     return StreamTimeouts(patience=1.0)
 
 

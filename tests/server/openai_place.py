@@ -14,14 +14,14 @@ from tests.support.server.served import Served
 
 
 class Place:
-    """A server with a scripted model, OpenAI's client of it, and ours."""
+    """Server with a scripted model, OpenAI's client of it, and our client."""
 
-    def __init__(self, served: Served, script: Script, ours: AsyncClient) -> None:
-        self.served = served
+    def __init__(self, server: Served, script: Script, native_client: AsyncClient) -> None:
+        self.server = server
         self.script = script
-        self.ours = ours
+        self.native_client = native_client
         self.client = AsyncOpenAI(
-            base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0, timeout=20
+            base_url=f"{server.url}/openai/v1", api_key="none", max_retries=0, timeout=20
         )
 
     async def ask(self, messages: Sequence[Any], **options: Any) -> Any:
@@ -32,12 +32,12 @@ class Place:
     async def stream(self, messages: Sequence[Any], **options: Any) -> list[Any]:
         return [chunk async for chunk in await self.ask(messages, stream=True, **options)]
 
-    async def nothing_is_kept(self) -> None:
+    async def wait_for_deletion(self) -> None:
         """Wait until all temporary threads are deleted."""
         async with asyncio.timeout(20):
-            while (await self.ours.list_threads(temporary=True)).data:
+            while (await self.native_client.list_threads(temporary=True)).data:
                 await asyncio.sleep(0)
 
     async def texts(self, thread_id: str) -> list[str]:
-        listed = (await self.ours.list_messages(thread_id, limit=100)).data
-        return [f"{message.role}: {message.text}" for message in listed]
+        messages = (await self.native_client.list_messages(thread_id, limit=100)).data
+        return [f"{message.role}: {message.text}" for message in messages]

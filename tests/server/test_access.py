@@ -28,12 +28,12 @@ BEARER = "authorization"
 async def test_a_key_is_kept_as_a_hash_and_has_256_random_bits(server: Served) -> None:
     store = server.runtime.store
     key, text = await create_unaudited_key(store, "ann", "laptop", ("write", "read"))
-    found = await store.find_key(key.prefix)
+    stored_key = await store.find_key(key.prefix)
 
-    assert found is not None
+    assert stored_key is not None
     assert text.startswith(key.prefix)
     assert len(base64.urlsafe_b64decode(text[len(key.prefix) :] + "=")) == 32
-    assert text[len(key.prefix) :] not in repr(await store.keys()) + repr(found)
+    assert text[len(key.prefix) :] not in repr(await store.keys()) + repr(stored_key)
     assert key.scopes == ("read", "write")
 
 
@@ -72,10 +72,10 @@ async def test_without_keys_loopback_is_the_owner_local(client: httpx2.AsyncClie
 
 async def test_the_first_key_locks_the_door_at_once_for_who_brings_it(server: Served) -> None:
     client = await server.client()
-    mine = (await client.post("/v1/threads")).json()["id"]
-    keyed = await server.client(await server.key("ann"))
+    thread_id = (await client.post("/v1/threads")).json()["id"]
+    keyed_client = await server.client(await server.key("ann"))
 
-    assert (await keyed.get(f"/v1/threads/{mine}")).status_code == 404
+    assert (await keyed_client.get(f"/v1/threads/{thread_id}")).status_code == 404
 
 
 async def test_the_first_key_locks_the_door_within_seconds_for_who_has_none(
@@ -112,15 +112,15 @@ async def test_a_revoked_key_is_refused_within_seconds(server: Served) -> None:
 
 
 async def test_a_revoked_key_administers_nothing_from_that_moment(server: Served) -> None:
-    """What it made would stay: a key of its own, for instance."""
+    """A key that it made would remain valid, for instance."""
     key = await server.key("root", "admin")
     client = await server.client(key)
     assert (await client.get("/v1/keys")).status_code == 200
     await server.runtime.store.revoke_key(server.keys[key])
 
-    made = await client.post("/v1/keys", json={"name": "mine", "owner": "eve"})
+    answer = await client.post("/v1/keys", json={"name": "mine", "owner": "eve"})
 
-    assert made.status_code == 401
+    assert answer.status_code == 401
     assert [each.owner for each in await server.runtime.store.keys()] == ["root"]
 
 
@@ -152,30 +152,32 @@ async def test_a_request_whose_body_ends_after_its_key_does_nothing(
     key = await server.key("root", "admin")
     client = await server.client(key)
     content = b"a file" if body is None else json.dumps(body).encode()
-    held, go = asyncio.Event(), asyncio.Event()
+    is_half_sent, may_go_on = asyncio.Event(), asyncio.Event()
 
-    async def hold() -> AsyncIterator[bytes]:
+    async def send_in_two_parts() -> AsyncIterator[bytes]:
         yield content[:-1]
-        held.set()
-        await go.wait()
+        is_half_sent.set()
+        await may_go_on.wait()
         yield content[-1:]
 
     async def is_refused() -> bool:
         return (await client.get("/v1/threads")).status_code == 401
 
     headers = {"content-type": "application/zip" if body is None else "application/json"}
-    asking = asyncio.create_task(client.post(path, content=hold(), headers=headers))
-    await held.wait()
+    request_task = asyncio.create_task(
+        client.post(path, content=send_in_two_parts(), headers=headers)
+    )
+    await is_half_sent.wait()
     assert (await client.get("/v1/threads")).status_code == 200
     await server.runtime.store.revoke_key(server.keys[key])
     await eventually(is_refused)
-    go.set()
+    may_go_on.set()
 
-    assert (await asking).status_code == 401
+    assert (await request_task).status_code == 401
     assert [each.owner for each in await server.runtime.store.keys()] == ["root"]
     other = await server.client(await server.key("root"))
-    for listed in ("threads", "files"):
-        assert (await other.get(f"/v1/{listed}")).json()["data"] == []
+    for collection in ("threads", "files"):
+        assert (await other.get(f"/v1/{collection}")).json()["data"] == []
 
 
 async def test_health_needs_no_key_and_metrics_do(server: Served) -> None:
@@ -258,10 +260,10 @@ async def test_with_a_key_any_name_is_answered(server: Served) -> None:
     await eventually(is_answered)
 
 
-@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("with_key", [False, True])
 @pytest.mark.parametrize("origin", ["https://evil.test", "null", "http://localhost:1", "file://"])
-async def test_a_foreign_origin_is_refused(server: Served, origin: str, keyed: bool) -> None:
-    client = await server.client(await server.key("ann") if keyed else None)
+async def test_a_foreign_origin_is_refused(server: Served, origin: str, with_key: bool) -> None:
+    client = await server.client(await server.key("ann") if with_key else None)
 
     for path in ("/v1/threads", "/healthz", "/openapi.json"):
         answer = await client.post(path, headers={"origin": origin})

@@ -145,23 +145,23 @@ async def test_fifty_megabytes_are_refused_and_never_held(
     length = {"content-length": str(800 * 65_536)} if announced else {}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answer = await client.post("/v1/threads", content=pieces(), headers=JSON | length)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
     assert answer.status_code == 413
-    assert grown < 16_000  # kB
+    assert growth < 16_000  # kB
 
 
 async def test_a_connection_serves_on_after_a_body_was_refused(
     client: httpx2.AsyncClient,
 ) -> None:
-    refused = await _post(client, b" " * (SETTINGS.max_body + 1))
+    answer = await _post(client, b" " * (SETTINGS.max_body + 1))
 
-    assert refused.status_code == 413
+    assert answer.status_code == 413
     assert (await client.post("/v1/threads")).status_code == 201
 
 
-class Hurried(asyncio.SelectorEventLoop):
-    """A loop in which a hundred seconds take one."""
+class FastEventLoop(asyncio.SelectorEventLoop):
+    """Event loop in which a hundred seconds take one."""
 
     def time(self) -> float:
         return 100 * super().time()
@@ -173,7 +173,7 @@ def test_a_body_that_comes_in_drops_is_given_up() -> None:
         time.sleep(0.005)  # half a second by the loop's clock
         return {"type": "http.request", "body": b"x", "more_body": True}
 
-    with asyncio.Runner(loop_factory=Hurried) as runner, pytest.raises(TooSlow):
+    with asyncio.Runner(loop_factory=FastEventLoop) as runner, pytest.raises(TooSlow):
         runner.run(read_body({"headers": []}, drop, 1_000_000))
 
 
@@ -258,10 +258,10 @@ CHUNKED = (
 
 
 async def test_fields_after_the_body_are_no_fields(server: Served) -> None:
-    said = CHUNKED % b"Connection: close\r\n"
+    request = CHUNKED % b"Connection: close\r\n"
     trailer = b"Idempotency-Key: k\r\nAuthorization: Bearer ak_nobody\r\n\r\n"
 
-    answers = [await server.raw(said + trailer) for _ in range(2)]
+    answers = [await server.raw(request + trailer) for _ in range(2)]
 
     assert all(answer.startswith(b"HTTP/1.1 201 ") for answer in answers)
     threads = (await (await server.client()).get("/v1/threads")).json()["data"]

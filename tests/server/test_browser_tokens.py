@@ -47,7 +47,7 @@ async def open_server(**settings: Any) -> AsyncIterator[Served]:
 
 @pytest.fixture
 async def shop() -> AsyncIterator[Served]:
-    """A server that pages of two origins may use."""
+    """Run a server that pages of two origins may use."""
     async with open_server() as server:
         yield server
 
@@ -80,9 +80,9 @@ def grant(**fields: Any) -> BrowserGrant:
 
 
 def test_a_token_says_what_was_signed() -> None:
-    signed = grant(model="demo")
+    signed_grant = grant(model="demo")
 
-    assert read_grant(sign_grant(signed, SECRET), SECRET) == signed
+    assert read_grant(sign_grant(signed_grant, SECRET), SECRET) == signed_grant
 
 
 @given(place=st.integers(min_value=0), bit=st.integers(min_value=0, max_value=6))
@@ -118,21 +118,21 @@ def test_a_token_that_no_header_can_hold_is_refused_when_it_is_made() -> None:
 
 async def test_a_token_lasts_a_quarter_of_an_hour_and_is_shown_once(shop: Served) -> None:
     async with AsyncClient(shop.url, api_key=await shop.key("ann")) as client:
-        made = await client.create_browser_token(origins=(SHOP,))
+        token = await client.create_browser_token(origins=(SHOP,))
 
-    left = made.expires_at - await shop.runtime.store.now()
-    assert 890_000 < left <= 900_000
-    assert (made.owner, made.origins, made.thread_id) == ("ann", (SHOP,), None)
-    assert made.session
-    assert made.token not in repr(made)
+    remaining = token.expires_at - await shop.runtime.store.now()
+    assert 890_000 < remaining <= 900_000
+    assert (token.owner, token.origins, token.thread_id) == ("ann", (SHOP,), None)
+    assert token.session
+    assert token.token not in repr(token)
 
 
 async def test_the_sync_client_makes_tokens_without_a_server() -> None:
     with Client(settings=SETTINGS) as client:
         thread = client.create_thread()
-        made = client.create_browser_token(origins=(SHOP,), thread_id=thread.id, expires_in=60)
+        token = client.create_browser_token(origins=(SHOP,), thread_id=thread.id, expires_in=60)
 
-    assert (made.owner, made.thread_id, made.session) == ("local", thread.id, None)
+    assert (token.owner, token.thread_id, token.session) == ("local", thread.id, None)
 
 
 WRONG: list[tuple[dict[str, Any], type[AntiphonError]]] = [
@@ -153,10 +153,10 @@ WRONG: list[tuple[dict[str, Any], type[AntiphonError]]] = [
 
 async def test_a_token_is_bound_to_what_exists(shop: Served) -> None:
     client = await shop.client(await shop.key("ann"))
-    for fields, wrong in WRONG:
+    for fields, error in WRONG:
         answer = await client.post("/v1/browser_tokens", json={"origins": [SHOP], **fields})
 
-        assert answer.json()["code"] == wrong.code, fields
+        assert answer.json()["code"] == error.code, fields
 
 
 async def test_an_origin_that_is_none_is_told_how_one_is_written(shop: Served) -> None:
@@ -228,8 +228,8 @@ async def test_a_token_of_another_origin_is_refused(shop: Served) -> None:
 
 async def test_a_page_of_the_servers_own_origin_reads_without_the_header() -> None:
     async with open_server() as shop:
-        own = shop.url
-        token = await make_token(shop, await shop.key("ann"), origins=[own])
+        own_origin = shop.url
+        token = await make_token(shop, await shop.key("ann"), origins=[own_origin])
         client = await shop.client(token)
 
         answers = [
@@ -273,10 +273,10 @@ async def test_a_key_speaks_for_its_own_owner_alone(shop: Served) -> None:
     store = shop.runtime.store
     await shop.key("ann")
     (key,) = await store.keys()
-    later = await store.now() + 60_000
-    forged = BrowserGrant(owner="bob", key=key.prefix, origins=(SHOP,), expires_at=later)
+    expires_at = await store.now() + 60_000
+    forged_grant = BrowserGrant(owner="bob", key=key.prefix, origins=(SHOP,), expires_at=expires_at)
 
-    answer = await ask(shop, sign_grant(forged, await store.installation_secret()))
+    answer = await ask(shop, sign_grant(forged_grant, await store.installation_secret()))
 
     assert answer.status_code == 401
 
@@ -285,10 +285,10 @@ async def test_an_administrator_makes_tokens_for_visitors(shop: Served) -> None:
     admin = await shop.client(await shop.key("ops", "admin"))
     headers = {"antiphon-owner": "visitor-1"}
 
-    made = await admin.post("/v1/browser_tokens", json={"origins": [SHOP]}, headers=headers)
+    answer = await admin.post("/v1/browser_tokens", json={"origins": [SHOP]}, headers=headers)
 
-    assert made.json()["owner"] == "visitor-1"
-    assert (await ask(shop, made.json()["token"])).status_code == 200
+    assert answer.json()["owner"] == "visitor-1"
+    assert (await ask(shop, answer.json()["token"])).status_code == 200
 
 
 async def test_a_token_of_a_server_without_keys_ends_with_the_first_key(shop: Served) -> None:
@@ -306,10 +306,10 @@ async def test_nothing_of_a_token_is_secret_but_its_signature(shop: Served) -> N
     token = await make_token(shop, key)
 
     text = token.removeprefix(MARK).partition(".")[0]
-    told = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    payload = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
 
     assert key not in token
-    assert key[len(told["key"]) :] not in json.dumps(told)
+    assert key[len(payload["key"]) :] not in json.dumps(payload)
 
 
 # Pages of other origins.
@@ -378,8 +378,8 @@ async def test_a_page_reads_answers_and_errors(shop: Served) -> None:
     assert [answer.status_code for answer in answers] == [200, 404, 404]
     for answer in answers:
         assert answer.headers["access-control-allow-origin"] == SHOP
-        exposed = answer.headers["access-control-expose-headers"].split(", ")
-        assert {"x-request-id", "x-should-retry"} <= set(exposed)
+        exposed_headers = answer.headers["access-control-expose-headers"].split(", ")
+        assert {"x-request-id", "x-should-retry"} <= set(exposed_headers)
 
 
 async def test_odd_names_of_headers_are_not_sent_back(shop: Served) -> None:

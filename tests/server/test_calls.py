@@ -15,10 +15,10 @@ PROBLEM = "application/problem+json"
 
 async def test_a_call_is_answered_with_its_own_status(client: httpx2.AsyncClient) -> None:
     created = await client.post("/v1/threads", json={"title": "Flights"})
-    read = await client.get(f"/v1/threads/{created.json()['id']}")
+    fetched = await client.get(f"/v1/threads/{created.json()['id']}")
 
-    assert (created.status_code, read.status_code) == (201, 200)
-    assert read.json() == created.json()
+    assert (created.status_code, fetched.status_code) == (201, 200)
+    assert fetched.json() == created.json()
 
 
 async def test_a_call_without_fields_needs_no_body(client: httpx2.AsyncClient) -> None:
@@ -32,9 +32,9 @@ async def test_fields_of_a_query_are_numbers_where_numbers_are_wanted(
         await client.post("/v1/threads")
 
     page = (await client.get("/v1/threads", params={"limit": "2"})).json()
-    rest = (await client.get("/v1/threads", params={"after": page["next"]})).json()
+    second_page = (await client.get("/v1/threads", params={"after": page["next"]})).json()
 
-    assert [len(page["data"]), len(rest["data"])] == [2, 1]
+    assert [len(page["data"]), len(second_page["data"])] == [2, 1]
 
 
 async def test_fields_of_a_body_are_not_guessed_at(client: httpx2.AsyncClient) -> None:
@@ -92,13 +92,13 @@ async def test_a_missing_field_is_named(client: httpx2.AsyncClient) -> None:
 async def test_the_same_key_and_body_get_the_same_answer(client: httpx2.AsyncClient) -> None:
     key = {"idempotency-key": "once"}
     first = await client.post("/v1/threads", json={"title": "a"}, headers=key)
-    again = await client.post("/v1/threads", json={"title": "a"}, headers=key)
+    repeated = await client.post("/v1/threads", json={"title": "a"}, headers=key)
     other = await client.post("/v1/threads", json={"title": "b"}, headers=key)
 
-    assert first.json() == again.json()
+    assert first.json() == repeated.json()
     assert "idempotency-replayed" not in first.headers
-    assert again.headers["idempotency-replayed"] == "true"
-    assert (again.status_code, other.status_code) == (201, 409)
+    assert repeated.headers["idempotency-replayed"] == "true"
+    assert (repeated.status_code, other.status_code) == (201, 409)
     assert other.json()["code"] == "idempotency_conflict"
 
 
@@ -179,12 +179,12 @@ async def test_above_the_limit_of_open_requests_the_answer_is_to_come_back_later
         run = await _resting_run(client)
         async with client.stream("GET", f"/v1/runs/{run}/events") as stream:
             assert stream.status_code == 200
-            refused = await client.get("/v1/threads")
-            alive = await client.get("/healthz")
+            answer = await client.get("/v1/threads")
+            health = await client.get("/healthz")
 
-    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
-    assert int(refused.headers["retry-after"]) >= 1
-    assert alive.status_code == 200
+    assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert health.status_code == 200
 
 
 async def test_requests_on_one_connection_are_answered_in_order(server: Served) -> None:

@@ -39,7 +39,7 @@ ASK = {"message": {"content": "go"}, "model": "quirk:t_no_index_parallel", "tool
 
 
 class Clock:
-    """The clock of the database: it is not that of this machine, and stands until it is moved."""
+    """Clock of the database, which stands still until the test moves it, unlike the machine's."""
 
     def __init__(self, ahead: int) -> None:
         self.now = time.time_ns() // 1_000_000 + ahead
@@ -57,8 +57,8 @@ class Cluster:
     clock: Clock
     upstream: Upstream
 
-    async def resting(self, **fields: Any) -> dict[str, Any]:
-        """A run that waits for the outputs of two calls."""
+    async def begin_resting_run(self, **fields: Any) -> dict[str, Any]:
+        """Begin a run, and wait until it waits for the outputs of two calls."""
         answer = await self.clients[0].post("/v1/process", json=ASK | {"background": True} | fields)
         assert answer.status_code == 202, answer.text
         return await self.until(answer.json()["id"], "action_required")
@@ -66,16 +66,16 @@ class Cluster:
     async def until(self, run_id: str, status: str) -> dict[str, Any]:
         run: dict[str, Any] = {}
 
-        async def there() -> bool:
+        async def has_status() -> bool:
             nonlocal run
             run = (await self.clients[1].get(f"/v1/runs/{run_id}")).json()
             return run["status"] == status
 
-        await eventually(there)
+        await eventually(has_status)
         return run
 
     async def sweep(self) -> None:
-        """All workers look for what is overdue, at once and more than once."""
+        """Have all workers look for what is overdue, at once and more than once."""
         workers = [server.runtime.worker for server in self.servers] * 3
         await asyncio.gather(*(worker.sweeper.sweep() for worker in workers))
 
@@ -84,7 +84,7 @@ class Cluster:
         return answer.json()["data"]
 
     async def read_log(self, run_id: str) -> list[events.Event]:
-        """The run's log, read from the store: a run that goes on would have no end to wait for."""
+        """Read the run's log from the store: the stream of a run that goes on would not end."""
         page = await self.servers[2].runtime.store.read_events(run_id, 0)
         return [events.decode(line) for line in page.lines]
 
@@ -93,7 +93,7 @@ class Cluster:
 async def cluster(
     request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path
 ) -> AsyncIterator[Cluster]:
-    """The database is ten minutes off from what every worker's machine says."""
+    """Run three servers on a database whose clock is ten minutes off their machines' clocks."""
     kind, where = request.param.split()
     database = f"sqlite:///{tmp_path}/a.db" if kind == "sqlite" else await postgres.create()
     clock = Clock(-TEN_MINUTES if where == "behind" else TEN_MINUTES)
@@ -117,9 +117,9 @@ async def cluster(
 async def test_calls_expire_at_their_time_by_the_stores_clock_and_no_earlier(
     cluster: Cluster,
 ) -> None:
-    run = await cluster.resting(expires_in=60, on_expiry="expire")
-    asked = [each["expires_at"] for each in await cluster.actions(run["id"])]
-    assert asked == [cluster.clock.now + 60_000] * 2
+    run = await cluster.begin_resting_run(expires_in=60, on_expiry="expire")
+    deadlines = [each["expires_at"] for each in await cluster.actions(run["id"])]
+    assert deadlines == [cluster.clock.now + 60_000] * 2
 
     cluster.clock.now += 59_999
     await cluster.sweep()
@@ -129,15 +129,17 @@ async def test_calls_expire_at_their_time_by_the_stores_clock_and_no_earlier(
 
     assert {each["status"] for each in await cluster.actions(run["id"])} == {"expired"}
     assert (await cluster.until(run["id"], "expired"))["ended_at"] == cluster.clock.now
-    told = await cluster.read_log(run["id"])
-    assert sum(isinstance(each, events.ToolOutputAdded) for each in told) == 2
-    ends = [each for each in told if isinstance(each, events.RunStatus) and each.status.ended]
-    assert len(ends) == 1
+    log = await cluster.read_log(run["id"])
+    assert sum(isinstance(each, events.ToolOutputAdded) for each in log) == 2
+    final_statuses = [
+        each for each in log if isinstance(each, events.RunStatus) and each.status.ended
+    ]
+    assert len(final_statuses) == 1
     assert len(cluster.upstream.requests) == 1
 
 
 async def test_an_expired_run_goes_on_once(cluster: Cluster) -> None:
-    run = await cluster.resting(expires_in=60, on_expiry="continue")
+    run = await cluster.begin_resting_run(expires_in=60, on_expiry="continue")
 
     cluster.clock.now += 60_000
     await cluster.sweep()
@@ -155,7 +157,7 @@ async def test_an_expired_run_goes_on_once(cluster: Cluster) -> None:
 
 
 async def test_an_output_and_the_deadline_meet_and_one_of_them_holds(cluster: Cluster) -> None:
-    run = await cluster.resting(expires_in=60)
+    run = await cluster.begin_resting_run(expires_in=60)
     calls = [each["tool_call_id"] for each in await cluster.actions(run["id"])]
 
     async def submit(client: httpx2.AsyncClient, call_id: str) -> tuple[str, bool]:
@@ -165,13 +167,13 @@ async def test_an_output_and_the_deadline_meet_and_one_of_them_holds(cluster: Cl
 
     cluster.clock.now += 60_000
     submitting = [submit(client, call_id) for client in cluster.clients for call_id in calls]
-    taken, _ = await asyncio.gather(asyncio.gather(*submitting), cluster.sweep())
+    results, _ = await asyncio.gather(asyncio.gather(*submitting), cluster.sweep())
     await cluster.until(run["id"], "completed")
 
-    saved = {(each["tool_call_id"], each["status"]) for each in await cluster.actions(run["id"])}
-    assert saved == {(call_id, "completed" if good else "expired") for call_id, good in taken}
-    told = await cluster.read_log(run["id"])
-    assert sum(isinstance(each, events.ToolOutputAdded) for each in told) == 2
+    statuses = {(each["tool_call_id"], each["status"]) for each in await cluster.actions(run["id"])}
+    assert statuses == {(call_id, "completed" if good else "expired") for call_id, good in results}
+    log = await cluster.read_log(run["id"])
+    assert sum(isinstance(each, events.ToolOutputAdded) for each in log) == 2
     assert len(cluster.upstream.requests) == 2
     assert not cluster.upstream.rejected
 
@@ -214,51 +216,51 @@ async def test_a_lease_ends_by_the_stores_clock_and_one_worker_takes_the_run(
     await asyncio.gather(*(each.runtime.worker.sweeper.sweep() for each in others * 3))
     await cluster.upstream.wait_for_request(2)
 
-    told = await cluster.read_log(run_id)
-    restarts = [each for each in told if isinstance(each, events.TurnRestarted)]
+    log = await cluster.read_log(run_id)
+    restarts = [each for each in log if isinstance(each, events.TurnRestarted)]
     assert [each.attempt for each in restarts] == [2]
     run = (await cluster.clients[1].get(f"/v1/runs/{run_id}")).json()
     assert (run["status"], run["attempt"]) == ("in_progress", 2)
     await cluster.clients[0].post(f"/v1/runs/{run_id}/cancel")
 
 
-class Stubborn(MemoryStore):
-    """Writes nothing about one run, `stuck`; `tries` is how often that was asked for."""
+class StubbornStore(MemoryStore):
+    """Store that writes nothing about the run `stuck_run_id`, and counts the attempts."""
 
-    stuck = ""
-    tries = 0
+    stuck_run_id = ""
+    attempts = 0
 
     async def change(
         self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
     ) -> Committed:
-        if about.run_id == self.stuck:
-            self.tries += 1
+        if about.run_id == self.stuck_run_id:
+            self.attempts += 1
             raise Unavailable("it takes too long")
         return await super().change(about, decide, before_commit)
 
 
 async def test_an_overdue_run_that_cannot_be_written_stops_no_other_and_is_set_aside() -> None:
     clock = Clock(0)
-    store = Stubborn(clock=clock)
+    store = StubbornStore(clock=clock)
 
     @asynccontextmanager
-    async def alone(settings: Settings) -> AsyncGenerator[Runtime]:
+    async def open_alone(settings: Settings) -> AsyncGenerator[Runtime]:
         catalog = Catalog(settings, {})
         yield Runtime(settings, store, LocalBus(), catalog)
         await catalog.close()
 
-    async with serve(SETTINGS, alone) as server:
+    async with serve(SETTINGS, open_alone) as server:
         client = await server.client()
         runs = []
         for _ in range(2):
             thread = (await client.post("/v1/threads")).json()["id"]
             body = {"thread_id": thread, "expires_in": 60}
             runs.append((await client.post("/v1/runs", json=body)).json()["id"])
-        store.stuck = runs[0]
+        store.stuck_run_id = runs[0]
         clock.now += TEN_MINUTES
         for _ in range(10):
             await server.runtime.worker.sweeper.sweep()
         states = [(await client.get(f"/v1/runs/{run}")).json()["status"] for run in runs]
 
     assert states == ["queued", "expired"]
-    assert store.tries == 1
+    assert store.attempts == 1

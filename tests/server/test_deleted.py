@@ -27,10 +27,10 @@ WITHIN = 60.0
 
 
 @pytest.fixture
-async def two(
+async def clients(
     database: str, redis: Redis, patient_cache: None
 ) -> AsyncIterator[tuple[httpx2.AsyncClient, ...]]:
-    """Two servers on one database and one Redis."""
+    """Run two servers on one database and one Redis; return a client of each."""
     async with AsyncExitStack() as stack:
         settings = replace(SETTINGS, database=database, redis=redis.address)
         servers = [await stack.enter_async_context(serve(settings)) for _ in range(2)]
@@ -38,11 +38,11 @@ async def two(
 
 
 async def test_a_deleted_thread_is_nowhere_any_more(
-    two: tuple[httpx2.AsyncClient, ...], database: str, redis: Redis
+    clients: tuple[httpx2.AsyncClient, ...], database: str, redis: Redis
 ) -> None:
-    here, there = two
-    thread_id, paths = await _fill_thread(here)
-    for client in two:  # each has read it, and so has what they share
+    first, second = clients
+    thread_id, paths = await _fill_thread(first)
+    for client in clients:  # each has read it, and so has what they share
         turn = {"thread_id": thread_id, "message": ASK, "metadata": {"m": CANARY}}
         assert '"completed"' in (await client.post("/v1/process", json=turn)).text
         for path in paths:
@@ -55,9 +55,9 @@ async def test_a_deleted_thread_is_nowhere_any_more(
 
         await eventually(is_shared)
 
-    assert (await here.delete(f"/v1/threads/{thread_id}")).status_code == 200
+    assert (await first.delete(f"/v1/threads/{thread_id}")).status_code == 200
     async with asyncio.timeout(WITHIN):
-        answers = [await client.get(path) for client in two for path in paths]
+        answers = [await client.get(path) for client in clients for path in paths]
 
     for answer in answers:
         assert CANARY not in answer.text, answer.url
@@ -67,25 +67,25 @@ async def test_a_deleted_thread_is_nowhere_any_more(
 
         async def is_gone() -> bool:
             keys = await shared.keys("*")
-            kept = b"".join([await shared.dump(key) or b"" for key in keys])
-            return CANARY.encode() not in kept and thread_id.encode() not in b" ".join(keys)
+            cached = b"".join([await shared.dump(key) or b"" for key in keys])
+            return CANARY.encode() not in cached and thread_id.encode() not in b" ".join(keys)
 
         await eventually(is_gone)  # what was being shared meanwhile is dropped behind it
-    once = {"idempotency-key": "once"}
-    again = await there.post("/v1/threads", json={"title": CANARY}, headers=once)
-    assert again.status_code == 404
+    headers = {"idempotency-key": "once"}
+    repeated = await second.post("/v1/threads", json={"title": CANARY}, headers=headers)
+    assert repeated.status_code == 404
 
 
 async def _fill_thread(client: httpx2.AsyncClient) -> tuple[str, list[str]]:
-    """A thread with the canary in every field that takes words, and where these can be read."""
-    once = {"idempotency-key": "once"}
+    """Fill a thread with the canary in every field that takes words; return its id and paths."""
+    headers = {"idempotency-key": "once"}
     titled = {"title": CANARY, "metadata": {"m": CANARY}}
-    made = await client.post("/v1/threads", json={"title": CANARY}, headers=once)
-    thread_id = made.json()["id"]
+    answer = await client.post("/v1/threads", json={"title": CANARY}, headers=headers)
+    thread_id = answer.json()["id"]
     await client.patch(f"/v1/threads/{thread_id}", json=titled)
-    asked = {"thread_id": thread_id, "message": ASK, "tools": TOOLS, "instructions": CANARY}
-    told = await client.post("/v1/process", json=asked, headers={"idempotency-key": "turn"})
-    assert "event: action.required" in told.text
+    body = {"thread_id": thread_id, "message": ASK, "tools": TOOLS, "instructions": CANARY}
+    turn = await client.post("/v1/process", json=body, headers={"idempotency-key": "turn"})
+    assert "event: action.required" in turn.text
     run_id = (await client.get("/v1/runs", params={"thread_id": thread_id})).json()["data"][0]["id"]
     action = (await client.get("/v1/actions", params={"run_id": run_id})).json()["data"][0]
     output = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": CANARY}
@@ -106,7 +106,7 @@ async def _fill_thread(client: httpx2.AsyncClient) -> tuple[str, list[str]]:
 
 
 async def _rows(database: str) -> bytes:
-    """All that the database has, as bytes in which words are words."""
+    """Return all rows of the database, as bytes in which words are readable."""
     async with open_dump(database) as dump:
         assert dump is not None
         pieces = []

@@ -12,34 +12,36 @@ from tests.support.server.served import serve
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    async with serve() as served:
-        yield await served.client()
+    async with serve() as server:
+        yield await server.client()
 
 
 async def test_a_record_that_has_not_changed_is_not_sent_again(client: httpx2.AsyncClient) -> None:
     thread = (await client.post("/v1/threads", json={"title": "a"})).json()
     path = f"/v1/threads/{thread['id']}"
     first = await client.get(path)
-    known = {"if-none-match": first.headers["etag"]}
+    headers = {"if-none-match": first.headers["etag"]}
 
-    same = await client.get(path, headers=known)
-    among = await client.get(path, headers={"if-none-match": f'"x", {first.headers["etag"]}'})
+    unchanged = await client.get(path, headers=headers)
+    listed_among = await client.get(
+        path, headers={"if-none-match": f'"x", {first.headers["etag"]}'}
+    )
     await client.patch(path, json={"title": "b"})
-    changed = await client.get(path, headers=known)
+    changed = await client.get(path, headers=headers)
 
-    assert (same.status_code, same.content) == (304, b"")
-    assert same.headers["etag"] == first.headers["etag"]
-    assert among.status_code == 304
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert unchanged.headers["etag"] == first.headers["etag"]
+    assert listed_among.status_code == 304
     assert (changed.status_code, changed.json()["title"]) == (200, "b")
     assert changed.headers["etag"] != first.headers["etag"]
 
 
 async def test_lists_have_tags_and_changes_have_none(client: httpx2.AsyncClient) -> None:
     empty = await client.get("/v1/threads")
-    made = await client.post("/v1/threads", json={})
+    created = await client.post("/v1/threads", json={})
     full = await client.get("/v1/threads", headers={"if-none-match": empty.headers["etag"]})
 
-    assert "etag" not in made.headers
+    assert "etag" not in created.headers
     assert full.status_code == 200
 
 

@@ -38,51 +38,55 @@ async def _form(
 
 async def test_a_purpose_goes_with_a_form_and_with_a_raw_body(client: httpx2.AsyncClient) -> None:
     form = {"file": ("a.txt", b"hello", "text/plain")}
-    sent = await client.post("/v1/files", params={"purpose": "marks"}, files=form)
-    raw = await client.post("/v1/files", params={"name": "b.txt", "purpose": "marks"}, content=b"x")
-    odd = await client.post("/v1/files", params={"name": "c.txt", "purpose": "A B"}, content=b"x")
-    more = await client.post("/v1/files", params={"name": "d.txt", "size": "2"}, content=b"x")
-    listed = (await client.get("/v1/files", params={"purpose": "marks"})).json()["data"]
+    by_form = await client.post("/v1/files", params={"purpose": "marks"}, files=form)
+    by_body = await client.post(
+        "/v1/files", params={"name": "b.txt", "purpose": "marks"}, content=b"x"
+    )
+    odd_purpose = await client.post(
+        "/v1/files", params={"name": "c.txt", "purpose": "A B"}, content=b"x"
+    )
+    wrong_size = await client.post("/v1/files", params={"name": "d.txt", "size": "2"}, content=b"x")
+    files = (await client.get("/v1/files", params={"purpose": "marks"})).json()["data"]
 
-    assert (sent.status_code, raw.status_code) == (201, 201)
-    assert [file["id"] for file in listed] == [raw.json()["id"], sent.json()["id"]]
-    assert (odd.status_code, more.status_code) == (422, 422)
-    assert odd.json()["where"] == "purpose"
+    assert (by_form.status_code, by_body.status_code) == (201, 201)
+    assert [file["id"] for file in files] == [by_body.json()["id"], by_form.json()["id"]]
+    assert (odd_purpose.status_code, wrong_size.status_code) == (422, 422)
+    assert odd_purpose.json()["where"] == "purpose"
 
 
 async def test_a_file_is_uploaded_by_form_and_comes_back_as_it_was(
     client: httpx2.AsyncClient,
 ) -> None:
     content = bytes(range(256)) * 10
-    kept = await _form(client, "bytes.bin", content)
-    file = kept.json()
-    out = await client.get(f"/v1/files/{file['id']}/content")
+    upload = await _form(client, "bytes.bin", content)
+    file = upload.json()
+    download = await client.get(f"/v1/files/{file['id']}/content")
 
-    assert kept.status_code == 201
+    assert upload.status_code == 201
     assert (file["name"], file["size"], file["media_type"]) == ("bytes.bin", 2560, "text/plain")
     assert (await client.get(f"/v1/files/{file['id']}")).json() == file
     assert (await client.get("/v1/files")).json()["data"] == [file]
-    assert out.content == content
+    assert download.content == content
 
 
 async def test_a_file_is_uploaded_as_it_is_under_the_name_of_the_query(
     client: httpx2.AsyncClient,
 ) -> None:
-    kept = await client.post(
+    upload = await client.post(
         "/v1/files",
         params={"name": "notes.md"},
         content=b"# notes",
         headers={"content-type": "text/markdown; charset=utf-8"},
     )
 
-    assert kept.status_code == 201
-    assert (kept.json()["name"], kept.json()["media_type"]) == ("notes.md", "text/markdown")
+    assert upload.status_code == 201
+    assert (upload.json()["name"], upload.json()["media_type"]) == ("notes.md", "text/markdown")
 
 
 async def test_an_upload_is_kept_once_per_idempotency_key(client: httpx2.AsyncClient) -> None:
-    once = {"idempotency-key": "once"}
+    headers = {"idempotency-key": "once"}
     answers = [
-        await client.post("/v1/files?name=a.txt", content=content, headers=once)
+        await client.post("/v1/files?name=a.txt", content=content, headers=headers)
         for content in (b"a", b"a", b"b")
     ]
 
@@ -92,14 +96,14 @@ async def test_an_upload_is_kept_once_per_idempotency_key(client: httpx2.AsyncCl
 
 
 async def test_a_file_is_served_so_that_no_browser_runs_it(client: httpx2.AsyncClient) -> None:
-    kept = await client.post(
+    upload = await client.post(
         "/v1/files?name=page.html", content=HTML, headers={"content-type": "text/html"}
     )
-    out = await client.get(f"/v1/files/{kept.json()['id']}/content")
+    download = await client.get(f"/v1/files/{upload.json()['id']}/content")
 
-    assert out.headers["content-disposition"].startswith("attachment;")
-    assert out.headers["x-content-type-options"] == "nosniff"
-    assert "sandbox" in out.headers["content-security-policy"]
+    assert download.headers["content-disposition"].startswith("attachment;")
+    assert download.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in download.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize("name", EVIL_NAMES)
@@ -183,22 +187,22 @@ async def test_a_file_needs_a_name(client: httpx2.AsyncClient) -> None:
     ["text/html\r\nX-Evil: 1", "nonsense", "a/b/c", "text/h\u00e4", "", "a" * 300 + "/b"],
 )
 async def test_an_odd_media_type_becomes_plain_bytes(server: Served, media_type: str) -> None:
-    kept = await server.runtime.dispatcher.files.upload("local", "a", media_type, b"x")
-    out = await (await server.client()).get(f"/v1/files/{kept.value.id}/content")
+    upload = await server.runtime.dispatcher.files.upload("local", "a", media_type, b"x")
+    download = await (await server.client()).get(f"/v1/files/{upload.value.id}/content")
 
-    assert out.headers["content-type"] == "application/octet-stream"
-    assert "x-evil" not in out.headers
+    assert download.headers["content-type"] == "application/octet-stream"
+    assert "x-evil" not in download.headers
 
 
 @pytest.mark.parametrize(
     "name", ["a\r\nX-Evil: 1", 'a"; filename="b', "\u6a21\u578b.txt", "\ud800", "a\0b"]
 )
 async def test_a_name_cannot_break_out_of_its_header(server: Served, name: str) -> None:
-    kept = await server.runtime.dispatcher.files.upload("local", name, "text/plain", b"x")
-    out = await (await server.client()).get(f"/v1/files/{kept.value.id}/content")
+    upload = await server.runtime.dispatcher.files.upload("local", name, "text/plain", b"x")
+    download = await (await server.client()).get(f"/v1/files/{upload.value.id}/content")
 
-    assert out.status_code == 200
-    assert "x-evil" not in out.headers
+    assert download.status_code == 200
+    assert "x-evil" not in download.headers
 
 
 @given(st.text())

@@ -92,7 +92,7 @@ def document(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *command: str | Path) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         command,
         check=False,
         cwd=folder,
@@ -102,8 +102,8 @@ def run(folder: Path, *command: str | Path) -> str:
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert completed.returncode == 0, completed.stdout
+    return completed.stdout
 
 
 @pytest.mark.slow
@@ -113,10 +113,11 @@ def test_a_generated_client_makes_reads_and_lists(
     python = python_with(REQUIREMENTS)
     generator = (python, "-m", "openapi_python_client", "generate", "--path", document)
 
-    told = run(tmp_path, *generator, "--meta", "none", "--output-path", "made")
+    output = run(tmp_path, *generator, "--meta", "none", "--output-path", "made")
 
-    told = told.replace("POST /v1/imports within imports. Endpoint", "")  # its body is a zip file
-    assert "Endpoint will not be generated" not in told
+    # The body of this operation is a zip file.
+    output = output.replace("POST /v1/imports within imports. Endpoint", "")
+    assert "Endpoint will not be generated" not in output
     (tmp_path / "use.py").write_text(USE_CLIENT)
     assert run(tmp_path, python, "use.py", server) == "used\n"
 
@@ -127,9 +128,9 @@ def test_generated_models_read_what_the_server_sends(
 ) -> None:
     python = python_with(REQUIREMENTS)
     generator = (python, "-m", "datamodel_code_generator", "--input", document)
-    wanted = ("--input-file-type", "openapi", "--output-model-type", "pydantic_v2.BaseModel")
+    options = ("--input-file-type", "openapi", "--output-model-type", "pydantic_v2.BaseModel")
 
-    run(tmp_path, *generator, *wanted, "--output", "models.py")
+    run(tmp_path, *generator, *options, "--output", "models.py")
 
     (tmp_path / "use.py").write_text(USE_MODELS)
     assert run(tmp_path, python, "use.py", server) == "used\n"
@@ -144,5 +145,5 @@ def test_generated_types_of_typescript_hold(
     run(tmp_path, node, modules / "openapi-typescript/bin/cli.js", document, "-o", "api.ts")
 
     (tmp_path / "use.ts").write_text(USE_TYPES)
-    strict = ("--noEmit", "--strict", "--allowImportingTsExtensions", "--module", "nodenext")
-    assert run(tmp_path, node, modules / "typescript/bin/tsc", *strict, "use.ts") == ""
+    options = ("--noEmit", "--strict", "--allowImportingTsExtensions", "--module", "nodenext")
+    assert run(tmp_path, node, modules / "typescript/bin/tsc", *options, "use.ts") == ""

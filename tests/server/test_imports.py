@@ -43,35 +43,35 @@ async def test_an_export_comes_in_on_another_server(
     ann = await fill(server, "ann")
     archive = await export_owner(admin)
     settings = replace(SETTINGS, database=f"sqlite:///{tmp_path}/b.db")
-    async with serve(settings) as there:
-        other = await there.client(await there.key("ops", "admin"))
-        theirs = await there.client(await there.key("ann"))
+    async with serve(settings) as other_server:
+        other_admin = await other_server.client(await other_server.key("ops", "admin"))
+        other_ann = await other_server.client(await other_server.key("ann"))
 
-        checked = await post(other, archive, check="true")
-        assert (await theirs.get("/v1/threads")).json()["data"] == []
-        first = await post(other, archive)
-        again = await post(other, archive)
+        check = await post(other_admin, archive, check="true")
+        assert (await other_ann.get("/v1/threads")).json()["data"] == []
+        first = await post(other_admin, archive)
+        second = await post(other_admin, archive)
 
-        assert checked.status_code == first.status_code == 200, first.text
-        assert checked.json() == {**first.json(), "checked_only": True}
+        assert check.status_code == first.status_code == 200, first.text
+        assert check.json() == {**first.json(), "checked_only": True}
         assert (first.json()["owner"], first.json()["ended_runs"]) == ("ann", 1)
-        assert again.json()["added"] == {}
+        assert second.json()["added"] == {}
         for kind in ("assistants", "files"):
             path = f"/v1/{kind}"
-            assert (await theirs.get(path)).json() == (await ann.get(path)).json()
-        [waiting, ended] = (await theirs.get("/v1/runs")).json()["data"]
-        assert (waiting["status"], ended["status"]) == ("cancelled", "completed")
-        whats = [entry["what"] for entry in (await other.get("/v1/acts")).json()["data"]]
-        assert whats.count("owner.imported") == 1
-        [file] = (await theirs.get("/v1/files")).json()["data"]
-        content = await theirs.get(f"/v1/files/{file['id']}/content")
+            assert (await other_ann.get(path)).json() == (await ann.get(path)).json()
+        [waiting_run, ended_run] = (await other_ann.get("/v1/runs")).json()["data"]
+        assert (waiting_run["status"], ended_run["status"]) == ("cancelled", "completed")
+        acts = [entry["what"] for entry in (await other_admin.get("/v1/acts")).json()["data"]]
+        assert acts.count("owner.imported") == 1
+        [file] = (await other_ann.get("/v1/files")).json()["data"]
+        content = await other_ann.get(f"/v1/files/{file['id']}/content")
         assert content.content == CANARY.encode() * 100
         message = {"content": "Go on", "role": "user"}
-        went_on = await theirs.post(
+        answer = await other_ann.post(
             "/v1/process",
-            json={"thread_id": ended["thread_id"], "message": message, "background": True},
+            json={"thread_id": ended_run["thread_id"], "message": message, "background": True},
         )
-        assert went_on.status_code == 202, went_on.text
+        assert answer.status_code == 202, answer.text
 
 
 async def test_everything_comes_in_beside_what_is_there(
@@ -80,14 +80,14 @@ async def test_everything_comes_in_beside_what_is_there(
     await fill(server, "ann")
     archive = await export_owner(admin)
 
-    taken = await post(admin, archive, owner="ben")
-    beside = await post(admin, archive, owner="ben", new_ids="true")
+    conflict = await post(admin, archive, owner="ben")
+    import_answer = await post(admin, archive, owner="ben", new_ids="true")
 
-    assert (taken.status_code, taken.json()["code"]) == (409, "conflict")
-    assert len(taken.json()["conflicts"]) == 10
-    assert beside.json()["added"]["threads"] == 2
-    held = (await admin.get("/v1/owners")).json()["data"]
-    assert {one["owner"]: one["threads"] for one in held} == {"ann": 2, "ben": 2}
+    assert (conflict.status_code, conflict.json()["code"]) == (409, "conflict")
+    assert len(conflict.json()["conflicts"]) == 10
+    assert import_answer.json()["added"]["threads"] == 2
+    owners = (await admin.get("/v1/owners")).json()["data"]
+    assert {one["owner"]: one["threads"] for one in owners} == {"ann": 2, "ben": 2}
 
 
 async def test_only_an_admin_imports(server: Served, admin: httpx2.AsyncClient) -> None:
@@ -138,12 +138,12 @@ async def test_a_body_that_breaks_off_imports_nothing(
     await fill(server, "ann")
     archive = await export_owner(admin)
 
-    async def half() -> AsyncIterator[bytes]:
+    async def send_half() -> AsyncIterator[bytes]:
         yield archive[:1000]
         raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError):
-        await post(admin, half(), owner="ben", new_ids="true")
+        await post(admin, send_half(), owner="ben", new_ids="true")
 
-    held = (await admin.get("/v1/owners")).json()["data"]
-    assert [one["owner"] for one in held] == ["ann"]
+    owners = (await admin.get("/v1/owners")).json()["data"]
+    assert [one["owner"] for one in owners] == ["ann"]

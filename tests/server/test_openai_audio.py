@@ -33,9 +33,9 @@ async def place() -> AsyncIterator[Place]:
             speech_model="here:tts-1",
         )
         async with (
-            serve(settings) as served,
+            serve(settings) as server,
             AsyncOpenAI(
-                base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0, timeout=20
+                base_url=f"{server.url}/openai/v1", api_key="none", max_retries=0, timeout=20
             ) as client,
         ):
             yield Place(client, fake)
@@ -43,7 +43,7 @@ async def place() -> AsyncIterator[Place]:
 
 async def test_a_recording_comes_back_as_text(place: Place) -> None:
     transcriptions = place.client.audio.transcriptions
-    done = await transcriptions.create(
+    transcription = await transcriptions.create(
         file=("talk.flac", b"\x00sound", "application/octet-stream"),
         model="whisper-1",
         language="de",
@@ -53,7 +53,7 @@ async def test_a_recording_comes_back_as_text(place: Place) -> None:
         file=("talk.webm", b"sound"), model="here:whisper-1", response_format="text"
     )
 
-    assert done.text == "Good morning."
+    assert transcription.text == "Good morning."
     assert str(text).strip() == "Good morning."
     first, second = place.fake.recordings
     assert (first.audio, first.media_type, first.name) == (
@@ -66,14 +66,14 @@ async def test_a_recording_comes_back_as_text(place: Place) -> None:
 
 
 async def test_tokens_are_told_and_what_is_ignored_is_named(place: Place) -> None:
-    counted = {"type": "tokens", "input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
-    place.fake.body = json.dumps({"text": "So.", "usage": counted}).encode()
+    usage = {"type": "tokens", "input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
+    place.fake.body = json.dumps({"text": "So.", "usage": usage}).encode()
 
     answer = await place.client.audio.transcriptions.with_raw_response.create(
         file=("talk.mp3", b"sound"), model="whisper-1", temperature=0.5
     )
 
-    assert json.loads(answer.content) == {"text": "So.", "usage": counted}
+    assert json.loads(answer.content) == {"text": "So.", "usage": usage}
     assert answer.headers["antiphon-ignored"] == "temperature"
 
 
@@ -98,10 +98,10 @@ async def test_a_known_suffix_stands_for_a_media_type_that_is_not_known(place: P
 
 
 async def test_a_text_is_spoken(place: Place) -> None:
-    spoken = await place.client.audio.speech.create(model="tts-1", voice="nova", input="Hello.")
+    speech = await place.client.audio.speech.create(model="tts-1", voice="nova", input="Hello.")
 
-    assert spoken.content == place.fake.speech
-    assert spoken.response.headers["content-type"] == "audio/wav"
+    assert speech.content == place.fake.speech
+    assert speech.response.headers["content-type"] == "audio/wav"
     assert place.fake.texts[0]["voice"] == "nova"
 
 
@@ -131,8 +131,8 @@ async def test_what_is_not_served_is_refused_with_the_field(place: Place) -> Non
 
 async def test_without_the_settings_nothing_is_served() -> None:
     async with (
-        serve(SETTINGS) as served,
-        AsyncOpenAI(base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0) as client,
+        serve(SETTINGS) as server,
+        AsyncOpenAI(base_url=f"{server.url}/openai/v1", api_key="none", max_retries=0) as client,
     ):
         with pytest.raises(openai.NotFoundError, match="transcription_model"):
             await client.audio.transcriptions.create(file=("a.mp3", b"a"), model="whisper-1")

@@ -45,28 +45,28 @@ HELLO: list[Any] = [{"role": "user", "content": "Hello?"}]
 @asynccontextmanager
 async def open_place(script: Script, **settings: Any) -> AsyncIterator[Place]:
     async with (
-        serve(replace(SETTINGS, model=script.model, **settings)) as served,
-        AsyncClient(served.url) as ours,
+        serve(replace(SETTINGS, model=script.model, **settings)) as server,
+        AsyncClient(server.url) as native_client,
     ):
-        place = Place(served, script, ours)
+        place = Place(server, script, native_client)
         async with place.client:
             yield place
 
 
 async def test_what_the_provider_cites_is_passed_on(place: Place) -> None:
-    cited = {"url": "https://tides.example/moon", "title": "The moon"}
+    citation = {"url": "https://tides.example/moon", "title": "The moon"}
     for _ in range(2):
-        place.script.reply("The moon pulls.", citations=[tuple(cited.values())])
+        place.script.reply("The moon pulls.", citations=[tuple(citation.values())])
 
-    whole = await place.ask(HELLO)
+    answer = await place.ask(HELLO)
     chunks = await place.stream(HELLO)
 
-    (annotation,) = whole.choices[0].message.annotations
+    (annotation,) = answer.choices[0].message.annotations
     place_of_it = {"start_index": 15, "end_index": 15}
-    assert annotation.url_citation.model_dump() == cited | place_of_it
+    assert annotation.url_citation.model_dump() == citation | place_of_it
     deltas = [chunk.choices[0].delta.model_dump() for chunk in chunks if chunk.choices]
-    found = [each for delta in deltas for each in delta.get("annotations") or ()]
-    assert found == [{"type": "url_citation", "url_citation": cited | place_of_it}]
+    url_citations = [each for delta in deltas for each in delta.get("annotations") or ()]
+    assert url_citations == [{"type": "url_citation", "url_citation": citation | place_of_it}]
 
 
 @pytest.fixture
@@ -81,15 +81,15 @@ def text_of(chunks: Sequence[Any]) -> str:
 
 def calls_of(chunks: Sequence[Any]) -> list[tuple[str, str, str]]:
     """Join the pieces of each call, by its index: id, name, arguments."""
-    found: dict[int, list[str]] = {}
+    calls: dict[int, list[str]] = {}
     for chunk in chunks:
         for choice in chunk.choices:
             for call in choice.delta.tool_calls or ():
-                joined = found.setdefault(call.index, ["", "", ""])
-                joined[0] += call.id or ""
-                joined[1] += call.function.name or ""
-                joined[2] += call.function.arguments or ""
-    return [(call_id, name, arguments) for call_id, name, arguments in found.values()]
+                parts = calls.setdefault(call.index, ["", "", ""])
+                parts[0] += call.id or ""
+                parts[1] += call.function.name or ""
+                parts[2] += call.function.arguments or ""
+    return [(call_id, name, arguments) for call_id, name, arguments in calls.values()]
 
 
 # Answers.
@@ -106,9 +106,9 @@ async def test_an_answer_comes_as_a_whole_and_nothing_is_kept_but_usage(place: P
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (7, 2)
     assert answer.usage.total_tokens == 9
     assert answer.model == place.script.model
-    await place.nothing_is_kept()
-    assert (await place.ours.list_runs()).data == []
-    (row,) = (await place.ours.get_usage(days=1)).rows
+    await place.wait_for_deletion()
+    assert (await place.native_client.list_runs()).data == []
+    (row,) = (await place.native_client.get_usage(days=1)).rows
     assert (row.runs, row.input_tokens, row.output_tokens) == (1, 7, 2)
 
 
@@ -126,14 +126,14 @@ async def test_an_answer_comes_in_chunks_with_its_usage_in_the_last(place: Place
     assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
     reasoning = [getattr(c.choices[0].delta, "reasoning_content", None) for c in chunks[:-1]]
     assert "".join(filter(None, reasoning)) == "A greeting."
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
 
 
 async def test_without_the_option_no_chunk_mentions_usage(place: Place) -> None:
     place.script.reply("Hello.", tokens=(7, 2))
 
-    async with place.served.clients:
-        client = await place.served.client()
+    async with place.server.clients:
+        client = await place.server.client()
         body = {"model": place.script.model, "messages": HELLO, "stream": True}
         answer = await client.post("/openai/v1/chat/completions", json=body)
 
@@ -144,15 +144,15 @@ async def test_without_the_option_no_chunk_mentions_usage(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("finish", "told"), [("length", "length"), ("content_filter", "content_filter")]
+    ("finish", "expected_reason"), [("length", "length"), ("content_filter", "content_filter")]
 )
-async def test_a_cut_answer_says_why(place: Place, finish: str, told: str) -> None:
+async def test_a_cut_answer_says_why(place: Place, finish: str, expected_reason: str) -> None:
     place.script.reply("Hello, y", finish=finish).reply("Hello, y", finish=finish)
 
     answer = await place.ask(HELLO)
     chunks = await place.stream(HELLO)
 
-    assert answer.choices[0].finish_reason == chunks[-1].choices[0].finish_reason == told
+    assert answer.choices[0].finish_reason == chunks[-1].choices[0].finish_reason == expected_reason
     assert answer.choices[0].message.content == text_of(chunks) == "Hello, y"
 
 
@@ -212,7 +212,7 @@ def call(id: str, name: str, arguments: str) -> Mapping[str, Any]:
 
 async def test_a_file_travels_in_the_request_or_by_its_id_and_is_not_kept(place: Place) -> None:
     place.script.reply("One.").reply("Two.")
-    stored = await place.ours.upload_file(b"kept", "kept.txt", "text/plain")
+    stored = await place.native_client.upload_file(b"kept", "kept.txt", "text/plain")
     data = "data:text/plain;base64," + base64.b64encode(b"sent along").decode()
 
     for file in ({"file_data": data, "filename": "a.txt"}, {"file_id": stored.id}):
@@ -221,11 +221,11 @@ async def test_a_file_travels_in_the_request_or_by_its_id_and_is_not_kept(place:
     first, second = place.script.requests
     assert "sent along" in str(first.decode_messages())
     assert "kept" in str(second.decode_messages())
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
     async with asyncio.timeout(20):
-        while len((await place.ours.list_files()).data) > 1:
+        while len((await place.native_client.list_files()).data) > 1:
             await asyncio.sleep(0)
-    assert (await place.ours.list_files()).data[0].id == stored.id
+    assert (await place.native_client.list_files()).data[0].id == stored.id
 
 
 async def test_a_reader_that_leaves_ends_a_run_that_is_not_kept() -> None:
@@ -238,8 +238,8 @@ async def test_a_reader_that_leaves_ends_a_run_that_is_not_kept() -> None:
                 break
         await stream.close()
 
-        await place.nothing_is_kept()
-        (row,) = (await place.ours.get_usage(days=1)).rows
+        await place.wait_for_deletion()
+        (row,) = (await place.native_client.get_usage(days=1)).rows
         assert row.runs == 1
 
 
@@ -247,17 +247,17 @@ async def test_a_reader_that_leaves_ends_a_run_that_is_not_kept() -> None:
 
 
 async def test_calls_are_handed_to_the_client_and_their_outputs_come_back(place: Place) -> None:
-    asked = [{"role": "user", "content": "Oslo and Rome?"}]
+    messages = [{"role": "user", "content": "Oslo and Rome?"}]
     for _ in range(2):
         place.script.calls(("weather", {"city": "Oslo"}), ("weather", {"city": "Rome"}))
     place.script.reply("Rain and sun.")
 
-    chunks = await place.stream(asked, tools=[CITY])
-    answer = await place.ask(asked, tools=[CITY])
+    chunks = await place.stream(messages, tools=[CITY])
+    answer = await place.ask(messages, tools=[CITY])
 
     message = answer.choices[0].message
     assert chunks[-1].choices[0].finish_reason == answer.choices[0].finish_reason == "tool_calls"
-    assert [(name, json.loads(given)) for _, name, given in calls_of(chunks)] == [
+    assert [(name, json.loads(arguments)) for _, name, arguments in calls_of(chunks)] == [
         ("weather", {"city": "Oslo"}),
         ("weather", {"city": "Rome"}),
     ]
@@ -267,20 +267,20 @@ async def test_calls_are_handed_to_the_client_and_their_outputs_come_back(place:
         {"role": "tool", "tool_call_id": each.id, "content": text}
         for each, text in zip(message.tool_calls, ("rain", "sun"), strict=True)
     ]
-    final = await place.ask([*asked, message, *outputs], tools=[CITY])
+    final = await place.ask([*messages, message, *outputs], tools=[CITY])
     assert final.choices[0].message.content == "Rain and sun."
     sent = place.script.requests[-1].decode_messages()
     assert [each.get("content") for each in sent[2:]] == ["rain", "sun"]
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
 
 
-@pytest.mark.parametrize(("asked", "passed_on"), [(True, None), (False, False)])
+@pytest.mark.parametrize(("parallel", "passed_on"), [(True, None), (False, False)])
 async def test_parallel_calls_are_a_setting_only_where_they_are_turned_off(
-    place: Place, asked: bool, passed_on: bool | None
+    place: Place, parallel: bool, passed_on: bool | None
 ) -> None:
     place.script.reply("Yes.")
 
-    await place.ask(HELLO, tools=[CITY], parallel_tool_calls=asked)
+    await place.ask(HELLO, tools=[CITY], parallel_tool_calls=parallel)
 
     assert place.script.requests[-1].sampling.parallel_tool_calls is passed_on
 
@@ -317,7 +317,7 @@ async def test_tools_of_the_server_run_unseen_and_gated_ones_are_refused(
     config.write_text(json.dumps({"mcpServers": {"far": far}}))
     script = Script()
     async with open_place(script, backend_mcp="configured", config=str(config)) as place:
-        await place.ours.create_assistant(
+        await place.native_client.create_assistant(
             name="helper",
             model=script.model,
             instructions="Help.",
@@ -337,10 +337,10 @@ async def test_tools_of_the_server_run_unseen_and_gated_ones_are_refused(
         assert calls_of(chunks) == []
         assert answer.choices[0].finish_reason == "stop"
         assert log.exists() == (policy == "never")
-        refused = "refused" in str(script.messages)
-        assert refused == (policy == "always")
+        is_refused = "refused" in str(script.messages)
+        assert is_refused == (policy == "always")
         assert script.requests[0].instructions == "Help."
-        await place.nothing_is_kept()
+        await place.wait_for_deletion()
 
 
 # Threads that are kept.
@@ -348,13 +348,13 @@ async def test_tools_of_the_server_run_unseen_and_gated_ones_are_refused(
 
 async def test_a_request_that_continues_a_named_thread_appends_to_it(place: Place) -> None:
     place.script.reply("One.").reply("Two.")
-    thread = await place.ours.create_thread()
-    named = {"Antiphon-Thread": thread.id}
+    thread = await place.native_client.create_thread()
+    headers = {"Antiphon-Thread": thread.id}
     messages: list[Any] = [{"role": "system", "content": "Be brief."}, *HELLO]
 
-    first = await place.ask(messages, extra_headers=named)
+    first = await place.ask(messages, extra_headers=headers)
     messages += [first.choices[0].message, {"role": "user", "content": "More?"}]
-    chunks = await place.stream(messages, extra_headers=named)
+    chunks = await place.stream(messages, extra_headers=headers)
 
     assert text_of(chunks) == "Two."
     assert await place.texts(thread.id) == [
@@ -363,42 +363,42 @@ async def test_a_request_that_continues_a_named_thread_appends_to_it(place: Plac
         "user: More?",
         "assistant: Two.",
     ]
-    assert (await place.ours.list_threads()).data[0].id == thread.id
+    assert (await place.native_client.list_threads()).data[0].id == thread.id
     assert place.script.requests[-1].instructions == "Be brief."
 
 
 async def test_other_blanks_in_an_answer_are_no_other_answer(place: Place) -> None:
     """Open WebUI joins what stands before and after reasoning with a line break of its own."""
     place.script.reply("I look.\n\nI have  looked.").reply("Two.")
-    thread = await place.ours.create_thread()
-    named = {"Antiphon-Thread": thread.id}
-    await place.ask(HELLO, extra_headers=named)
+    thread = await place.native_client.create_thread()
+    headers = {"Antiphon-Thread": thread.id}
+    await place.ask(HELLO, extra_headers=headers)
 
-    seen = {"role": "assistant", "content": " I look.\n\n\nI have looked.\n"}
-    await place.ask([*HELLO, seen, {"role": "user", "content": "More?"}], extra_headers=named)
+    message = {"role": "assistant", "content": " I look.\n\n\nI have looked.\n"}
+    await place.ask([*HELLO, message, {"role": "user", "content": "More?"}], extra_headers=headers)
 
     assert (await place.texts(thread.id))[2:] == ["user: More?", "assistant: Two."]
 
 
 async def test_a_request_that_changes_a_named_thread_continues_in_a_fork(place: Place) -> None:
     place.script.reply("One.").reply("Two.").reply("Three.")
-    thread = await place.ours.create_thread()
-    named = {"Antiphon-Thread": thread.id}
-    first = await place.ask(HELLO, extra_headers=named)
-    said = first.choices[0].message
-    await place.ask([*HELLO, said, {"role": "user", "content": "More?"}], extra_headers=named)
+    thread = await place.native_client.create_thread()
+    headers = {"Antiphon-Thread": thread.id}
+    first = await place.ask(HELLO, extra_headers=headers)
+    message = first.choices[0].message
+    await place.ask([*HELLO, message, {"role": "user", "content": "More?"}], extra_headers=headers)
 
-    raw = await place.client.chat.completions.with_raw_response.create(
+    response = await place.client.chat.completions.with_raw_response.create(
         model=place.script.model,
-        messages=[*HELLO, said, {"role": "user", "content": "Less?"}],
-        extra_headers=named,
+        messages=[*HELLO, message, {"role": "user", "content": "Less?"}],
+        extra_headers=headers,
     )
 
-    fork = raw.headers["antiphon-thread"]
+    fork = response.headers["antiphon-thread"]
     assert fork != thread.id
     assert (await place.texts(fork))[2:] == ["user: Less?", "assistant: Three."]
     assert (await place.texts(thread.id))[2:] == ["user: More?", "assistant: Two."]
-    assert (await place.ours.get_thread(fork)).parent_id == thread.id
+    assert (await place.native_client.get_thread(fork)).parent_id == thread.id
 
 
 @pytest.mark.slow
@@ -407,7 +407,7 @@ async def test_outputs_go_to_the_run_that_waits_for_them_in_a_named_thread(
     place: Place, changes: dict[str, Any]
 ) -> None:
     place.script.call("weather", city="Oslo").reply("Rain.")
-    thread = await place.ours.create_thread()
+    thread = await place.native_client.create_thread()
     options: dict[str, Any] = {"tools": [CITY], "extra_headers": {"Antiphon-Thread": thread.id}}
     first = await place.ask(HELLO, **options)
     message = first.choices[0].message
@@ -416,7 +416,7 @@ async def test_outputs_go_to_the_run_that_waits_for_them_in_a_named_thread(
     final = await place.ask([*HELLO, message, output], **options, **changes)
 
     assert final.choices[0].message.content == "Rain."
-    runs = (await place.ours.list_runs(thread.id)).data
+    runs = (await place.native_client.list_runs(thread.id)).data
     expected = [Status.COMPLETED, Status.CANCELLED] if changes else [Status.COMPLETED]
     assert [run.status for run in runs] == expected
     assert (await place.texts(thread.id))[2:] == ["tool: rain", "assistant: Rain."]
@@ -424,15 +424,15 @@ async def test_outputs_go_to_the_run_that_waits_for_them_in_a_named_thread(
 
 async def test_a_question_instead_of_outputs_leaves_the_calls_behind(place: Place) -> None:
     place.script.call("weather", city="Oslo").reply("Fine.")
-    thread = await place.ours.create_thread()
+    thread = await place.native_client.create_thread()
     options: dict[str, Any] = {"tools": [CITY], "extra_headers": {"Antiphon-Thread": thread.id}}
     first = await place.ask(HELLO, **options)
-    later = {"role": "user", "content": "Never mind."}
+    question = {"role": "user", "content": "Never mind."}
 
-    final = await place.ask([*HELLO, first.choices[0].message, later], **options)
+    final = await place.ask([*HELLO, first.choices[0].message, question], **options)
 
     assert final.choices[0].message.content == "Fine."
-    assert [run.status for run in (await place.ours.list_runs(thread.id)).data] == [
+    assert [run.status for run in (await place.native_client.list_runs(thread.id)).data] == [
         Status.COMPLETED,
         Status.CANCELLED,
     ]
@@ -440,18 +440,18 @@ async def test_a_question_instead_of_outputs_leaves_the_calls_behind(place: Plac
 
 async def test_a_named_thread_that_is_busy_is_locked_and_not_asked_again() -> None:
     async with open_place(Script(), demo_delay=0.2) as place:
-        thread = await place.ours.create_thread()
-        run = await place.ours.create_run(thread.id, model="demo", background=True)
+        thread = await place.native_client.create_thread()
+        run = await place.native_client.create_run(thread.id, model="demo", background=True)
         with pytest.raises(openai.BadRequestError) as excinfo:
             await place.ask(HELLO, extra_headers={"Antiphon-Thread": thread.id})
 
         assert excinfo.value.code == "conversation_locked"
-        await place.ours.cancel_run(run.id)
+        await place.native_client.cancel_run(run.id)
 
 
 async def test_a_run_in_a_named_thread_survives_its_reader() -> None:
     async with open_place(Script(), demo_delay=0.01) as place:
-        thread = await place.ours.create_thread()
+        thread = await place.native_client.create_thread()
         stream = await place.client.chat.completions.create(
             model="demo",
             messages=[{"role": "user", "content": "60 words"}],
@@ -461,9 +461,9 @@ async def test_a_run_in_a_named_thread_survives_its_reader() -> None:
         await anext(aiter(stream))
         await stream.close()
 
-        (run,) = (await place.ours.list_runs(thread.id)).data
-        _ = [event async for event in place.ours.events(run.id)]
-        assert (await place.ours.get_run(run.id)).status is Status.COMPLETED
+        (run,) = (await place.native_client.list_runs(thread.id)).data
+        _ = [event async for event in place.native_client.events(run.id)]
+        assert (await place.native_client.get_run(run.id)).status is Status.COMPLETED
         assert len((await place.texts(thread.id))[1].split()) > 60
 
 
@@ -473,18 +473,22 @@ async def test_a_chat_of_open_webui_has_a_thread_and_its_tasks_have_none(place: 
 
     first = text_of(await place.stream(HELLO, extra_headers=chat))
     title = await place.ask([{"role": "user", "content": "A title!"}], extra_headers=chat)
-    more = [*HELLO, {"role": "assistant", "content": first}, {"role": "user", "content": "More?"}]
-    await place.stream(more, extra_headers=chat)
+    messages = [
+        *HELLO,
+        {"role": "assistant", "content": first},
+        {"role": "user", "content": "More?"},
+    ]
+    await place.stream(messages, extra_headers=chat)
 
     assert title.choices[0].message.content == "A title"
-    (thread,) = (await place.ours.list_threads()).data
+    (thread,) = (await place.native_client.list_threads()).data
     assert await place.texts(thread.id) == [
         "user: Hello?",
         "assistant: One.",
         "user: More?",
         "assistant: Two.",
     ]
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
 
 
 @pytest.mark.parametrize("chat_id", ["local:5PcD", "channel:0f0e"])
@@ -496,25 +500,25 @@ async def test_a_chat_that_open_webui_does_not_keep_is_not_kept_here(
     text = text_of(await place.stream(HELLO, extra_headers={"X-OpenWebUI-Chat-Id": chat_id}))
 
     assert text == "One."
-    assert (await place.ours.list_threads()).data == []
-    await place.nothing_is_kept()
+    assert (await place.native_client.list_threads()).data == []
+    await place.wait_for_deletion()
 
 
 async def test_several_models_answer_at_once_in_a_chat_of_open_webui() -> None:
     async with open_place(Script(), demo_delay=0.01) as place:
-        asked = [{"role": "user", "content": "60 words"}]
+        messages = [{"role": "user", "content": "60 words"}]
         chat = {"X-OpenWebUI-Chat-Id": "0f0e-chat"}
 
-        async def answer() -> str:
+        async def ask() -> str:
             stream = await place.client.chat.completions.create(
-                model="demo", messages=asked, stream=True, extra_headers=chat
+                model="demo", messages=messages, stream=True, extra_headers=chat
             )
             return text_of([chunk async for chunk in stream])
 
-        answers = await asyncio.gather(answer(), answer(), answer())
+        answers = await asyncio.gather(ask(), ask(), ask())
 
         assert [len(text.split()) for text in answers] == [60, 60, 60]
-        threads = (await place.ours.list_threads()).data
+        threads = (await place.native_client.list_threads()).data
         stored = [await place.texts(thread.id) for thread in threads]
         assert stored == [["user: 60 words", f"assistant: {answers[0]}"]] * 3
 
@@ -526,17 +530,17 @@ async def test_a_conversation_of_another_face_goes_on_here(tmp_path: Path) -> No
     config.write_text(json.dumps({"mcpServers": {"far": {**far, "backend": True}}}))
     script = Script().calls(("far__look", {}), text="I look.").reply("I have looked.").reply("Yes.")
     async with open_place(script, backend_mcp="configured", config=str(config)) as place:
-        turn = place.ours.process(
+        turn = place.native_client.process(
             message=NewMessage("Hello?"),
             mcp_servers=(McpServer("far", require_approval="never"),),
         )
         _ = [event async for event in turn]
-        thread_id = (await place.ours.get_run(str(turn.run_id))).thread_id
+        thread_id = (await place.native_client.get_run(str(turn.run_id))).thread_id
         before = await place.texts(thread_id)
 
-        seen = {"role": "assistant", "content": "I look.\n\nI have looked."}
+        message = {"role": "assistant", "content": "I look.\n\nI have looked."}
         await place.ask(
-            [*HELLO, seen, {"role": "user", "content": "Sure?"}],
+            [*HELLO, message, {"role": "user", "content": "Sure?"}],
             extra_headers={"Antiphon-Thread": thread_id},
         )
 
@@ -547,17 +551,19 @@ async def test_a_conversation_of_another_face_goes_on_here(tmp_path: Path) -> No
 
 
 async def test_models_and_assistants_are_listed_and_found_by_name(place: Place) -> None:
-    assistant = await place.ours.create_assistant(name="my/helper", model=place.script.model)
-    nameless = await place.ours.create_assistant(model=place.script.model)
+    assistant = await place.native_client.create_assistant(
+        name="my/helper", model=place.script.model
+    )
+    nameless = await place.native_client.create_assistant(model=place.script.model)
     place.script.reply("One.").reply("Two.")
 
-    listed = {model.id: model.owned_by async for model in place.client.models.list()}
-    found = await place.client.models.retrieve("my/helper", extra_query={"api-version": "1"})
+    owners = {model.id: model.owned_by async for model in place.client.models.list()}
+    retrieved = await place.client.models.retrieve("my/helper", extra_query={"api-version": "1"})
     ask = place.client.chat.completions.create
     answers = [await ask(model=name, messages=HELLO) for name in ("my/helper", nameless.id)]
 
-    assert listed["my/helper"] == listed[nameless.id] == "assistant"
-    assert (found.id, found.created) == ("my/helper", assistant.created_at // 1000)
+    assert owners["my/helper"] == owners[nameless.id] == "assistant"
+    assert (retrieved.id, retrieved.created) == ("my/helper", assistant.created_at // 1000)
     assert [answer.choices[0].message.content for answer in answers] == ["One.", "Two."]
     with pytest.raises(openai.NotFoundError) as excinfo:
         await place.client.models.retrieve("nobody:x")
@@ -602,7 +608,7 @@ async def test_models_and_assistants_are_listed_and_found_by_name(place: Place) 
 async def test_what_is_not_served_is_refused_by_name(
     place: Place, changes: dict[str, Any], param: str
 ) -> None:
-    client = await place.served.client()
+    client = await place.server.client()
 
     answer = await client.post(
         "/openai/v1/chat/completions",
@@ -613,13 +619,13 @@ async def test_what_is_not_served_is_refused_by_name(
     assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
     assert error["param"] == param
     assert error["message"]
-    assert (await place.ours.list_runs()).data == []
+    assert (await place.native_client.list_runs()).data == []
 
 
 async def test_fields_that_are_ignored_are_named(place: Place) -> None:
     place.script.reply("Hello.")
 
-    raw = await place.client.chat.completions.with_raw_response.create(
+    response = await place.client.chat.completions.with_raw_response.create(
         model=place.script.model,
         messages=HELLO,  # type: ignore[arg-type]
         user="u",
@@ -627,7 +633,7 @@ async def test_fields_that_are_ignored_are_named(place: Place) -> None:
         extra_body={"top_k": 3},
     )
 
-    assert raw.headers["antiphon-ignored"] == "store, top_k, user"
+    assert response.headers["antiphon-ignored"] == "store, top_k, user"
 
 
 @pytest.mark.parametrize(
@@ -647,7 +653,7 @@ async def test_a_failed_provider_is_an_error_before_the_first_chunk(
     with pytest.raises(kind, match="It is tired"):
         await place.ask(HELLO, stream=stream)
 
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
 
 
 async def test_an_answer_that_breaks_off_ends_with_an_error(place: Place) -> None:
@@ -656,16 +662,16 @@ async def test_an_answer_that_breaks_off_ends_with_an_error(place: Place) -> Non
     stream = await place.ask(HELLO, stream=True)
     chunks: list[Any] = []
 
-    async def read() -> None:
+    async def read_stream() -> None:
         async for chunk in stream:
             chunks.append(chunk)  # noqa: PERF401 - what came before the error is looked at
 
     with pytest.raises(openai.APIError) as excinfo:
-        await read()
+        await read_stream()
 
     assert text_of(chunks) == "Hello, y"
     assert excinfo.value.code == "disconnected"
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
 
 
 async def test_a_whole_answer_has_nothing_of_a_turn_that_began_again(place: Place) -> None:
@@ -688,32 +694,34 @@ async def test_a_stream_cannot_take_back_a_turn_that_begins_again(place: Place) 
 
 
 async def test_keys_are_those_of_the_native_api_and_owners_are_apart(place: Place) -> None:
-    ann, ben = await place.served.key("ann"), await place.served.key("ben")
-    reader = await place.served.key("ann", "read")
-    async with AsyncClient(place.served.url, api_key=ann) as owner:
+    ann, ben = await place.server.key("ann"), await place.server.key("ben")
+    reader = await place.server.key("ann", "read")
+    async with AsyncClient(place.server.url, api_key=ann) as owner:
         thread = await owner.create_thread()
         await owner.create_assistant(name="helper", model=place.script.model)
-    url = f"{place.served.url}/openai/v1"
+    url = f"{place.server.url}/openai/v1"
 
-    async def ask(key: str, **options: Any) -> Any:
+    async def ask_with_key(key: str, **options: Any) -> Any:
         async with AsyncOpenAI(base_url=url, api_key=key, max_retries=0) as client:
             return await client.chat.completions.create(messages=HELLO, **options)
 
     with pytest.raises(openai.AuthenticationError) as unknown:
-        await ask("ak_wrong", model=place.script.model)
+        await ask_with_key("ak_wrong", model=place.script.model)
     assert unknown.value.code == "invalid_api_key"
     with pytest.raises(openai.PermissionDeniedError):
-        await ask(reader, model=place.script.model)
+        await ask_with_key(reader, model=place.script.model)
     with pytest.raises(openai.NotFoundError):
-        await ask(ben, model="helper")
+        await ask_with_key(ben, model="helper")
     with pytest.raises(openai.NotFoundError):
-        await ask(ben, model=place.script.model, extra_headers={"Antiphon-Thread": thread.id})
+        await ask_with_key(
+            ben, model=place.script.model, extra_headers={"Antiphon-Thread": thread.id}
+        )
     place.script.reply("Hello.")
-    assert (await ask(ann, model="helper")).choices[0].message.content == "Hello."
+    assert (await ask_with_key(ann, model="helper")).choices[0].message.content == "Hello."
 
 
 async def test_other_paths_and_methods_are_refused_in_the_same_form(place: Place) -> None:
-    client = await place.served.client()
+    client = await place.server.client()
 
     for method, path, status in (
         ("GET", "/openai/v1/nothing", 404),
@@ -727,7 +735,7 @@ async def test_other_paths_and_methods_are_refused_in_the_same_form(place: Place
 async def test_a_client_with_another_base_url_is_told_which_one_it_needs(place: Place) -> None:
     for base in ("", "/v1", "/openai"):
         async with AsyncOpenAI(
-            base_url=place.served.url + base, api_key="none", max_retries=0
+            base_url=place.server.url + base, api_key="none", max_retries=0
         ) as client:
             with pytest.raises(openai.NotFoundError, match="base URL that ends with /openai/v1"):
                 await client.chat.completions.create(model="demo", messages=HELLO)
@@ -741,7 +749,7 @@ def test_the_sync_client_works_too() -> None:
         async with open_place(script) as place:
 
             def ask() -> str:
-                with OpenAI(base_url=f"{place.served.url}/openai/v1", api_key="none") as client:
+                with OpenAI(base_url=f"{place.server.url}/openai/v1", api_key="none") as client:
                     stream = client.chat.completions.create(
                         model=script.model, messages=HELLO, stream=True
                     )
@@ -773,7 +781,7 @@ async def test_a_typed_answer_is_parsed_by_the_client(place: Place) -> None:
 
 
 async def test_a_hostile_body_is_refused_and_starts_nothing(place: Place) -> None:
-    client = await place.served.client()
+    client = await place.server.client()
     bodies = [
         b"",
         b"[]",
@@ -797,13 +805,15 @@ async def test_a_hostile_body_is_refused_and_starts_nothing(place: Place) -> Non
     )
     assert large.status_code == 413
     assert isinstance(large, httpx2.Response)
-    assert (await place.ours.list_runs()).data == []
+    assert (await place.native_client.list_runs()).data == []
 
 
 async def test_nothing_personal_is_added_to_requests_of_other_clients(place: Place) -> None:
-    await place.ours.update_personal_settings(instructions="Be brief.")
-    await place.ours.create_memory("Likes tea.")
-    assistant = await place.ours.create_assistant(model=place.script.model, instructions="Help.")
+    await place.native_client.update_personal_settings(instructions="Be brief.")
+    await place.native_client.create_memory("Likes tea.")
+    assistant = await place.native_client.create_assistant(
+        model=place.script.model, instructions="Help."
+    )
     for _ in range(3):
         place.script.reply("Hello.")
 
@@ -818,7 +828,7 @@ async def test_nothing_personal_is_added_to_requests_of_other_clients(place: Pla
 async def test_an_assistant_with_the_name_of_a_model_in_use_is_found_soon(place: Place) -> None:
     place.script.reply("Plain.")
     await place.ask(HELLO)
-    await place.ours.create_assistant(
+    await place.native_client.create_assistant(
         name=place.script.model, model=place.script.model, instructions="Be brief."
     )
 

@@ -33,44 +33,46 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "found"}
 class Place(NamedTuple):
     """A server with a scripted model, OpenAI's client of it, and ours."""
 
-    served: Served
+    server: Served
     script: Script
     client: AsyncOpenAI
-    ours: AsyncClient
+    native_client: AsyncClient
 
     @property
     def items(self) -> Any:
         return self.client.conversations.items
 
     async def create(self, *items: Any, **options: Any) -> str:
-        made = await self.client.conversations.create(items=list(items), **options)
-        return made.id
+        conversation = await self.client.conversations.create(items=list(items), **options)
+        return conversation.id
 
     async def texts(self, conversation: str) -> list[str]:
-        """The messages of the thread behind a conversation."""
+        """Return the messages of the thread behind a conversation."""
         thread_id = conversation.replace("conv_", "thread_")
-        listed = (await self.ours.list_messages(thread_id, limit=100)).data
-        return [f"{message.role}: {message.text}" for message in listed]
+        messages = (await self.native_client.list_messages(thread_id, limit=100)).data
+        return [f"{message.role}: {message.text}" for message in messages]
 
     async def wait_for_call(self, *outcomes: str, thread_id: str | None = None) -> Run:
         """Return a run whose model called `look` once for each outcome, and waits for these."""
         self.script.calls(*(("look", {"at": n}) for n, _ in enumerate(outcomes)))
-        turn = self.ours.process(thread_id=thread_id, message=NewMessage("Look."), tools=(LOOK,))
+        turn = self.native_client.process(
+            thread_id=thread_id, message=NewMessage("Look."), tools=(LOOK,)
+        )
         _ = [event async for event in turn]
-        return await self.ours.get_run(str(turn.run_id))
+        return await self.native_client.get_run(str(turn.run_id))
 
 
 @asynccontextmanager
 async def open_place(**settings: Any) -> AsyncIterator[Place]:
     script = Script()
     async with (
-        serve(replace(SETTINGS, model=script.model, **settings)) as served,
-        AsyncClient(served.url) as ours,
+        serve(replace(SETTINGS, model=script.model, **settings)) as server,
+        AsyncClient(server.url) as native_client,
         AsyncOpenAI(
-            base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0, timeout=20
+            base_url=f"{server.url}/openai/v1", api_key="none", max_retries=0, timeout=20
         ) as client,
     ):
-        yield Place(served, script, client, ours)
+        yield Place(server, script, client, native_client)
 
 
 @pytest.fixture
@@ -95,18 +97,25 @@ def texts_of(items: Any) -> list[str]:
 
 
 async def test_a_conversation_is_created_read_changed_and_deleted(place: Place) -> None:
-    made = await place.client.conversations.create(metadata={"topic": "bees"})
-    read = await place.client.conversations.retrieve(made.id)
-    changed = await place.client.conversations.update(made.id, metadata={"topic": "cows"})
+    created = await place.client.conversations.create(metadata={"topic": "bees"})
+    retrieved = await place.client.conversations.retrieve(created.id)
+    updated = await place.client.conversations.update(created.id, metadata={"topic": "cows"})
 
-    assert made.object == "conversation"
-    assert read == made
-    assert (changed.id, changed.metadata) == (made.id, {"topic": "cows"})
-    assert made.created_at == (await place.ours.get_thread(thread_of(made.id))).created_at // 1000
-    gone = await place.client.conversations.delete(made.id)
-    assert (gone.id, gone.deleted, gone.object) == (made.id, True, "conversation.deleted")
+    assert created.object == "conversation"
+    assert retrieved == created
+    assert (updated.id, updated.metadata) == (created.id, {"topic": "cows"})
+    assert (
+        created.created_at
+        == (await place.native_client.get_thread(thread_of(created.id))).created_at // 1000
+    )
+    deleted = await place.client.conversations.delete(created.id)
+    assert (deleted.id, deleted.deleted, deleted.object) == (
+        created.id,
+        True,
+        "conversation.deleted",
+    )
     with pytest.raises(openai.NotFoundError):
-        await place.client.conversations.retrieve(made.id)
+        await place.client.conversations.retrieve(created.id)
 
 
 def thread_of(conversation: str) -> str:
@@ -116,26 +125,26 @@ def thread_of(conversation: str) -> str:
 async def test_a_conversation_may_begin_with_items(place: Place) -> None:
     conversation = await place.create(HI, YES, {**HI, "content": "Look."}, CALL, OUTPUT)
 
-    listed = await place.items.list(conversation, order="asc")
+    page = await place.items.list(conversation, order="asc")
 
-    assert types(listed.data) == [
+    assert types(page.data) == [
         "message",
         "message",
         "message",
         "function_call",
         "function_call_output",
     ]
-    assert texts_of(listed.data) == ["Hi.", "Yes?", "Look."]
-    assert (listed.first_id, listed.last_id) == (listed.data[0].id, listed.data[-1].id)
-    assert listed.has_more is False
-    assert (await place.ours.get_thread(thread_of(conversation))).title == "Hi."
+    assert texts_of(page.data) == ["Hi.", "Yes?", "Look."]
+    assert (page.first_id, page.last_id) == (page.data[0].id, page.data[-1].id)
+    assert page.has_more is False
+    assert (await place.native_client.get_thread(thread_of(conversation))).title == "Hi."
 
 
 async def test_a_thread_of_another_face_is_a_conversation(place: Place) -> None:
     place.script.reply("Hello.", reasoning="A greeting.")
-    turn = place.ours.process(message=NewMessage("Hi."))
+    turn = place.native_client.process(message=NewMessage("Hi."))
     _ = [event async for event in turn]
-    run = await place.ours.get_run(str(turn.run_id))
+    run = await place.native_client.get_run(str(turn.run_id))
 
     items = [item async for item in await place.items.list(conversation_of(run), order="asc")]
 
@@ -148,19 +157,19 @@ async def test_a_thread_of_another_face_is_a_conversation(place: Place) -> None:
 
 def test_the_synchronous_client_does_the_same() -> None:
     def work(client: OpenAI) -> None:
-        made = client.conversations.create(items=[HI], metadata=None)
-        client.conversations.items.create(made.id, items=[YES])
+        conversation = client.conversations.create(items=[HI], metadata=None)
+        client.conversations.items.create(conversation.id, items=[YES])
 
-        (last,) = client.conversations.items.list(made.id, limit=1).data
+        (last,) = client.conversations.items.list(conversation.id, limit=1).data
 
         assert texts_of([last]) == ["Yes?"]
-        client.conversations.items.delete(last.id, conversation_id=made.id)
-        assert texts_of(client.conversations.items.list(made.id)) == ["Hi."]
-        assert client.conversations.delete(made.id).deleted
+        client.conversations.items.delete(last.id, conversation_id=conversation.id)
+        assert texts_of(client.conversations.items.list(conversation.id)) == ["Hi."]
+        assert client.conversations.delete(conversation.id).deleted
 
     async def work_in_thread() -> None:
         async with open_place() as place:
-            with OpenAI(base_url=f"{place.served.url}/openai/v1", api_key="none") as client:
+            with OpenAI(base_url=f"{place.server.url}/openai/v1", api_key="none") as client:
                 await asyncio.to_thread(work, client)
 
     asyncio.run(work_in_thread())
@@ -171,56 +180,60 @@ def test_the_synchronous_client_does_the_same() -> None:
 
 @pytest.mark.slow
 async def test_items_are_listed_in_pages_both_ways(place: Place) -> None:
-    said = [{"role": "user", "content": f"{n}"} for n in range(7)]
+    messages = [{"role": "user", "content": f"{n}"} for n in range(7)]
     calls = [
         {**CALL, "call_id": "a"},
         {**CALL, "call_id": "b"},
         {**OUTPUT, "call_id": "b"},
         {**OUTPUT, "call_id": "a"},
     ]
-    conversation = await place.create(*said[:4], *calls, *said[4:])
-    everything = (await place.items.list(conversation, order="asc", limit=100)).data
-    assert len(everything) == 11
+    conversation = await place.create(*messages[:4], *calls, *messages[4:])
+    all_items = (await place.items.list(conversation, order="asc", limit=100)).data
+    assert len(all_items) == 11
 
     for limit in (1, 2, 3, 10, 11, 100):
-        for order, wanted in (("asc", everything), ("desc", everything[::-1])):
-            found: list[Any] = []
+        for order, expected_items in (("asc", all_items), ("desc", all_items[::-1])):
+            items: list[Any] = []
             after: Any = openai.omit
             while True:
                 page = await place.items.list(conversation, order=order, limit=limit, after=after)
-                found += page.data
+                items += page.data
                 if not page.has_more:
                     break
                 after = page.last_id
-            assert found == wanted
+            assert items == expected_items
     newest = await place.items.list(conversation)
-    assert newest.data == everything[::-1]
-    for place_in_list, item in enumerate(everything):
+    assert newest.data == all_items[::-1]
+    for place_in_list, item in enumerate(all_items):
         page = await place.items.list(conversation, order="asc", after=item.id)
-        assert page.data == everything[place_in_list + 1 :]
+        assert page.data == all_items[place_in_list + 1 :]
 
 
 async def test_an_empty_conversation_has_an_empty_list(place: Place) -> None:
-    listed = await place.items.list(await place.create())
+    page = await place.items.list(await place.create())
 
-    assert (listed.data, listed.has_more) == ([], False)
+    assert (page.data, page.has_more) == ([], False)
 
 
 async def test_encrypted_reasoning_comes_when_it_is_included(place: Place) -> None:
     thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]}
     conversation = await place.create(HI, thought, YES)
 
-    listed = await place.items.list(conversation, include=["reasoning.encrypted_content"])
+    page = await place.items.list(conversation, include=["reasoning.encrypted_content"])
     plain = await place.items.list(conversation)
 
-    (whole,) = [item for item in listed.data if item.type == "reasoning"]
+    (reasoning,) = [item for item in page.data if item.type == "reasoning"]
     (bare,) = [item for item in plain.data if item.type == "reasoning"]
     assert bare.encrypted_content is None
-    again = await place.create(
-        HI, {"type": "reasoning", "summary": [], "encrypted_content": whole.encrypted_content}, YES
+    copy_id = await place.create(
+        HI,
+        {"type": "reasoning", "summary": [], "encrypted_content": reasoning.encrypted_content},
+        YES,
     )
-    (read,) = [i for i in (await place.items.list(again)).data if i.type == "reasoning"]
-    assert read.summary[0].text == "Hm."
+    (copied_reasoning,) = [
+        i for i in (await place.items.list(copy_id)).data if i.type == "reasoning"
+    ]
+    assert copied_reasoning.summary[0].text == "Hm."
 
 
 # Items that are added.
@@ -229,13 +242,13 @@ async def test_encrypted_reasoning_comes_when_it_is_included(place: Place) -> No
 async def test_items_are_added_and_come_back_with_ids(place: Place) -> None:
     conversation = await place.create(HI)
 
-    added = await place.items.create(conversation, items=[YES, {**HI, "content": "Look."}])
-    more = await place.items.create(conversation, items=[CALL, OUTPUT])
+    message_items = await place.items.create(conversation, items=[YES, {**HI, "content": "Look."}])
+    call_items = await place.items.create(conversation, items=[CALL, OUTPUT])
 
-    assert texts_of(added.data) == ["Yes?", "Look."]
-    assert types(more.data) == ["function_call", "function_call_output"]
-    listed = await place.items.list(conversation, order="asc")
-    assert listed.data[1:] == [*added.data, *more.data]
+    assert texts_of(message_items.data) == ["Yes?", "Look."]
+    assert types(call_items.data) == ["function_call", "function_call_output"]
+    page = await place.items.list(conversation, order="asc")
+    assert page.data[1:] == [*message_items.data, *call_items.data]
 
 
 async def test_items_of_one_conversation_can_be_sent_to_another(place: Place) -> None:
@@ -251,15 +264,15 @@ async def test_items_of_one_conversation_can_be_sent_to_another(place: Place) ->
     )
     items = [item async for item in await place.items.list(first, order="asc")]
 
-    echoed = await place.create(*(item.to_dict() for item in items))
+    copy_of_items = await place.create(*(item.to_dict() for item in items))
     referred = await place.create(*({"type": "item_reference", "id": item.id} for item in items))
 
-    for copy in (echoed, referred):
-        again = [item async for item in await place.items.list(copy, order="asc")]
-        assert [item.to_dict() | {"id": ""} for item in again] == [
+    for copy in (copy_of_items, referred):
+        copied_items = [item async for item in await place.items.list(copy, order="asc")]
+        assert [item.to_dict() | {"id": ""} for item in copied_items] == [
             item.to_dict() | {"id": ""} for item in items
         ]
-        assert not {item.id for item in again} & {item.id for item in items}
+        assert not {item.id for item in copied_items} & {item.id for item in items}
 
 
 async def test_files_inside_items_are_stored(place: Place) -> None:
@@ -271,7 +284,7 @@ async def test_files_inside_items_are_stored(place: Place) -> None:
     (item,) = (await place.items.list(conversation)).data
     assert item.content[0].file_id.startswith("file-")
     assert (await place.client.files.content(item.content[0].file_id)).content == b"old pond"
-    again = await place.items.create(
+    second_page = await place.items.create(
         conversation,
         items=[
             {
@@ -280,7 +293,7 @@ async def test_files_inside_items_are_stored(place: Place) -> None:
             }
         ],
     )
-    assert again.data[0].content[0].file_id == item.content[0].file_id
+    assert second_page.data[0].content[0].file_id == item.content[0].file_id
 
 
 async def test_a_repeated_request_with_a_key_adds_its_items_once(place: Place) -> None:
@@ -294,7 +307,7 @@ async def test_a_repeated_request_with_a_key_adds_its_items_once(place: Place) -
 
     assert first.data == second.data
     assert len((await place.items.list(conversation)).data) == 2
-    assert len((await place.ours.list_files()).data) == 1
+    assert len((await place.native_client.list_files()).data) == 1
 
 
 async def test_a_request_that_was_refused_can_be_repeated_with_its_key(place: Place) -> None:
@@ -306,10 +319,10 @@ async def test_a_request_that_was_refused_can_be_repeated_with_its_key(place: Pl
 
     with pytest.raises(openai.BadRequestError):
         await place.items.create(conversation, items=items, extra_headers=headers)
-    await place.ours.cancel_run(run.id)
-    added = await place.items.create(conversation, items=items, extra_headers=headers)
+    await place.native_client.cancel_run(run.id)
+    created = await place.items.create(conversation, items=items, extra_headers=headers)
 
-    content = await place.client.files.content(added.data[0].content[0].file_id)
+    content = await place.client.files.content(created.data[0].content[0].file_id)
     assert content.content == b"hi"
 
 
@@ -326,25 +339,27 @@ async def test_outputs_go_to_the_run_that_waits_for_them(place: Place) -> None:
     ]
     outputs = [{**OUTPUT, "call_id": call.call_id, "output": call.arguments} for call in calls]
 
-    added = await place.items.create(conversation, items=outputs[:1])
-    same = await place.items.create(conversation, items=outputs[:1])
-    assert added.data == same.data
-    assert (await place.ours.get_run(run.id)).status is Status.ACTION_REQUIRED
+    first_page = await place.items.create(conversation, items=outputs[:1])
+    repeated_page = await place.items.create(conversation, items=outputs[:1])
+    assert first_page.data == repeated_page.data
+    assert (await place.native_client.get_run(run.id)).status is Status.ACTION_REQUIRED
     with pytest.raises(openai.BadRequestError) as excinfo:
         await place.items.create(conversation, items=[{**outputs[0], "output": "other"}])
-    rest = await place.items.create(conversation, items=outputs)
+    last_page = await place.items.create(conversation, items=outputs)
 
     assert excinfo.value.code == "output_conflict"
-    assert [item.output for item in rest.data] == [call.arguments for call in calls]
-    assert (await place.ours.get_run(run.id)).status is Status.QUEUED
-    listed = await place.items.list(conversation, order="asc")
-    assert listed.data[-2:] == rest.data
+    assert [item.output for item in last_page.data] == [call.arguments for call in calls]
+    assert (await place.native_client.get_run(run.id)).status is Status.QUEUED
+    page = await place.items.list(conversation, order="asc")
+    assert page.data[-2:] == last_page.data
 
 
 async def test_pictures_of_outputs_are_shown_to_the_model_and_never_lost(place: Place) -> None:
     run = await place.wait_for_call("a")
-    waiting = conversation_of(run)
-    (call,) = [i for i in (await place.items.list(waiting)).data if i.type == "function_call"]
+    other_conversation = conversation_of(run)
+    (call,) = [
+        i for i in (await place.items.list(other_conversation)).data if i.type == "function_call"
+    ]
     picture = {"type": "input_image", "image_url": "https://example.org/a.png"}
     content = [{"type": "input_text", "text": "Look:"}, picture]
 
@@ -352,12 +367,12 @@ async def test_pictures_of_outputs_are_shown_to_the_model_and_never_lost(place: 
     output = {**OUTPUT, "output": content}
     await place.items.create(conversation, items=[output])  # the same again
     with pytest.raises(openai.BadRequestError, match="input of a response") as excinfo:
-        await place.items.create(waiting, items=[{**output, "call_id": call.call_id}])
+        await place.items.create(other_conversation, items=[{**output, "call_id": call.call_id}])
 
-    shown = (await place.items.list(conversation, order="asc")).data
-    assert [item.type for item in shown[1:3]] == ["function_call", "function_call_output"]
-    assert [part.type for part in shown[3].content] == ["input_text", "input_image"]
-    assert len(shown) == 5
+    items = (await place.items.list(conversation, order="asc")).data
+    assert [item.type for item in items[1:3]] == ["function_call", "function_call_output"]
+    assert [part.type for part in items[3].content] == ["input_text", "input_image"]
+    assert len(items) == 5
     assert excinfo.value.param == "items[0].output"
 
 
@@ -369,15 +384,15 @@ async def test_messages_may_follow_the_outputs_of_a_run(place: Place) -> None:
 
     with pytest.raises(openai.BadRequestError, match="No tool output found for function call"):
         await place.items.create(conversation, items=[HI])
-    added = await place.items.create(conversation, items=[output, HI])
+    created = await place.items.create(conversation, items=[output, HI])
 
-    assert types(added.data) == ["function_call_output", "message"]
+    assert types(created.data) == ["function_call_output", "message"]
     assert (await place.texts(conversation))[-2:] == ["tool: found", "user: Hi."]
 
 
 async def test_a_conversation_is_locked_while_it_has_a_run(place: Place) -> None:
-    thread = await place.ours.create_thread()
-    conversation = conversation_of(await place.ours.create_run(thread.id))
+    thread = await place.native_client.create_thread()
+    conversation = conversation_of(await place.native_client.create_run(thread.id))
 
     for items in ([HI], [HI, CALL, OUTPUT]):
         with pytest.raises(openai.BadRequestError) as excinfo:
@@ -396,20 +411,20 @@ async def test_half_of_the_outputs_and_a_message_are_refused_and_nothing_is_kept
     with pytest.raises(openai.BadRequestError, match="No tool output found for function call"):
         await place.items.create(conversation, items=[{**OUTPUT, "call_id": calls[0].call_id}, HI])
 
-    pending = (await place.ours.list_actions(run.id, status="pending")).data
-    assert len(pending) == 2
+    pending_actions = (await place.native_client.list_actions(run.id, status="pending")).data
+    assert len(pending_actions) == 2
 
 
 async def test_a_saved_output_may_come_again_but_no_other(place: Place) -> None:
     conversation = await place.create(HI, CALL, OUTPUT)
 
-    same = await place.items.create(conversation, items=[OUTPUT])
+    repeated_page = await place.items.create(conversation, items=[OUTPUT])
     with pytest.raises(openai.BadRequestError) as another:
         await place.items.create(conversation, items=[{**OUTPUT, "output": "lost"}])
     with pytest.raises(openai.BadRequestError, match="No tool call found") as unknown:
         await place.items.create(conversation, items=[{**OUTPUT, "call_id": "c9"}])
 
-    assert types(same.data) == ["function_call_output"]
+    assert types(repeated_page.data) == ["function_call_output"]
     assert another.value.code == "output_conflict"
     assert unknown.value.param == "items[0].call_id"
     assert len((await place.items.list(conversation)).data) == 3
@@ -422,32 +437,37 @@ async def test_a_call_is_approved_by_an_item(tmp_path: Path) -> None:
     config.write_text(json.dumps({"mcpServers": {"far": {**far, "backend": True}}}))
     async with open_place(backend_mcp="configured", config=str(config)) as place:
         place.script.calls(("far__look", {}), text="I look.").reply("I have looked.")
-        turn = place.ours.process(message=NewMessage("Look."), mcp_servers=(McpServer("far"),))
+        turn = place.native_client.process(
+            message=NewMessage("Look."), mcp_servers=(McpServer("far"),)
+        )
         _ = [event async for event in turn]
-        run = await place.ours.get_run(str(turn.run_id))
+        run = await place.native_client.get_run(str(turn.run_id))
         conversation = conversation_of(run)
-        asked = (await place.items.list(conversation, limit=1)).data[0]
-        answer = {"type": "mcp_approval_response", "approval_request_id": asked.id}
+        approval_request = (await place.items.list(conversation, limit=1)).data[0]
+        answer = {"type": "mcp_approval_response", "approval_request_id": approval_request.id}
 
-        assert (asked.type, asked.server_label, asked.name) == (
+        assert (approval_request.type, approval_request.server_label, approval_request.name) == (
             "mcp_approval_request",
             "far",
             "look",
         )
         with pytest.raises(openai.BadRequestError, match="mcp_approval_response"):
             await place.items.create(conversation, items=[{**answer, "approve": True}, HI])
-        (given,) = (
+        (approval_response,) = (
             await place.items.create(conversation, items=[{**answer, "approve": True}])
         ).data
-        assert (given.type, given.approve) == ("mcp_approval_response", True)
-        _ = [event async for event in place.ours.completions(run.id)]
+        assert (approval_response.type, approval_response.approve) == (
+            "mcp_approval_response",
+            True,
+        )
+        _ = [event async for event in place.native_client.completions(run.id)]
 
-        same = await place.items.create(conversation, items=[{**answer, "approve": True}])
-        assert same.data == [given]
+        repeated_page = await place.items.create(conversation, items=[{**answer, "approve": True}])
+        assert repeated_page.data == [approval_response]
         with pytest.raises(openai.BadRequestError):
             await place.items.create(conversation, items=[{**answer, "approve": False}])
-        listed = await place.items.list(conversation, order="asc")
-        assert types(listed.data)[2:] == [
+        page = await place.items.list(conversation, order="asc")
+        assert types(page.data)[2:] == [
             "mcp_approval_request",
             "mcp_approval_response",
             "function_call",
@@ -469,8 +489,8 @@ async def test_items_of_several_writers_are_all_kept_and_each_request_as_a_whole
 
     await asyncio.gather(*(place.items.create(conversation, items=pair(n)) for n in range(12)))
 
-    listed = texts_of((await place.items.list(conversation, order="asc", limit=100)).data)
-    pairs = list(zip(listed[::2], listed[1::2], strict=True))
+    texts = texts_of((await place.items.list(conversation, order="asc", limit=100)).data)
+    pairs = list(zip(texts[::2], texts[1::2], strict=True))
     assert sorted(pairs) == sorted((f"{n} a", f"{n} b") for n in range(12))
 
 
@@ -483,32 +503,32 @@ async def test_of_different_outputs_for_one_call_exactly_one_is_saved(place: Pla
         output = {**OUTPUT, "call_id": call.call_id, "output": f"{n % 3}"}
         return place.items.create(conversation, items=[output])
 
-    done = await asyncio.gather(*(submit(n) for n in range(9)), return_exceptions=True)
+    results = await asyncio.gather(*(submit(n) for n in range(9)), return_exceptions=True)
 
-    saved = [each.data[0].output for each in done if not isinstance(each, BaseException)]
-    refused = [each for each in done if isinstance(each, openai.BadRequestError)]
-    assert (len(set(saved)), len(saved), len(refused)) == (1, 3, 6)
-    (kept,) = [
+    saved_outputs = [each.data[0].output for each in results if not isinstance(each, BaseException)]
+    refusals = [each for each in results if isinstance(each, openai.BadRequestError)]
+    assert (len(set(saved_outputs)), len(saved_outputs), len(refusals)) == (1, 3, 6)
+    (stored_output,) = [
         i.output
         for i in (await place.items.list(conversation)).data
         if i.type == "function_call_output"
     ]
-    assert kept == saved[0]
+    assert stored_output == saved_outputs[0]
 
 
 async def test_a_last_item_is_deleted_once_by_several_who_delete_it(place: Place) -> None:
     conversation = await place.create(HI, YES, HI)
     last = (await place.items.list(conversation, limit=1)).data[0]
 
-    done = await asyncio.gather(
+    results = await asyncio.gather(
         *(place.items.delete(last.id, conversation_id=conversation) for _ in range(6)),
         return_exceptions=True,
     )
 
-    assert sum(not isinstance(each, BaseException) for each in done) == 1, done
+    assert sum(not isinstance(each, BaseException) for each in results) == 1, results
     assert all(
         isinstance(each, openai.NotFoundError | openai.BadRequestError)
-        for each in done
+        for each in results
         if isinstance(each, BaseException)
     )
     assert await place.texts(conversation) == ["user: Hi.", "assistant: Yes?"]
@@ -538,18 +558,18 @@ async def test_the_last_items_are_deleted_one_by_one(place: Place) -> None:
         HI, thought, YES, HI, {**YES, "content": "I look."}, CALL, OUTPUT
     )
 
-    async def pop() -> list[str]:
+    async def delete_last() -> list[str]:
         last = (await place.items.list(conversation, limit=1)).data[0]
-        left = await place.items.delete(last.id, conversation_id=conversation)
-        assert left.id == conversation
+        answer = await place.items.delete(last.id, conversation_id=conversation)
+        assert answer.id == conversation
         return types((await place.items.list(conversation, order="asc")).data)
 
     with_reply = ["message", "reasoning", "message", "message", "message"]
-    assert await pop() == with_reply  # the call goes with its output
-    assert await pop() == with_reply[:4]
-    assert await pop() == with_reply[:3]
-    assert await pop() == with_reply[:1]  # the reasoning goes with what it led to
-    assert await pop() == []
+    assert await delete_last() == with_reply  # the call goes with its output
+    assert await delete_last() == with_reply[:4]
+    assert await delete_last() == with_reply[:3]
+    assert await delete_last() == with_reply[:1]  # the reasoning goes with what it led to
+    assert await delete_last() == []
 
 
 async def test_an_item_in_the_middle_is_not_deleted(place: Place) -> None:
@@ -611,8 +631,8 @@ async def test_bad_items_are_refused_and_nothing_is_kept(place: Place, name: str
             await attempt
         assert param is None or excinfo.value.param == param
     assert await place.texts(conversation) == ["user: Hi."]
-    assert len((await place.ours.list_threads()).data) == 1
-    assert (await place.ours.list_files()).data == []
+    assert len((await place.native_client.list_threads()).data) == 1
+    assert (await place.native_client.list_files()).data == []
 
 
 @pytest.mark.parametrize(
@@ -636,14 +656,14 @@ async def test_bad_items_are_refused_and_nothing_is_kept(place: Place, name: str
 async def test_a_bad_body_is_refused_in_the_form_of_the_original(
     place: Place, path: str, body: str, status: int
 ) -> None:
-    http = await place.served.client()
+    http = await place.server.client()
     headers = {"content-type": "application/json"}
 
     answer = await http.post(f"/openai/v1/conversations{path}", content=body, headers=headers)
 
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"error"}
-    assert (await place.ours.list_threads()).data == []
+    assert (await place.native_client.list_threads()).data == []
 
 
 @pytest.mark.parametrize(
@@ -660,13 +680,13 @@ async def test_a_bad_query_is_refused(place: Place, query: dict[str, str]) -> No
 
 @pytest.mark.slow
 async def test_ten_thousand_items_are_kept_and_one_more_is_not(place: Place) -> None:
-    many = [{"role": "user", "content": "x"}] * 10_000
+    messages = [{"role": "user", "content": "x"}] * 10_000
 
-    conversation = await place.create(*many)
+    conversation = await place.create(*messages)
     with pytest.raises(openai.BadRequestError):
-        await place.create(*many, HI)
+        await place.create(*messages, HI)
 
-    assert (await place.ours.get_thread(thread_of(conversation))).messages == 10_000
+    assert (await place.native_client.get_thread(thread_of(conversation))).messages == 10_000
 
 
 async def test_too_large_a_body_is_refused(place: Place) -> None:
@@ -679,34 +699,40 @@ async def test_too_large_a_body_is_refused(place: Place) -> None:
 
 
 async def test_ids_of_others_and_forged_ones_lead_nowhere(place: Place) -> None:
-    ann, bob = await place.served.key("ann"), await place.served.key("bob")
+    ann, bob = await place.server.key("ann"), await place.server.key("bob")
     owner = place.client.with_options(api_key=ann)
     other = place.client.with_options(api_key=bob)
-    made = await owner.conversations.create(items=[HI, CALL, OUTPUT])
-    items = (await owner.conversations.items.list(made.id)).data
-    theirs = await other.conversations.create()
+    conversation = await owner.conversations.create(items=[HI, CALL, OUTPUT])
+    items = (await owner.conversations.items.list(conversation.id)).data
+    other_conversation = await other.conversations.create()
 
     attempts = [
-        lambda: other.conversations.retrieve(made.id),
-        lambda: other.conversations.update(made.id, metadata={}),
-        lambda: other.conversations.delete(made.id),
-        lambda: other.conversations.items.list(made.id),
-        lambda: other.conversations.items.create(made.id, items=[HI]),
-        lambda: other.conversations.items.retrieve(items[0].id, conversation_id=made.id),
-        lambda: other.conversations.items.retrieve(items[0].id, conversation_id=theirs.id),
-        lambda: other.conversations.items.delete(items[0].id, conversation_id=theirs.id),
-        lambda: other.conversations.items.list(theirs.id, after=items[0].id),
+        lambda: other.conversations.retrieve(conversation.id),
+        lambda: other.conversations.update(conversation.id, metadata={}),
+        lambda: other.conversations.delete(conversation.id),
+        lambda: other.conversations.items.list(conversation.id),
+        lambda: other.conversations.items.create(conversation.id, items=[HI]),
+        lambda: other.conversations.items.retrieve(items[0].id, conversation_id=conversation.id),
+        lambda: other.conversations.items.retrieve(
+            items[0].id, conversation_id=other_conversation.id
+        ),
+        lambda: other.conversations.items.delete(
+            items[0].id, conversation_id=other_conversation.id
+        ),
+        lambda: other.conversations.items.list(other_conversation.id, after=items[0].id),
         lambda: other.conversations.create(items=[{"type": "item_reference", "id": items[0].id}]),
-        lambda: owner.conversations.items.retrieve(items[0].id, conversation_id=theirs.id),
-        lambda: owner.conversations.retrieve(thread_of(made.id)),
+        lambda: owner.conversations.items.retrieve(
+            items[0].id, conversation_id=other_conversation.id
+        ),
+        lambda: owner.conversations.retrieve(thread_of(conversation.id)),
         lambda: owner.conversations.retrieve("conv_" + "0" * 35),
-        lambda: owner.conversations.items.retrieve("fc_x_9999", conversation_id=made.id),
-        lambda: owner.conversations.items.retrieve("é", conversation_id=made.id),
+        lambda: owner.conversations.items.retrieve("fc_x_9999", conversation_id=conversation.id),
+        lambda: owner.conversations.items.retrieve("é", conversation_id=conversation.id),
     ]
     for attempt in attempts:
         with pytest.raises(openai.NotFoundError):
             await attempt()
-    assert [i.id for i in (await owner.conversations.items.list(made.id)).data] == [
+    assert [i.id for i in (await owner.conversations.items.list(conversation.id)).data] == [
         item.id for item in items
     ]
     with pytest.raises(openai.AuthenticationError):
@@ -714,15 +740,15 @@ async def test_ids_of_others_and_forged_ones_lead_nowhere(place: Place) -> None:
 
 
 async def test_a_key_that_may_only_read_changes_nothing(place: Place) -> None:
-    writer, reader = await place.served.key("ann"), await place.served.key("ann", "read")
-    made = await place.client.with_options(api_key=writer).conversations.create(items=[HI])
+    writer, reader = await place.server.key("ann"), await place.server.key("ann", "read")
+    conversation = await place.client.with_options(api_key=writer).conversations.create(items=[HI])
     client = place.client.with_options(api_key=reader)
 
-    assert len((await client.conversations.items.list(made.id)).data) == 1
+    assert len((await client.conversations.items.list(conversation.id)).data) == 1
     for attempt in (
         client.conversations.create(),
-        client.conversations.items.create(made.id, items=[HI]),
-        client.conversations.delete(made.id),
+        client.conversations.items.create(conversation.id, items=[HI]),
+        client.conversations.delete(conversation.id),
     ):
         with pytest.raises(openai.PermissionDeniedError):
             await attempt
@@ -760,19 +786,19 @@ async def test_a_list_shows_what_the_responses_showed(tmp_path: Path, style: str
             for item in first.output
             if item.type in ("function_call", "custom_tool_call") and item.name != "far__look"
         ]
-        added = await place.items.create(conversation, items=answers)
+        created = await place.items.create(conversation, items=answers)
         second = await place.client.responses.create(
             model=place.script.model,
             conversation=conversation,
             tools=tools,
             extra_headers={"antiphon-server-tools": style},
         )
-        listed = (await place.items.list(conversation, order="asc", limit=100)).data
+        page = (await place.items.list(conversation, order="asc", limit=100)).data
 
-        shown = [*first.output, *added.data, *second.output]
-        assert [item.to_dict() for item in listed[1:]] == [item.to_dict() for item in shown]
+        shown_items = [*first.output, *created.data, *second.output]
+        assert [item.to_dict() for item in page[1:]] == [item.to_dict() for item in shown_items]
         assert len(answers) == 2
-        for item in listed:
+        for item in page:
             assert await place.items.retrieve(item.id, conversation_id=conversation) == item
 
 

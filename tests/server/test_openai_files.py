@@ -20,25 +20,25 @@ HAIKU = b"old pond\na frog leaps in\nwater's sound\n"
 class Place(NamedTuple):
     """A server, OpenAI's client of it, and ours."""
 
-    served: Served
+    server: Served
     client: AsyncOpenAI
-    ours: AsyncClient
+    native_client: AsyncClient
 
-    async def upload(self, name: str = "haiku.txt", content: bytes = HAIKU, **more: Any) -> Any:
-        more.setdefault("purpose", "user_data")
-        return await self.client.files.create(file=(name, content, "text/plain"), **more)
+    async def upload(self, name: str = "haiku.txt", content: bytes = HAIKU, **options: Any) -> Any:
+        options.setdefault("purpose", "user_data")
+        return await self.client.files.create(file=(name, content, "text/plain"), **options)
 
 
 @asynccontextmanager
 async def open_place() -> AsyncIterator[Place]:
     async with (
-        serve(SETTINGS) as served,
-        AsyncClient(served.url) as ours,
+        serve(SETTINGS) as server,
+        AsyncClient(server.url) as native_client,
         AsyncOpenAI(
-            base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0, timeout=20
+            base_url=f"{server.url}/openai/v1", api_key="none", max_retries=0, timeout=20
         ) as client,
     ):
-        yield Place(served, client, ours)
+        yield Place(server, client, native_client)
 
 
 @pytest.fixture
@@ -48,56 +48,62 @@ async def place() -> AsyncIterator[Place]:
 
 
 async def test_a_file_is_uploaded_read_and_deleted(place: Place) -> None:
-    made = await place.upload(purpose="assistants")
-    read = await place.client.files.retrieve(made.id)
-    content = await place.client.files.content(made.id)
+    created = await place.upload(purpose="assistants")
+    retrieved = await place.client.files.retrieve(created.id)
+    content = await place.client.files.content(created.id)
 
-    assert made.id.startswith("file-")
-    assert (made.filename, made.bytes, made.purpose) == ("haiku.txt", len(HAIKU), "assistants")
-    assert (made.object, made.status, made.expires_at) == ("file", "processed", None)
-    assert read == made
+    assert created.id.startswith("file-")
+    assert (created.filename, created.bytes, created.purpose) == (
+        "haiku.txt",
+        len(HAIKU),
+        "assistants",
+    )
+    assert (created.object, created.status, created.expires_at) == ("file", "processed", None)
+    assert retrieved == created
     assert content.content == HAIKU
     assert content.response.headers["content-disposition"].startswith("attachment")
-    gone = await place.client.files.delete(made.id)
-    assert (gone.id, gone.deleted, gone.object) == (made.id, True, "file")
+    deleted = await place.client.files.delete(created.id)
+    assert (deleted.id, deleted.deleted, deleted.object) == (created.id, True, "file")
     for attempt in (
-        place.client.files.retrieve(made.id),
-        place.client.files.content(made.id),
-        place.client.files.delete(made.id),
+        place.client.files.retrieve(created.id),
+        place.client.files.content(created.id),
+        place.client.files.delete(created.id),
     ):
         with pytest.raises(openai.NotFoundError, match="No such File object"):
             await attempt
 
 
 async def test_a_file_is_the_same_one_in_the_native_api(place: Place) -> None:
-    made = await place.upload()
-    native = await place.ours.upload_file(b"x", "x.txt")
+    created = await place.upload()
+    native = await place.native_client.upload_file(b"x", "x.txt")
 
-    listed = {upload.id: upload.purpose for upload in (await place.ours.list_files()).data}
-    assert listed == {made.id.replace("file-", "file_"): "user_data", native.id: None}
-    assert await place.ours.download_file(made.id.replace("file-", "file_")) == HAIKU
+    purposes = {
+        upload.id: upload.purpose for upload in (await place.native_client.list_files()).data
+    }
+    assert purposes == {created.id.replace("file-", "file_"): "user_data", native.id: None}
+    assert await place.native_client.download_file(created.id.replace("file-", "file_")) == HAIKU
     assert (await place.client.files.retrieve(native.id)).purpose == "user_data"
 
 
 async def test_files_are_listed_in_pages_by_purpose_and_in_both_orders(place: Place) -> None:
-    made = [
+    files = [
         await place.upload(f"{n}.txt", purpose="vision" if n % 2 else "user_data") for n in range(5)
     ]
 
-    assert [file async for file in place.client.files.list()] == made[::-1]
-    assert [file async for file in place.client.files.list(order="asc", limit=2)] == made
+    assert [file async for file in place.client.files.list()] == files[::-1]
+    assert [file async for file in place.client.files.list(order="asc", limit=2)] == files
     vision = await place.client.files.list(purpose="vision", order="asc")
-    assert vision.data == made[1::2]
-    page = await place.client.files.list(order="asc", limit=2, after=made[1].id)
-    assert (page.data, page.has_more) == (made[2:4], True)
+    assert vision.data == files[1::2]
+    page = await place.client.files.list(order="asc", limit=2, after=files[1].id)
+    assert (page.data, page.has_more) == (files[2:4], True)
     assert (await place.client.files.list(purpose="batch")).data == []
 
 
 async def test_a_file_that_expires_says_when(place: Place) -> None:
-    made = await place.upload(expires_after={"anchor": "created_at", "seconds": 3600})
+    created = await place.upload(expires_after={"anchor": "created_at", "seconds": 3600})
 
-    assert made.expires_at == made.created_at + 3600
-    assert (await place.client.files.retrieve(made.id)).expires_at == made.expires_at
+    assert created.expires_at == created.created_at + 3600
+    assert (await place.client.files.retrieve(created.id)).expires_at == created.expires_at
 
 
 async def test_an_upload_with_a_key_is_stored_once(place: Place) -> None:
@@ -114,15 +120,15 @@ async def test_an_upload_with_a_key_is_stored_once(place: Place) -> None:
 
 def test_the_synchronous_client_does_the_same() -> None:
     def work(client: OpenAI) -> None:
-        made = client.files.create(file=("haiku.txt", HAIKU), purpose="user_data")
+        created = client.files.create(file=("haiku.txt", HAIKU), purpose="user_data")
 
-        assert client.files.content(made.id).content == HAIKU
-        assert [file.id for file in client.files.list()] == [made.id]
-        assert client.files.delete(made.id).deleted
+        assert client.files.content(created.id).content == HAIKU
+        assert [file.id for file in client.files.list()] == [created.id]
+        assert client.files.delete(created.id).deleted
 
     async def work_in_thread() -> None:
         async with open_place() as place:
-            with OpenAI(base_url=f"{place.served.url}/openai/v1", api_key="none") as client:
+            with OpenAI(base_url=f"{place.server.url}/openai/v1", api_key="none") as client:
                 await asyncio.to_thread(work, client)
 
     asyncio.run(work_in_thread())
@@ -164,21 +170,21 @@ async def test_too_large_a_file_is_refused(place: Place) -> None:
 
 
 async def test_files_of_others_are_not_there(place: Place) -> None:
-    ann, bob = await place.served.key("ann"), await place.served.key("bob")
-    reader = await place.served.key("ann", "read")
+    ann, bob = await place.server.key("ann"), await place.server.key("bob")
+    reader = await place.server.key("ann", "read")
     owner, other = place.client.with_options(api_key=ann), place.client.with_options(api_key=bob)
-    made = await owner.files.create(file=("a.txt", HAIKU), purpose="user_data")
+    created = await owner.files.create(file=("a.txt", HAIKU), purpose="user_data")
 
     assert (await other.files.list()).data == []
     for attempt in (
-        other.files.retrieve(made.id),
-        other.files.content(made.id),
-        other.files.delete(made.id),
+        other.files.retrieve(created.id),
+        other.files.content(created.id),
+        other.files.delete(created.id),
     ):
         with pytest.raises(openai.NotFoundError):
             await attempt
     with pytest.raises(openai.NotFoundError):
-        await other.files.list(after=made.id)
+        await other.files.list(after=created.id)
     with pytest.raises(openai.PermissionDeniedError):
-        await place.client.with_options(api_key=reader).files.delete(made.id)
-    assert (await owner.files.content(made.id)).content == HAIKU
+        await place.client.with_options(api_key=reader).files.delete(created.id)
+    assert (await owner.files.content(created.id)).content == HAIKU

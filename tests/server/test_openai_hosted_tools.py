@@ -58,9 +58,9 @@ async def open_place(
         hosted_tools=hosted_tools,
     )
     async with (
-        serve(settings) as served,
+        serve(settings) as server,
         AsyncOpenAI(
-            base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0, timeout=20
+            base_url=f"{server.url}/openai/v1", api_key="none", max_retries=0, timeout=20
         ) as client,
     ):
         yield Place(client, script)
@@ -72,16 +72,16 @@ async def test_a_search_of_the_web_is_an_item_and_its_links_are_cited(tmp_path: 
         place.script.calls(("far__look", {"query": "bees"})).reply("See https://bees.example/a.")
 
         stream = await place.ask("web_search", stream=True, include=[SOURCES])
-        seen = [event async for event in stream]
-        streamed = seen[-1].response
-        stored = await place.client.responses.retrieve(streamed.id, include=[SOURCES])
+        seen_events = [event async for event in stream]
+        response = seen_events[-1].response
+        stored = await place.client.responses.retrieve(response.id, include=[SOURCES])
 
-        assert [event.type for event in seen if "web_search" in event.type] == [
+        assert [event.type for event in seen_events if "web_search" in event.type] == [
             "response.web_search_call.in_progress",
             "response.web_search_call.searching",
             "response.web_search_call.completed",
         ]
-        search, message = streamed.output
+        search, message = response.output
         assert (search.type, search.status, search.action.query) == (
             "web_search_call",
             "completed",
@@ -92,9 +92,11 @@ async def test_a_search_of_the_web_is_an_item_and_its_links_are_cited(tmp_path: 
         assert (citation.type, citation.title) == ("url_citation", "Bees")
         text = message.content[0].text
         assert text[citation.start_index : citation.end_index] == "https://bees.example/a"
-        (added,) = [e for e in seen if e.type == "response.output_text.annotation.added"]
-        assert added.annotation.to_dict() == citation.to_dict()
-        assert stored.output == streamed.output
+        (annotation_event,) = [
+            e for e in seen_events if e.type == "response.output_text.annotation.added"
+        ]
+        assert annotation_event.annotation.to_dict() == citation.to_dict()
+        assert stored.output == response.output
 
 
 @pytest.mark.slow
@@ -106,16 +108,16 @@ async def test_lists_and_streams_of_a_conversation_agree(tmp_path: Path) -> None
 
         first = await place.ask("web_search_preview", conversation=conversation)
         second = await place.ask("web_search_preview", conversation=conversation)
-        listed = await place.client.conversations.items.list(conversation, order="asc")
+        page = await place.client.conversations.items.list(conversation, order="asc")
 
-        items = [item.to_dict() for item in listed.data if getattr(item, "role", "") != "user"]
+        items = [item.to_dict() for item in page.data if getattr(item, "role", "") != "user"]
         assert items == [item.to_dict() for item in (*first.output, *second.output)]
         assert second.output[0].content[0].annotations == []  # it searched for nothing itself
-        for item in listed.data:
-            alone = await place.client.conversations.items.retrieve(
+        for item in page.data:
+            single_item = await place.client.conversations.items.retrieve(
                 item.id, conversation_id=conversation
             )
-            assert alone == item
+            assert single_item == item
 
 
 @pytest.mark.slow
@@ -125,9 +127,9 @@ async def test_a_program_is_an_item_with_its_code(tmp_path: Path) -> None:
             place.script.calls(("far__look", {"code": "1 + 1"})).reply("2.")
 
         stream = await place.ask("code_interpreter", stream=True)
-        seen = [event async for event in stream]
+        seen_events = [event async for event in stream]
 
-        steps = [event.type for event in seen if "code_interpreter" in event.type]
+        steps = [event.type for event in seen_events if "code_interpreter" in event.type]
         assert [step.removeprefix("response.code_interpreter_call") for step in steps] == [
             ".in_progress",
             "_code.delta",
@@ -135,15 +137,15 @@ async def test_a_program_is_an_item_with_its_code(tmp_path: Path) -> None:
             ".interpreting",
             ".completed",
         ]
-        call = seen[-1].response.output[0]
+        call = seen_events[-1].response.output[0]
         assert (call.type, call.code, call.container_id) == (
             "code_interpreter_call",
             "1 + 1",
             "far",
         )
         assert call.outputs is None
-        whole = await place.ask("code_interpreter", include=["code_interpreter_call.outputs"])
-        assert [output.logs for output in whole.output[0].outputs] == [FOUND]
+        response = await place.ask("code_interpreter", include=["code_interpreter_call.outputs"])
+        assert [output.logs for output in response.output[0].outputs] == [FOUND]
 
 
 @pytest.mark.slow
@@ -162,14 +164,14 @@ async def test_a_search_can_be_forced_and_the_answer_still_comes(
     async with open_place(tmp_path, "web_search=far/look") as place:
         place.script.calls(("far__look", {"query": "bees"})).reply("Buzz.")
 
-        done = await place.ask("web_search", tool_choice=choice)
+        response = await place.ask("web_search", tool_choice=choice)
 
-        named = isinstance(choice, dict) and choice != {"type": "mcp", "server_label": "far"}
+        names_tool = isinstance(choice, dict) and choice != {"type": "mcp", "server_label": "far"}
         first, second = place.script.requests
-        assert (first.sampling.chosen_tool == "far__look") == named
+        assert (first.sampling.chosen_tool == "far__look") == names_tool
         assert first.sampling.forces_call
         assert not second.sampling.forces_call
-        assert done.output_text == "Buzz."
+        assert response.output_text == "Buzz."
 
 
 async def test_a_picture_comes_inside_its_item(tmp_path: Path) -> None:
@@ -178,24 +180,26 @@ async def test_a_picture_comes_inside_its_item(tmp_path: Path) -> None:
         conversation = (await place.client.conversations.create()).id
 
         stream = await place.ask("image_generation", stream=True, conversation=conversation)
-        seen = [event async for event in stream]
-        done = seen[-1].response
+        seen_events = [event async for event in stream]
+        response = seen_events[-1].response
 
-        steps = [event.type for event in seen if "image_generation" in event.type]
+        steps = [event.type for event in seen_events if "image_generation" in event.type]
         assert [step.removeprefix("response.image_generation_call.") for step in steps] == [
             "in_progress",
             "generating",
             "completed",
         ]
-        picture = done.output[0]
+        picture = response.output[0]
         assert (picture.type, picture.status) == ("image_generation_call", "completed")
         assert base64.b64decode(picture.result).startswith(b"\x89PNG")
-        stored = await place.client.responses.retrieve(done.id)
-        assert stored.output == done.output
-        again = await place.client.responses.retrieve(done.id, stream=True)
-        assert [event async for event in again] == seen
+        stored = await place.client.responses.retrieve(response.id)
+        assert stored.output == response.output
+        replay = await place.client.responses.retrieve(response.id, stream=True)
+        assert [event async for event in replay] == seen_events
         items = (await place.client.conversations.items.list(conversation, order="asc")).data
-        assert [item.to_dict() for item in items[1:]] == [item.to_dict() for item in done.output]
+        assert [item.to_dict() for item in items[1:]] == [
+            item.to_dict() for item in response.output
+        ]
 
 
 async def test_what_is_not_mapped_is_refused_with_what_to_set(tmp_path: Path) -> None:
@@ -214,7 +218,7 @@ async def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 async def test_a_chat_searches_the_web_and_cites_what_it_found(tmp_path: Path) -> None:
     async with open_place(tmp_path, "web_search=far/look") as place:
-        asked: Any = {
+        options: Any = {
             "model": place.script.model,
             "messages": [{"role": "user", "content": "What do bees do?"}],
             "web_search_options": {"search_context_size": "low"},
@@ -224,15 +228,20 @@ async def test_a_chat_searches_the_web_and_cites_what_it_found(tmp_path: Path) -
                 "See https://bees.example/a."
             )
 
-        whole = (await place.client.chat.completions.create(**asked)).choices[0]
-        chunks = [c async for c in await place.client.chat.completions.create(**asked, stream=True)]
+        choice = (await place.client.chat.completions.create(**options)).choices[0]
+        chunks = [
+            c async for c in await place.client.chat.completions.create(**options, stream=True)
+        ]
 
-        (annotation,) = whole.message.annotations or ()
-        cited = annotation.url_citation
-        assert (cited.title, cited.url) == ("Bees", "https://bees.example/a")
-        assert whole.message.content is not None
-        assert whole.message.content[cited.start_index : cited.end_index] == cited.url
-        assert whole.message.tool_calls is None
+        (annotation,) = choice.message.annotations or ()
+        url_citation = annotation.url_citation
+        assert (url_citation.title, url_citation.url) == ("Bees", "https://bees.example/a")
+        assert choice.message.content is not None
+        assert (
+            choice.message.content[url_citation.start_index : url_citation.end_index]
+            == url_citation.url
+        )
+        assert choice.message.tool_calls is None
         last: Any = chunks[-1].choices[0]
         assert last.finish_reason == "stop"
         assert last.delta.annotations == [annotation.to_dict()]

@@ -35,10 +35,10 @@ CREW = {
 async def place() -> AsyncIterator[Place]:
     script = Script()
     async with (
-        serve(replace(SETTINGS, model=script.model)) as served,
-        AsyncClient(served.url) as ours,
+        serve(replace(SETTINGS, model=script.model)) as server,
+        AsyncClient(server.url) as native_client,
     ):
-        place = Place(served, script, ours)
+        place = Place(server, script, native_client)
         async with place.client:
             yield place
 
@@ -50,30 +50,34 @@ async def create(place: Place, input: Any, **options: Any) -> Any:
 async def test_calls_of_a_namespace_come_and_go_with_its_name(place: Place) -> None:
     place.script.calls(("crew__spawn", {"task": "x"}), ("crew__tell", {"input": "Hi."}))
     place.script.reply("Done.").reply("Done again.")
-    asked = {"role": "user", "content": "Start one."}
+    question = {"role": "user", "content": "Start one."}
 
-    first = await create(place, [asked], tools=[CREW])
+    first = await create(place, [question], tools=[CREW])
     outputs = [
         {"type": f"{call.type}_output", "call_id": call.call_id, "output": "fine"}
         for call in first.output
     ]
-    later = await create(place, outputs, tools=[CREW], previous_response_id=first.id)
-    whole = [asked, *json.loads(first.to_json())["output"], *outputs]
-    await create(place, whole, tools=[CREW], store=False)
+    second = await create(place, outputs, tools=[CREW], previous_response_id=first.id)
+    full_input = [question, *json.loads(first.to_json())["output"], *outputs]
+    await create(place, full_input, tools=[CREW], store=False)
 
     assert [(call.type, call.namespace, call.name) for call in first.output] == [
         ("function_call", "crew", "spawn"),
         ("custom_tool_call", "crew", "tell"),
     ]
     assert first.tools[0].name == "crew"
-    assert later.output_text == "Done."
+    assert second.output_text == "Done."
     assert [(tool.name, tool.description) for tool in place.script.requests[0].tools] == [
         ("crew__spawn", "Start an agent."),
         ("crew__tell", "Tell all agents."),
     ]
     sent = [
-        [call["function"]["name"] for message in asked for call in message.get("tool_calls") or ()]
-        for asked in (request.decode_messages() for request in place.script.requests[1:])
+        [
+            call["function"]["name"]
+            for message in messages
+            for call in message.get("tool_calls") or ()
+        ]
+        for messages in (request.decode_messages() for request in place.script.requests[1:])
     ]
     assert sent == [["crew__spawn", "crew__tell"]] * 2
 
@@ -86,10 +90,12 @@ async def test_calls_of_a_namespace_are_the_same_in_events_and_when_retrieved(
     events = [event async for event in await create(place, "Go.", tools=[CREW], stream=True)]
 
     (call,) = events[-1].response.output
-    done = [event for event in events if event.type == "response.function_call_arguments.done"]
-    assert (call.namespace, call.name, done[0].name) == ("crew", "spawn", "spawn")
-    again = await place.client.responses.retrieve(events[-1].response.id)
-    assert again.output == [call]
+    done_events = [
+        event for event in events if event.type == "response.function_call_arguments.done"
+    ]
+    assert (call.namespace, call.name, done_events[0].name) == ("crew", "spawn", "spawn")
+    retrieved = await place.client.responses.retrieve(events[-1].response.id)
+    assert retrieved.output == [call]
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,10 @@ WEATHER = {
 @asynccontextmanager
 async def open_place(script: Script, **settings: Any) -> AsyncIterator[Place]:
     async with (
-        serve(replace(SETTINGS, model=script.model, **settings)) as served,
-        AsyncClient(served.url) as ours,
+        serve(replace(SETTINGS, model=script.model, **settings)) as server,
+        AsyncClient(server.url) as native_client,
     ):
-        place = Place(served, script, ours)
+        place = Place(server, script, native_client)
         async with place.client:
             yield place
 
@@ -56,13 +56,13 @@ async def place() -> AsyncIterator[Place]:
 
 
 async def stream(place: Place, **options: Any) -> list[Any]:
-    asked = {"model": place.script.model, "stream": True, **options}
-    return [event async for event in await place.client.responses.create(**asked)]
+    fields = {"model": place.script.model, "stream": True, **options}
+    return [event async for event in await place.client.responses.create(**fields)]
 
 
 async def ask(place: Place, input: Any, **options: Any) -> Any:
-    asked = {"model": place.script.model, **options}
-    return await place.client.responses.create(input=input, **asked)
+    fields = {"model": place.script.model, **options}
+    return await place.client.responses.create(input=input, **fields)
 
 
 def output(call_id: str, text: str) -> dict[str, str]:
@@ -86,8 +86,8 @@ async def test_an_answer_comes_as_a_whole(place: Place) -> None:
     assert answer.output[0].summary[0].text == "A greeting."
     assert (answer.status, answer.usage.total_tokens) == ("completed", 9)
     assert (answer.metadata, answer.safety_identifier) == ({"a": "b"}, "ann")
-    again = await place.client.responses.retrieve(answer.id)
-    assert plain(again) == plain(answer)
+    retrieved = await place.client.responses.retrieve(answer.id)
+    assert plain(retrieved) == plain(answer)
 
 
 async def test_an_answer_comes_in_events_that_agree_with_the_stored_one(place: Place) -> None:
@@ -103,10 +103,10 @@ async def test_an_answer_comes_in_events_that_agree_with_the_stored_one(place: P
     ]
     deltas = [e.delta for e in events if e.type == "response.output_text.delta"]
     assert "".join(deltas) == "Hello, you."
-    done = events[-1].response
-    assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
+    response = events[-1].response
+    assert plain(await place.client.responses.retrieve(response.id)) == plain(response)
     items = [event.item for event in events if event.type == "response.output_item.done"]
-    assert [plain(item) for item in items] == [plain(item) for item in done.output]
+    assert [plain(item) for item in items] == [plain(item) for item in response.output]
 
 
 async def test_a_stored_response_can_be_followed_from_every_number(place: Place) -> None:
@@ -115,10 +115,10 @@ async def test_a_stored_response_can_be_followed_from_every_number(place: Place)
     own_id = events[-1].response.id
 
     for number in range(len(events)):
-        rest = await place.client.responses.retrieve(own_id, stream=True, starting_after=number)
-        assert [plain(each) async for each in rest] == [plain(e) for e in events[number + 1 :]]
-    whole = await place.client.responses.retrieve(own_id, stream=True)
-    assert [plain(each) async for each in whole] == [plain(event) for event in events]
+        replay = await place.client.responses.retrieve(own_id, stream=True, starting_after=number)
+        assert [plain(each) async for each in replay] == [plain(e) for e in events[number + 1 :]]
+    full_replay = await place.client.responses.retrieve(own_id, stream=True)
+    assert [plain(each) async for each in full_replay] == [plain(event) for event in events]
     with pytest.raises(openai.BadRequestError, match="has no event"):
         await place.client.responses.retrieve(own_id, stream=True, starting_after=len(events))
     async with place.client.responses.stream(response_id=own_id, starting_after=3) as helper:
@@ -127,34 +127,34 @@ async def test_a_stored_response_can_be_followed_from_every_number(place: Place)
 
 async def test_a_response_in_the_background_is_answered_at_once_and_read_later() -> None:
     async with open_place(Script(), demo_delay=0.01) as place:
-        asked = {"model": "demo", "input": "60 words", "background": True}
+        fields = {"model": "demo", "input": "60 words", "background": True}
 
-        first = await place.client.responses.create(**asked)
-        followed = await place.client.responses.retrieve(first.id, stream=True)
-        events = [event async for event in followed]
+        first = await place.client.responses.create(**fields)
+        stream_again = await place.client.responses.retrieve(first.id, stream=True)
+        events = [event async for event in stream_again]
 
         assert first.status == "queued"
         types = [event.type for event in events[:3]]
         assert types == ["response.created", "response.queued", "response.in_progress"]
         assert events[-1].type == "response.completed"
-        again = await place.client.responses.retrieve(first.id)
-        assert plain(again) == plain(events[-1].response)
-        assert len(again.output_text.split()) >= 60
+        retrieved = await place.client.responses.retrieve(first.id)
+        assert plain(retrieved) == plain(events[-1].response)
+        assert len(retrieved.output_text.split()) >= 60
 
 
 async def test_a_stored_response_survives_its_reader_and_one_that_is_not_ends() -> None:
     async with open_place(Script(), demo_delay=0.01) as place:
         for store in (True, False):
-            asked = {"model": "demo", "input": "60 words", "store": store}
-            events = await place.client.responses.create(**asked, stream=True)
-            begun = (await anext(aiter(events))).response
+            fields = {"model": "demo", "input": "60 words", "store": store}
+            events = await place.client.responses.create(**fields, stream=True)
+            begun_response = (await anext(aiter(events))).response
             await events.close()
             if store:
-                followed = await place.client.responses.retrieve(begun.id, stream=True)
-                last = [event async for event in followed][-1]
+                stream_again = await place.client.responses.retrieve(begun_response.id, stream=True)
+                last = [event async for event in stream_again][-1]
                 assert last.type == "response.completed"
-        await place.nothing_is_kept()
-        assert len((await place.ours.list_runs()).data) == 1
+        await place.wait_for_deletion()
+        assert len((await place.native_client.list_runs()).data) == 1
 
 
 async def test_a_response_that_is_not_stored_leaves_nothing_but_usage(place: Place) -> None:
@@ -163,10 +163,10 @@ async def test_a_response_that_is_not_stored_leaves_nothing_but_usage(place: Pla
     answer = await ask(place, "Hello?", store=False)
 
     assert (answer.output_text, answer.store) == ("Hello.", False)
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
     with pytest.raises(openai.NotFoundError):
         await place.client.responses.retrieve(answer.id)
-    (row,) = (await place.ours.get_usage(days=1)).rows
+    (row,) = (await place.native_client.get_usage(days=1)).rows
     assert (row.runs, row.input_tokens, row.output_tokens) == (1, 7, 2)
 
 
@@ -193,7 +193,7 @@ async def test_calls_are_handed_over_and_their_outputs_continue_the_run(place: P
     assert [json.loads(call.arguments)["city"] for call in calls] == ["Oslo", "Rome"]
     assert (final.output_text, final.previous_response_id) == ("Rain and sun.", first.id)
     assert [item.type for item in final.output] == ["message"]
-    (run,) = (await place.ours.list_runs()).data
+    (run,) = (await place.native_client.list_runs()).data
     assert run.status is Status.COMPLETED
     assert [message["role"] for message in place.script.messages] == [
         "user",
@@ -203,8 +203,8 @@ async def test_calls_are_handed_over_and_their_outputs_continue_the_run(place: P
     ]
     assert plain(await place.client.responses.retrieve(first.id)) == plain(first)
     assert plain(await place.client.responses.retrieve(final.id)) == plain(final)
-    given = await place.client.responses.input_items.list(final.id, order="asc")
-    assert [(item.type, item.output) for item in given.data] == [
+    input_items = await place.client.responses.input_items.list(final.id, order="asc")
+    assert [(item.type, item.output) for item in input_items.data] == [
         ("function_call_output", "rain"),
         ("function_call_output", "sun"),
     ]
@@ -225,8 +225,10 @@ async def test_every_response_of_a_run_can_be_followed_from_every_number(place: 
         for number in range(-1, len(events)):
             options = {} if number < 0 else {"starting_after": number}
             own_id = events[-1].response.id
-            rest = await place.client.responses.retrieve(own_id, stream=True, **options)
-            assert [plain(each) async for each in rest] == [plain(e) for e in events[number + 1 :]]
+            replay = await place.client.responses.retrieve(own_id, stream=True, **options)
+            assert [plain(each) async for each in replay] == [
+                plain(e) for e in events[number + 1 :]
+            ]
 
 
 async def test_a_custom_tool_gets_its_input_as_text(place: Place) -> None:
@@ -259,7 +261,7 @@ async def test_a_request_for_something_else_ends_the_run_and_begins_another(
     )
 
     assert final.output_text == "Rain."
-    runs = (await place.ours.list_runs()).data
+    runs = (await place.native_client.list_runs()).data
     assert [run.status for run in runs] == [Status.COMPLETED, Status.CANCELLED]
     assert (await place.client.responses.retrieve(first.id)).status == "completed"
     assert place.script.messages[-1]["content"] == "rain"
@@ -273,13 +275,13 @@ async def test_what_was_said_goes_on_from_the_response_that_is_named(place: Plac
     third = await ask(place, "Third?", previous_response_id=first.id)
     fourth = await ask(place, "Fourth?", previous_response_id=second.id, store=False)
 
-    said = [[m["content"] for m in r.decode_messages()] for r in place.script.requests]
-    assert said[1] == ["First?", "One.", "Second?"]
-    assert said[2] == ["First?", "One.", "Third?"]
-    assert said[3] == ["First?", "One.", "Second?", "Two.", "Fourth?"]
+    texts = [[m["content"] for m in r.decode_messages()] for r in place.script.requests]
+    assert texts[1] == ["First?", "One.", "Second?"]
+    assert texts[2] == ["First?", "One.", "Third?"]
+    assert texts[3] == ["First?", "One.", "Second?", "Two.", "Fourth?"]
     assert (third.output_text, fourth.output_text) == ("Three.", "Four.")
-    await place.nothing_is_kept()
-    assert len((await place.ours.list_threads()).data) == 2
+    await place.wait_for_deletion()
+    assert len((await place.native_client.list_threads()).data) == 2
 
 
 async def test_a_fork_takes_calls_and_outputs_along(place: Place) -> None:
@@ -300,20 +302,20 @@ async def test_a_fork_takes_calls_and_outputs_along(place: Place) -> None:
 async def test_outputs_that_are_missing_or_of_no_call_are_refused(place: Place) -> None:
     place.script.calls(("weather", {"city": "Oslo"}), ("weather", {"city": "Rome"}))
     first = await ask(place, "Oslo and Rome?", tools=[WEATHER])
-    one = output(first.output[0].call_id, "rain")
+    first_output = output(first.output[0].call_id, "rain")
     options: dict[str, Any] = {"previous_response_id": first.id, "tools": [WEATHER]}
 
-    for given, message in (
-        ([one], "No tool output found for function call"),
+    for sent_outputs, message in (
+        ([first_output], "No tool output found for function call"),
         ([], "No tool output found for function call"),
         ([output("call_x", "rain")], "No tool call found for function call output"),
-        ([one, {**one, "output": "sun"}], "two different outputs"),
+        ([first_output, {**first_output, "output": "sun"}], "two different outputs"),
     ):
         with pytest.raises(openai.BadRequestError, match=message) as excinfo:
-            await ask(place, given, **options)
+            await ask(place, sent_outputs, **options)
         assert excinfo.value.response.headers.get("x-should-retry") != "true"
     with pytest.raises(openai.BadRequestError, match="No tool call found"):
-        await ask(place, [one])
+        await ask(place, [first_output])
     call = {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"}
     with pytest.raises(openai.BadRequestError, match="No tool output found"):
         await ask(place, [{"role": "user", "content": "?"}, call])
@@ -328,13 +330,13 @@ async def test_a_question_instead_of_outputs_leaves_the_calls_behind(place: Plac
     assert final.output_text == "Fine."
     assert (await place.client.responses.retrieve(first.id)).status == "completed"
     await forget_events(place)
-    late = await place.client.responses.retrieve(first.id)
-    assert {**plain(late), "usage": 0} == {**plain(first), "usage": 0}
+    retrieved = await place.client.responses.retrieve(first.id)
+    assert {**plain(retrieved), "usage": 0} == {**plain(first), "usage": 0}
 
 
 async def forget_events(place: Place) -> None:
     """Let the events of all runs that have ended pass their retention."""
-    store = place.served.runtime.store
+    store = place.server.runtime.store
     await store.delete_expired(await store.now() + 1, 0)
 
 
@@ -343,14 +345,14 @@ async def test_a_turn_that_begins_again_keeps_what_was_void_apart(place: Place) 
 
     events = await stream(place, input="Hello?", tools=[WEATHER])
 
-    done = events[-1].response
-    void, item = (e.item for e in events if e.type == "response.output_item.done")
-    assert (void.status, void.content[0].text) == ("incomplete", "I try.")
-    assert (done.output, done.output_text) == ([item], "Sorry.")
-    (restarted,) = [event for event in events if event.type == "antiphon:turn.restarted"]
-    assert restarted.item_ids == [void.id]
-    assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
-    async with place.client.responses.stream(response_id=done.id) as helper:
+    response = events[-1].response
+    void_item, item = (e.item for e in events if e.type == "response.output_item.done")
+    assert (void_item.status, void_item.content[0].text) == ("incomplete", "I try.")
+    assert (response.output, response.output_text) == ([item], "Sorry.")
+    (restart_event,) = [event for event in events if event.type == "antiphon:turn.restarted"]
+    assert restart_event.item_ids == [void_item.id]
+    assert plain(await place.client.responses.retrieve(response.id)) == plain(response)
+    async with place.client.responses.stream(response_id=response.id) as helper:
         assert (await helper.get_final_response()).output_text == "Sorry."
     await ask(place, [{"type": "item_reference", "id": item.id}, *HELLO])
     assert place.script.messages[0]["content"] == "Sorry."
@@ -358,7 +360,7 @@ async def test_a_turn_that_begins_again_keeps_what_was_void_apart(place: Place) 
 
 async def test_two_questions_at_once_do_not_cancel_each_other(place: Place) -> None:
     place.script.call("weather", city="Oslo").reply("One.").reply("Two.")
-    thread = await place.ours.create_thread()
+    thread = await place.native_client.create_thread()
     conversation = "conv_" + thread.id.removeprefix("thread_")
     await ask(place, "Oslo?", conversation=conversation, tools=[WEATHER])
 
@@ -372,7 +374,7 @@ async def test_two_questions_at_once_do_not_cancel_each_other(place: Place) -> N
             assert answer.code == "conversation_locked"
         else:
             assert answer.status == "completed"
-    statuses = [run.status for run in (await place.ours.list_runs()).data]
+    statuses = [run.status for run in (await place.native_client.list_runs()).data]
     assert statuses.count(Status.CANCELLED) == 1
 
 
@@ -390,9 +392,9 @@ async def test_of_many_that_continue_one_response_at_once_the_others_do_it_in_fo
     )
 
     assert all(answer.status == "completed" for answer in answers)
-    said = [[m["content"] for m in r.decode_messages()] for r in place.script.requests[1:]]
-    assert sorted(said) == [["First?", "One.", f"Question {number}?"] for number in range(6)]
-    assert len((await place.ours.list_threads()).data) == 6
+    texts = [[m["content"] for m in r.decode_messages()] for r in place.script.requests[1:]]
+    assert sorted(texts) == [["First?", "One.", f"Question {number}?"] for number in range(6)]
+    assert len((await place.native_client.list_threads()).data) == 6
 
 
 async def test_outputs_that_were_added_as_items_are_read_by_the_next_response(
@@ -402,15 +404,15 @@ async def test_outputs_that_were_added_as_items_are_read_by_the_next_response(
     conversation = await place.client.conversations.create()
     options: dict[str, Any] = {"conversation": conversation.id, "tools": [WEATHER]}
     first = await ask(place, "Oslo?", **options)
-    given: Any = [output(first.output[0].call_id, "rain")]
-    await place.client.conversations.items.create(conversation.id, items=given)
+    sent_outputs: Any = [output(first.output[0].call_id, "rain")]
+    await place.client.conversations.items.create(conversation.id, items=sent_outputs)
 
     final = await ask(place, [], **options)
 
     assert final.output_text == "Rain."
-    listed = [i async for i in place.client.conversations.items.list(conversation.id, order="asc")]
-    given_back = [plain(item) for item in (*first.output, *final.output)]
-    assert [plain(item) for item in listed if plain(item) in given_back] == given_back
+    items = [i async for i in place.client.conversations.items.list(conversation.id, order="asc")]
+    returned_items = [plain(item) for item in (*first.output, *final.output)]
+    assert [plain(item) for item in items if plain(item) in returned_items] == returned_items
     await place.client.conversations.delete(conversation.id)
     with pytest.raises(openai.NotFoundError):
         await place.client.responses.retrieve(final.id)
@@ -423,14 +425,16 @@ async def test_the_thread_and_the_run_of_a_response_are_told_and_say_the_same(
     place: Place,
 ) -> None:
     place.script.reply("Hello, you.", reasoning="A greeting.")
-    raw = await place.client.responses.with_raw_response.create(
+    raw_response = await place.client.responses.with_raw_response.create(
         model=place.script.model, input="Hello?"
     )
 
-    answer = raw.parse()
+    answer = raw_response.parse()
 
-    _, reply = (await place.ours.list_messages(raw.headers["antiphon-thread"])).data
-    assert reply.run_id == raw.headers["antiphon-run"]
+    _, reply = (
+        await place.native_client.list_messages(raw_response.headers["antiphon-thread"])
+    ).data
+    assert reply.run_id == raw_response.headers["antiphon-run"]
     assert (reply.reasoning, reply.text) == ("A greeting.", answer.output_text)
     assert reply.id == answer.output[1].id
 
@@ -447,25 +451,28 @@ async def test_a_model_that_fails_is_an_error_and_is_not_asked_again(place: Plac
     assert events[-1].response.error.code == "rate_limit_exceeded"
     assert events[-1].response.status == "failed"
     await forget_events(place)
-    late = await place.client.responses.retrieve(events[-1].response.id)
-    assert plain(late) == plain(events[-1].response)
+    retrieved = await place.client.responses.retrieve(events[-1].response.id)
+    assert plain(retrieved) == plain(events[-1].response)
 
 
 @pytest.mark.parametrize(
-    ("code", "listed"),
+    ("code", "expected_code"),
     [("provider_unavailable", "server_error"), ("provider_rejected", "invalid_prompt")],
 )
 async def test_a_failed_response_has_a_code_of_the_originals_list(
-    place: Place, code: str, listed: str
+    place: Place, code: str, expected_code: str
 ) -> None:
     place.script.fail(code, "It broke.")
 
     *_, error, failed = await stream(place, input="Hello?")
 
     assert (error.code, error.message) == (code, "It broke.")
-    assert (failed.response.error.code, failed.response.error.message) == (listed, "It broke.")
-    late = await place.client.responses.retrieve(failed.response.id)
-    assert plain(late) == plain(failed.response)
+    assert (failed.response.error.code, failed.response.error.message) == (
+        expected_code,
+        "It broke.",
+    )
+    retrieved = await place.client.responses.retrieve(failed.response.id)
+    assert plain(retrieved) == plain(failed.response)
 
 
 @pytest.mark.parametrize(
@@ -486,42 +493,44 @@ async def test_a_cut_answer_says_why(place: Place, finish: str, reason: str) -> 
 
 
 async def test_a_response_is_cancelled_once_and_stays_as_it_was(place: Place) -> None:
-    async with open_place(Script(), demo_delay=0.2) as slow:
-        asked = {"model": "demo", "input": "600 words", "background": True}
-        answer = await slow.client.responses.create(**asked)
-        first = await slow.client.responses.cancel(answer.id)
-        again = await slow.client.responses.cancel(answer.id)
+    async with open_place(Script(), demo_delay=0.2) as slow_place:
+        fields = {"model": "demo", "input": "600 words", "background": True}
+        answer = await slow_place.client.responses.create(**fields)
+        first = await slow_place.client.responses.cancel(answer.id)
+        second = await slow_place.client.responses.cancel(answer.id)
 
         assert first.status == "cancelled"
-        assert plain(first) == plain(again)
+        assert plain(first) == plain(second)
     place.script.reply("Hello.")
-    done = await ask(place, "Hello?")
-    assert plain(await place.client.responses.cancel(done.id)) == plain(done)
+    response = await ask(place, "Hello?")
+    assert plain(await place.client.responses.cancel(response.id)) == plain(response)
 
 
 async def test_readers_see_the_end_of_a_response_that_others_cancel_at_once() -> None:
     async with open_place(Script(), demo_delay=0.01) as place:
         responses = place.client.responses
-        asked = {"model": "demo", "input": "600 words", "stream": True}
-        events = await responses.create(**asked)
-        seen: list[Any] = []
-        cancelled: list[Any] = []
+        fields = {"model": "demo", "input": "600 words", "stream": True}
+        events = await responses.create(**fields)
+        seen_events: list[Any] = []
+        cancelled_responses: list[Any] = []
         async for event in events:
-            seen.append(event)
-            if event.type == "response.output_text.delta" and not cancelled:
-                own_id = seen[0].response.id
-                cancelled = await asyncio.gather(*(responses.cancel(own_id) for _ in range(4)))
+            seen_events.append(event)
+            if event.type == "response.output_text.delta" and not cancelled_responses:
+                own_id = seen_events[0].response.id
+                cancelled_responses = await asyncio.gather(
+                    *(responses.cancel(own_id) for _ in range(4))
+                )
 
-        last = seen[-1]
+        last = seen_events[-1]
         assert (last.type, last.response.status) == ("response.incomplete", "cancelled")
-        assert {each.status for each in cancelled} == {"cancelled"}
+        assert {each.status for each in cancelled_responses} == {"cancelled"}
         assert plain(await responses.retrieve(last.response.id)) == plain(last.response)
-        again = await responses.retrieve(last.response.id, stream=True)
-        assert [plain(event) async for event in again] == [plain(event) for event in seen]
-        more = await responses.create(
+        replay = await responses.retrieve(last.response.id, stream=True)
+        assert [plain(event) async for event in replay] == [plain(event) for event in seen_events]
+        other = await responses.create(
             model="demo", input="Hello?", previous_response_id=last.response.id
         )
-        assert more.status == "completed"
+        assert other.status == "completed"
 
 
 async def test_a_deleted_response_is_gone_and_cannot_be_continued(place: Place) -> None:
@@ -538,22 +547,24 @@ async def test_a_deleted_response_is_gone_and_cannot_be_continued(place: Place) 
     assert excinfo.value.code == "previous_response_not_found"
     assert (await place.client.responses.retrieve(second.id)).output_text == "Two."
     await place.client.responses.delete(second.id)
-    assert (await place.ours.list_threads()).data == []
+    assert (await place.native_client.list_threads()).data == []
 
 
 async def test_a_response_that_is_deleted_in_the_middle_ends_and_a_conversation_stays() -> None:
     async with open_place(Script(), demo_delay=0.2) as place:
-        asked = {"model": "demo", "input": "600 words", "background": True}
-        alone = await place.client.responses.create(**asked)
+        fields = {"model": "demo", "input": "600 words", "background": True}
+        single_response = await place.client.responses.create(**fields)
         conversation = await place.client.conversations.create()
-        within = await place.client.responses.create(**asked, conversation=conversation.id)
+        conversation_response = await place.client.responses.create(
+            **fields, conversation=conversation.id
+        )
 
-        for response in (alone, within):
+        for response in (single_response, conversation_response):
             await place.client.responses.delete(response.id)
             with pytest.raises(openai.NotFoundError):
                 await place.client.responses.retrieve(response.id)
 
-        (run,) = (await place.ours.list_runs()).data
+        (run,) = (await place.native_client.list_runs()).data
         assert run.status is Status.CANCELLED
         items = await place.client.conversations.items.list(conversation.id)
         assert items.data[-1].role == "user"
@@ -561,12 +572,12 @@ async def test_a_response_that_is_deleted_in_the_middle_ends_and_a_conversation_
 
 async def test_of_the_same_requests_at_once_one_is_carried_out(place: Place) -> None:
     place.script.reply("One.")
-    keyed = {"extra_headers": {"Idempotency-Key": "one"}}
+    options = {"extra_headers": {"Idempotency-Key": "one"}}
 
-    answers = await asyncio.gather(*(ask(place, "First?", **keyed) for _ in range(8)))
+    answers = await asyncio.gather(*(ask(place, "First?", **options) for _ in range(8)))
 
     assert len({json.dumps(plain(answer)) for answer in answers}) == 1
-    assert len((await place.ours.list_runs()).data) == 1
+    assert len((await place.native_client.list_runs()).data) == 1
 
 
 async def test_the_items_of_a_request_are_listed_in_pages(place: Place) -> None:
@@ -580,16 +591,18 @@ async def test_the_items_of_a_request_are_listed_in_pages(place: Place) -> None:
     ]
     answer = await ask(place, items)
 
-    listed = [item async for item in place.client.responses.input_items.list(answer.id, limit=2)]
+    listed_items = [
+        item async for item in place.client.responses.input_items.list(answer.id, limit=2)
+    ]
 
-    assert [item.type for item in reversed(listed)] == [
+    assert [item.type for item in reversed(listed_items)] == [
         "message",
         "message",
         "function_call",
         "function_call_output",
         "message",
     ]
-    assert listed[-1].role == "developer"
+    assert listed_items[-1].role == "developer"
 
 
 async def test_an_item_is_named_instead_of_sent_again(place: Place) -> None:
@@ -614,8 +627,8 @@ async def test_reasoning_comes_back_to_its_model_where_nothing_is_stored(place: 
     first = await ask(place, "First?", store=False, include=include)
 
     question = {"role": "user", "content": "First?"}
-    echoed = [plain(item) for item in first.output]
-    await ask(place, [question, *echoed, {"role": "user", "content": "More?"}], store=False)
+    input_items = [plain(item) for item in first.output]
+    await ask(place, [question, *input_items, {"role": "user", "content": "More?"}], store=False)
 
     assert first.output[0].encrypted_content
     assert "Hm." in str(place.script.messages)
@@ -624,17 +637,20 @@ async def test_reasoning_comes_back_to_its_model_where_nothing_is_stored(place: 
 async def test_the_same_key_gives_the_same_response(place: Place) -> None:
     place.script.call("weather", city="Oslo").reply("Rain.")
     tools: Any = [WEATHER]
-    one = {"extra_headers": {"Idempotency-Key": "one"}, "tools": tools}
-    first = [await ask(place, "Oslo?", **one) for _ in range(2)]
+    first_options = {"extra_headers": {"Idempotency-Key": "one"}, "tools": tools}
+    first = [await ask(place, "Oslo?", **first_options) for _ in range(2)]
     answer = [output(first[0].output[0].call_id, "rain")]
-    two = {**one, "extra_headers": {"Idempotency-Key": "two"}}
-    second = [await ask(place, answer, previous_response_id=first[0].id, **two) for _ in range(2)]
+    second_options = {**first_options, "extra_headers": {"Idempotency-Key": "two"}}
+    second = [
+        await ask(place, answer, previous_response_id=first[0].id, **second_options)
+        for _ in range(2)
+    ]
 
     assert first[0].id == first[1].id
     assert plain(second[0]) == plain(second[1])
     assert place.script.remaining == 0
     with pytest.raises(openai.BadRequestError):
-        await ask(place, "Rome?", **one)
+        await ask(place, "Rome?", **first_options)
 
 
 async def test_structured_output_is_parsed(place: Place) -> None:
@@ -656,13 +672,13 @@ async def test_structured_output_is_parsed(place: Place) -> None:
 
 async def test_a_conversation_is_a_thread_that_is_locked_while_it_is_busy() -> None:
     async with open_place(Script(), demo_delay=0.2) as place:
-        thread = await place.ours.create_thread()
+        thread = await place.native_client.create_thread()
         conversation = "conv_" + thread.id.removeprefix("thread_")
-        asked = {"model": "demo", "conversation": conversation}
-        first = await place.client.responses.create(**asked, input="600 words", background=True)
+        fields = {"model": "demo", "conversation": conversation}
+        first = await place.client.responses.create(**fields, input="600 words", background=True)
 
         with pytest.raises(openai.BadRequestError) as excinfo:
-            await place.client.responses.create(**asked, input="More?")
+            await place.client.responses.create(**fields, input="More?")
 
         assert excinfo.value.code == "conversation_locked"
         assert first.conversation.id == conversation
@@ -671,7 +687,7 @@ async def test_a_conversation_is_a_thread_that_is_locked_while_it_is_busy() -> N
 
 async def test_outputs_find_their_call_in_a_conversation_and_only_once(place: Place) -> None:
     place.script.call("weather", city="Oslo").reply("Rain.")
-    thread = await place.ours.create_thread()
+    thread = await place.native_client.create_thread()
     options: dict[str, Any] = {
         "conversation": "conv_" + thread.id.removeprefix("thread_"),
         "tools": [WEATHER],
@@ -694,7 +710,7 @@ async def test_outputs_find_their_call_in_a_conversation_and_only_once(place: Pl
 
 async def test_two_writers_of_one_conversation_cannot_both_answer_a_call(place: Place) -> None:
     place.script.call("weather", city="Oslo").reply("Rain.")
-    thread = await place.ours.create_thread()
+    thread = await place.native_client.create_thread()
     options: dict[str, Any] = {
         "conversation": "conv_" + thread.id.removeprefix("thread_"),
         "tools": [WEATHER],
@@ -707,9 +723,9 @@ async def test_two_writers_of_one_conversation_cannot_both_answer_a_call(place: 
         return_exceptions=True,
     )
 
-    done = [each for each in answers if not isinstance(each, BaseException)]
-    assert len(done) == 1
-    assert all(isinstance(e, openai.BadRequestError) for e in answers if e not in done)
+    responses = [each for each in answers if not isinstance(each, BaseException)]
+    assert len(responses) == 1
+    assert all(isinstance(e, openai.BadRequestError) for e in answers if e not in responses)
     assert len(await place.texts(thread.id)) == 4
 
 
@@ -743,7 +759,7 @@ async def test_what_cannot_be_answered_is_refused_by_name(
     assert excinfo.value.body["type"] == "invalid_request_error"
     if param is not None:
         assert excinfo.value.param == param
-    assert (await place.ours.list_runs()).data == []
+    assert (await place.native_client.list_runs()).data == []
 
 
 @pytest.mark.parametrize(
@@ -796,28 +812,28 @@ async def test_an_id_is_written_in_one_way(place: Place) -> None:
         await ask(place, [{"type": "item_reference", "id": f"{head}_00"}])
 
 
-@pytest.mark.parametrize(("written", "streams"), [("True", True), ("1", True), ("False", False)])
+@pytest.mark.parametrize(("value", "streams"), [("True", True), ("1", True), ("False", False)])
 async def test_a_stream_is_asked_for_as_http_clients_write_true(
-    place: Place, written: str, streams: bool
+    place: Place, value: str, streams: bool
 ) -> None:
     place.script.reply("Hello.")
     response = await ask(place, "Hello?")
-    client = await place.served.client()
+    client = await place.server.client()
     url = f"/openai/v1/responses/{response.id}"
 
-    answer = await client.get(url, params={"stream": written})
-    refused = await client.get(url, params={"stream": "perhaps"})
+    answer = await client.get(url, params={"stream": value})
+    bad_answer = await client.get(url, params={"stream": "perhaps"})
 
     assert answer.headers["content-type"].startswith("text/event-stream") is streams
-    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "stream")
+    assert (bad_answer.status_code, bad_answer.json()["error"]["param"]) == (400, "stream")
 
 
 @pytest.mark.parametrize("id", ["resp_", "resp_1", "resp_" + "0" * 35 + "0", "run_x", "resp_é"])
 async def test_ids_that_name_nothing_are_not_found(place: Place, id: str) -> None:
     responses = place.client.responses
-    for read in (responses.retrieve, responses.cancel, responses.delete):
+    for method in (responses.retrieve, responses.cancel, responses.delete):
         with pytest.raises(openai.NotFoundError):
-            await read(id)
+            await method(id)
     with pytest.raises(openai.NotFoundError):
         await responses.input_items.list(id)
 
@@ -839,7 +855,7 @@ async def open_with_server(tmp_path: Path, script: Script) -> AsyncIterator[Plac
 async def test_calls_that_run_on_the_server_are_items_of_one_response(tmp_path: Path) -> None:
     script = Script()
     async with open_with_server(tmp_path, script) as place:
-        await place.ours.create_assistant(
+        await place.native_client.create_assistant(
             name="helper",
             model=script.model,
             mcp_servers=(McpServer("far", require_approval="never"),),
@@ -857,15 +873,15 @@ async def test_calls_that_run_on_the_server_are_items_of_one_response(tmp_path: 
 
             events = await stream(place, input="Look!", **options)
 
-            done = events[-1].response
-            listed = ["mcp_list_tools"] if "tools" in options else []
-            types = [item.type for item in done.output]
-            assert types == [*listed, "message", *kinds, "message"]
-            assert done.output_text == "I look.I have looked."
-            assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
+            response = events[-1].response
+            list_types = ["mcp_list_tools"] if "tools" in options else []
+            types = [item.type for item in response.output]
+            assert types == [*list_types, "message", *kinds, "message"]
+            assert response.output_text == "I look.I have looked."
+            assert plain(await place.client.responses.retrieve(response.id)) == plain(response)
             items = [e.item for e in events if e.type == "response.output_item.done"]
-            assert [plain(item) for item in items] == [plain(item) for item in done.output]
-            (call,) = [item for item in done.output if item.type == kinds[0]]
+            assert [plain(item) for item in items] == [plain(item) for item in response.output]
+            (call,) = [item for item in response.output if item.type == kinds[0]]
             if call.type == "mcp_call":
                 assert (call.server_label, call.name, call.status) == ("far", "look", "completed")
                 assert call.output
@@ -877,8 +893,8 @@ async def test_a_person_approves_or_refuses_a_call(tmp_path: Path, approve: bool
     async with open_with_server(tmp_path, script) as place:
         far: Any = {"type": "mcp", "server_label": "far", "require_approval": "always"}
         script.calls(("far__look", {}), text="I look.").reply("Well.")
-        asked = await stream(place, input="Look!", tools=[far])
-        first = asked[-1].response
+        asked_events = await stream(place, input="Look!", tools=[far])
+        first = asked_events[-1].response
         _, _, request = first.output
         answer: Any = {
             "type": "mcp_approval_response",
@@ -889,9 +905,9 @@ async def test_a_person_approves_or_refuses_a_call(tmp_path: Path, approve: bool
         with pytest.raises(openai.BadRequestError) as unknown:
             await ask(place, "Look!", tools=[{**far, "server_label": "nowhere"}])
         assert unknown.value.param == "tools"
-        more = [answer, {"role": "user", "content": "And?"}]
+        input_items = [answer, {"role": "user", "content": "And?"}]
         with pytest.raises(openai.BadRequestError, match="alone"):
-            await ask(place, more, previous_response_id=first.id, tools=[far])
+            await ask(place, input_items, previous_response_id=first.id, tools=[far])
         events = await stream(place, input=[answer], previous_response_id=first.id, tools=[far])
 
         assert (request.type, request.name, request.server_label) == (
@@ -899,14 +915,14 @@ async def test_a_person_approves_or_refuses_a_call(tmp_path: Path, approve: bool
             "look",
             "far",
         )
-        done = events[-1].response
-        assert [item.type for item in done.output] == ["mcp_call", "message"]
-        assert done.output[0].status == ("completed" if approve else "failed")
+        second_response = events[-1].response
+        assert [item.type for item in second_response.output] == ["mcp_call", "message"]
+        assert second_response.output[0].status == ("completed" if approve else "failed")
         assert (tmp_path / "calls").exists() == approve
-        for response in (first, done):
+        for response in (first, second_response):
             assert plain(await place.client.responses.retrieve(response.id)) == plain(response)
-        given = (await place.client.responses.input_items.list(done.id)).data
-        assert [item.type for item in given] == ["mcp_approval_response"]
+        input_page = (await place.client.responses.input_items.list(second_response.id)).data
+        assert [item.type for item in input_page] == ["mcp_approval_response"]
 
 
 async def test_calls_of_the_client_and_of_the_server_in_one_reply(tmp_path: Path) -> None:
@@ -917,14 +933,14 @@ async def test_calls_of_the_client_and_of_the_server_in_one_reply(tmp_path: Path
         options: dict[str, Any] = {"tools": [far, WEATHER]}
         first = (await stream(place, input="Look!", **options))[-1].response
         _, call = first.output
-        given = [output(call.call_id, "rain")]
+        sent_outputs = [output(call.call_id, "rain")]
 
-        events = await stream(place, input=given, previous_response_id=first.id, **options)
+        events = await stream(place, input=sent_outputs, previous_response_id=first.id, **options)
 
-        done = events[-1].response
+        response = events[-1].response
         assert call.name == "weather"
-        assert [item.type for item in done.output] == ["mcp_call", "message"]
-        assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
+        assert [item.type for item in response.output] == ["mcp_call", "message"]
+        assert plain(await place.client.responses.retrieve(response.id)) == plain(response)
         assert plain(await place.client.responses.retrieve(first.id)) == plain(first)
 
 
@@ -965,10 +981,10 @@ async def test_the_tools_of_a_server_are_listed_once_and_alike_everywhere(tmp_pa
         await forget_events(place)
         assert plain(await place.client.responses.retrieve(first.id)) == plain(first)
 
-        whole: list[Any] = [*first.output, {"role": "user", "content": "And?"}]
+        full_input: list[Any] = [*first.output, {"role": "user", "content": "And?"}]
         script.reply("Fourth.")
-        again = await ask(place, whole, tools=[far], store=False)
-        assert [item.type for item in again.output] == ["message"]
+        repeated = await ask(place, full_input, tools=[far], store=False)
+        assert [item.type for item in repeated.output] == ["message"]
 
 
 async def test_a_server_that_is_not_there_is_listed_with_an_error(tmp_path: Path) -> None:
@@ -993,57 +1009,59 @@ async def test_the_tokens_of_an_input_are_counted_with_what_it_continues(place: 
 
     short = (await count(input="Hello?")).input_tokens
     long = (await count(input="And?", previous_response_id=first.id)).input_tokens
-    more = (await count(input="Hello?", instructions="word " * 400, tools=[WEATHER])).input_tokens
+    more_tokens = (
+        await count(input="Hello?", instructions="word " * 400, tools=[WEATHER])
+    ).input_tokens
     arguments = json.dumps({"city": "word " * 400})
     call: Any = {"type": "function_call", "call_id": "c", "name": "look", "arguments": arguments}
-    called = (await count(input=[call, output("c", "")])).input_tokens
+    call_tokens = (await count(input=[call, output("c", "")])).input_tokens
 
     assert 0 < short < 50
-    assert 400 < called < 1000
+    assert 400 < call_tokens < 1000
     assert 400 < long < 1000
-    assert 400 < more < 1000
+    assert 400 < more_tokens < 1000
 
 
 async def test_a_conversation_is_compacted_and_goes_on_from_its_summary(place: Place) -> None:
     place.script.reply("One.").reply("They counted.", tokens=(7, 2)).reply("Two.")
     first = await ask(place, "First?")
 
-    compacted = await place.client.responses.compact(
+    compaction = await place.client.responses.compact(
         model=place.script.model, previous_response_id=first.id, input="Second?"
     )
-    rest: Any = [
+    remaining: Any = [
         item.model_dump(mode="json", exclude_unset=True, warnings=False)
-        for item in compacted.output
+        for item in compaction.output
     ]
-    await ask(place, [*rest, {"role": "user", "content": "Third?"}])
+    await ask(place, [*remaining, {"role": "user", "content": "Third?"}])
 
-    assert [item.type for item in compacted.output] == ["message", "message", "compaction"]
-    assert compacted.usage.total_tokens == 9
+    assert [item.type for item in compaction.output] == ["message", "message", "compaction"]
+    assert compaction.usage.total_tokens == 9
     assert [m["content"] for m in place.script.messages] == [
         "First?",
         "Second?",
         "They counted.",
         "Third?",
     ]
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
     with pytest.raises(openai.BadRequestError, match="model"):
         await place.client.post("/responses/compact", cast_to=object, body={"input": "?"})
 
 
 @pytest.mark.parametrize("why", ["its key is revoked", "its client leaves"])
-async def test_compacting_ends_when(why: str, impatient: StreamTimeouts) -> None:
-    """A model that is silent is not waited for, and is not asked about the next part."""
+async def test_compacting_ends_when(why: str, quick_timeouts: StreamTimeouts) -> None:
+    """A model that is silent is not waited for, and gets no request about the next part."""
     settings = replace(SETTINGS, demo_delay=100.0)
-    async with serve(settings, timeouts=impatient) as served:
-        key = await served.key("ann")
-        client = await served.client(key)
-        watcher = await served.client(await served.key("ann"))
-        asked = {"model": "demo", "input": "What was said?"}
-        asking = asyncio.create_task(client.post("/openai/v1/responses/compact", json=asked))
+    async with serve(settings, timeouts=quick_timeouts) as server:
+        key = await server.key("ann")
+        client = await server.client(key)
+        watcher = await server.client(await server.key("ann"))
+        body = {"model": "demo", "input": "What was said?"}
+        compact_task = asyncio.create_task(client.post("/openai/v1/responses/compact", json=body))
 
         async def count_temporary() -> int:
-            listed = await watcher.get("/v1/threads", params={"temporary": "true"})
-            return len(listed.json()["data"])
+            page = await watcher.get("/v1/threads", params={"temporary": "true"})
+            return len(page.json()["data"])
 
         async def has_begun() -> bool:
             return await count_temporary() == 1
@@ -1054,10 +1072,10 @@ async def test_compacting_ends_when(why: str, impatient: StreamTimeouts) -> None
         await eventually(has_begun)
         async with asyncio.timeout(20):  # before the model is given up
             if why == "its key is revoked":
-                await served.runtime.store.revoke_key(served.keys[key])
-                assert (await asking).status_code == 401
+                await server.runtime.store.revoke_key(server.keys[key])
+                assert (await compact_task).status_code == 401
             else:
-                asking.cancel()
+                compact_task.cancel()
             await eventually(has_ended)
 
 
@@ -1070,37 +1088,37 @@ async def test_a_response_outlives_its_events(place: Place) -> None:
     answer = [output(first.output[1].call_id, "rain")]
     second = await ask(place, answer, previous_response_id=first.id, tools=[WEATHER])
     third = {}
-    for kept in (first, second):
-        third[kept.id] = plain(await place.client.responses.retrieve(kept.id))
+    for response in (first, second):
+        third[response.id] = plain(await place.client.responses.retrieve(response.id))
     await forget_events(place)
 
-    for kept in (first, second):
-        late = plain(await place.client.responses.retrieve(kept.id))
-        assert late["output"] == third[kept.id]["output"]
-        assert {**late, "usage": 0} == {**third[kept.id], "usage": 0}
+    for response in (first, second):
+        retrieved = plain(await place.client.responses.retrieve(response.id))
+        assert retrieved["output"] == third[response.id]["output"]
+        assert {**retrieved, "usage": 0} == {**third[response.id], "usage": 0}
         with pytest.raises(openai.BadRequestError, match="past retention"):
-            await place.client.responses.retrieve(kept.id, stream=True)
+            await place.client.responses.retrieve(response.id, stream=True)
 
 
 async def test_another_owner_finds_nothing_of_a_response(place: Place) -> None:
-    keys = [await place.served.key(owner) for owner in ("ann", "ben")]
+    keys = [await place.server.key(owner) for owner in ("ann", "ben")]
     ann, ben = (place.client.with_options(api_key=key) for key in keys)
     place.script.reply("One.", reasoning="Hm.")
     first = await ann.responses.create(model=place.script.model, input="First?")
-    asked: dict[str, Any] = {"model": place.script.model, "input": "And?"}
+    fields: dict[str, Any] = {"model": place.script.model, "input": "And?"}
 
-    for read in (ben.responses.retrieve, ben.responses.delete, ben.responses.cancel):
+    for method in (ben.responses.retrieve, ben.responses.delete, ben.responses.cancel):
         with pytest.raises(openai.NotFoundError):
-            await read(first.id)
+            await method(first.id)
     with pytest.raises(openai.NotFoundError):
         await ben.responses.input_items.list(first.id)
     with pytest.raises(openai.BadRequestError) as excinfo:
-        await ben.responses.create(**asked, previous_response_id=first.id)
+        await ben.responses.create(**fields, previous_response_id=first.id)
     assert excinfo.value.code == "previous_response_not_found"
     for item in first.output:
-        named: Any = {"type": "item_reference", "id": item.id}
+        reference: Any = {"type": "item_reference", "id": item.id}
         with pytest.raises(openai.NotFoundError):
-            await ben.responses.create(model=place.script.model, input=[named])
+            await ben.responses.create(model=place.script.model, input=[reference])
     assert (await ann.responses.retrieve(first.id)).output_text == "One."
 
 
@@ -1112,17 +1130,17 @@ async def test_files_and_pictures_travel_in_the_input(place: Place) -> None:
         {"type": "input_image", "image_url": PIXEL},
         {"type": "input_file", "filename": "a.txt", "file_data": data},
     ]
-    keyed = {"extra_headers": {"Idempotency-Key": "one"}}
+    options = {"extra_headers": {"Idempotency-Key": "one"}}
 
-    first = await ask(place, [{"role": "user", "content": content}], **keyed)
-    again = await ask(place, [{"role": "user", "content": content}], **keyed)
+    first = await ask(place, [{"role": "user", "content": content}], **options)
+    repeated = await ask(place, [{"role": "user", "content": content}], **options)
     await ask(place, "And?", previous_response_id=first.id)
 
-    assert first.id == again.id
+    assert first.id == repeated.id
     for request in place.script.requests:
         assert "sent along" in str(request.decode_messages())
         assert PIXEL in str(request.decode_messages())
-    assert len((await place.ours.list_files()).data) == 1
+    assert len((await place.native_client.list_files()).data) == 1
 
 
 async def test_a_picture_in_an_output_is_shown_after_it(place: Place) -> None:
@@ -1130,14 +1148,14 @@ async def test_a_picture_in_an_output_is_shown_after_it(place: Place) -> None:
     options: dict[str, Any] = {"tools": [WEATHER]}
     first = await ask(place, "Oslo?", **options)
     call = plain(first.output[0])
-    shown = [
+    content = [
         {"type": "input_text", "text": "A picture."},
         {"type": "input_image", "image_url": PIXEL},
     ]
-    given: Any = {**output(call["call_id"], ""), "output": shown}
+    call_output: Any = {**output(call["call_id"], ""), "output": content}
 
-    await ask(place, [given], previous_response_id=first.id, **options)
-    await ask(place, [*HELLO, call, given], store=False, **options)
+    await ask(place, [call_output], previous_response_id=first.id, **options)
+    await ask(place, [*HELLO, call, call_output], store=False, **options)
 
     for request in place.script.requests[1:]:
         *_, answer, after = request.decode_messages()
@@ -1154,44 +1172,46 @@ async def test_more_of_an_item_can_be_asked_for_later(place: Place) -> None:
     first = await ask(place, "First?")
     include: Any = ["reasoning.encrypted_content"]
 
-    more = await place.client.responses.retrieve(first.id, include=include)
+    retrieved = await place.client.responses.retrieve(first.id, include=include)
 
     assert first.output[0].encrypted_content is None
-    assert more.output[0].encrypted_content
+    assert retrieved.output[0].encrypted_content
 
 
 async def test_responses_move_with_their_owner(place: Place) -> None:
-    admin = place.client.with_options(api_key=await place.served.key("root", "admin"))
-    ann = place.client.with_options(api_key=await place.served.key("ann"))
+    admin = place.client.with_options(api_key=await place.server.key("root", "admin"))
+    ann = place.client.with_options(api_key=await place.server.key("ann"))
     place.script.call("weather", city="Oslo").reply("Rain.").reply("More.")
     model = place.script.model
     tools: Any = [WEATHER]
     first = await ann.responses.create(model=model, input="Oslo?", tools=tools)
-    given: Any = [output(first.output[0].call_id, "rain")]
+    sent_outputs: Any = [output(first.output[0].call_id, "rain")]
     second = await ann.responses.create(
-        model=model, input=given, previous_response_id=first.id, tools=tools
+        model=model, input=sent_outputs, previous_response_id=first.id, tools=tools
     )
     async with httpx2.AsyncClient(
-        base_url=place.served.url, headers={"authorization": f"Bearer {admin.api_key}"}
+        base_url=place.server.url, headers={"authorization": f"Bearer {admin.api_key}"}
     ) as client:
         archive = (await client.get("/v1/owners/ann/export")).content
         params = {"owner": "ben", "new_ids": "true"}
         headers = {"content-type": "application/zip"}
-        added = await client.post("/v1/imports", content=archive, params=params, headers=headers)
-    assert added.status_code == 200, added.text
-    ben = place.client.with_options(api_key=await place.served.key("ben"))
-    async with AsyncClient(place.served.url, api_key=str(ben.api_key)) as theirs:
-        (run,) = (await theirs.list_runs()).data
+        import_answer = await client.post(
+            "/v1/imports", content=archive, params=params, headers=headers
+        )
+    assert import_answer.status_code == 200, import_answer.text
+    ben = place.client.with_options(api_key=await place.server.key("ben"))
+    async with AsyncClient(place.server.url, api_key=str(ben.api_key)) as ben_client:
+        (run,) = (await ben_client.list_runs()).data
 
-    moved = [f"resp_{run.id.removeprefix('run_')}{place}" for place in range(2)]
-    answers = [await ben.responses.retrieve(each) for each in moved]
+    moved_ids = [f"resp_{run.id.removeprefix('run_')}{place}" for place in range(2)]
+    answers = [await ben.responses.retrieve(each) for each in moved_ids]
 
     assert answers[0].output[0].call_id == first.output[0].call_id
     assert answers[1].output_text == second.output_text == "Rain."
-    assert answers[1].previous_response_id == moved[0]
-    (item,) = (await ben.responses.input_items.list(moved[1])).data
+    assert answers[1].previous_response_id == moved_ids[0]
+    (item,) = (await ben.responses.input_items.list(moved_ids[1])).data
     assert item.type == "function_call_output"
-    more = await ben.responses.create(model=model, input="More?", previous_response_id=moved[1])
+    more = await ben.responses.create(model=model, input="More?", previous_response_id=moved_ids[1])
     assert more.output_text == "More."
 
 

@@ -48,12 +48,12 @@ WEATHER = {
 async def open_place(
     script: Script, settings: Mapping[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[Place]:
-    own = replace(SETTINGS, model=script.model, **(settings or {}))
+    own_settings = replace(SETTINGS, model=script.model, **(settings or {}))
     async with (
-        serve(own, **options) as served,
-        AsyncClient(served.url) as ours,
+        serve(own_settings, **options) as server,
+        AsyncClient(server.url) as native_client,
     ):
-        place = Place(served, script, ours)
+        place = Place(server, script, native_client)
         async with place.client:
             yield place
 
@@ -64,8 +64,8 @@ async def place() -> AsyncIterator[Place]:
         yield place
 
 
-async def read(socket: Any) -> list[Any]:
-    """The events of one response, or of one error."""
+async def read_events(socket: Any) -> list[Any]:
+    """Return the events of one response, or of one error."""
     events = [await socket.recv()]
     while events[-1].type not in ENDS:
         events.append(await socket.recv())
@@ -73,27 +73,27 @@ async def read(socket: Any) -> list[Any]:
 
 
 async def ask(socket: Any, place: Place, input: Any, **options: Any) -> Any:
-    """The response that is over, or the error."""
+    """Return the response that is over, or the error."""
     await socket.response.create(model=place.script.model, input=input, **options)
-    last = (await read(socket))[-1]
+    last = (await read_events(socket))[-1]
     return last.error if last.type == "error" else last.response
 
 
 @asynccontextmanager
-async def raw(place: Place, **options: Any) -> AsyncIterator[Any]:
-    url = place.served.url.replace("http", "ws") + "/openai/v1/responses"
+async def connect_raw(place: Place, **options: Any) -> AsyncIterator[Any]:
+    url = place.server.url.replace("http", "ws") + "/openai/v1/responses"
     async with websockets.connect(url, proxy=None, close_timeout=1, **options) as socket:
         yield socket
 
 
-async def say(socket: Any, message: Any) -> Any:
-    """The first answer to a frame."""
+async def send_frame(socket: Any, message: Any) -> Any:
+    """Send a frame; return the first answer to it."""
     await socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
     return json.loads(await socket.recv())
 
 
-async def rest(socket: Any) -> list[Any]:
-    """What comes until the socket is closed."""
+async def read_until_closed(socket: Any) -> list[Any]:
+    """Return what comes until the socket is closed."""
     events: list[Any] = []
     with contextlib.suppress(websockets.ConnectionClosed):
         while True:
@@ -114,13 +114,13 @@ async def test_a_response_comes_in_the_events_of_its_stream(place: Place) -> Non
 
     async with place.client.responses.connect() as socket:
         await socket.response.create(model=place.script.model, input="Hello?")
-        events = await read(socket)
+        events = await read_events(socket)
 
     assert [event.sequence_number for event in events] == list(range(len(events)))
-    done = events[-1].response
-    followed = await place.client.responses.retrieve(done.id, stream=True)
-    assert [event.to_dict() for event in events] == [each.to_dict() async for each in followed]
-    assert done.output_text == "Hello, you."
+    response = events[-1].response
+    stream = await place.client.responses.retrieve(response.id, stream=True)
+    assert [event.to_dict() for event in events] == [each.to_dict() async for each in stream]
+    assert response.output_text == "Hello, you."
 
 
 async def test_one_socket_continues_a_response_whether_or_not_it_is_stored(place: Place) -> None:
@@ -132,8 +132,8 @@ async def test_one_socket_continues_a_response_whether_or_not_it_is_stored(place
 
             assert (second.output_text, second.store) == ("Ember.", store)
             assert second.previous_response_id == first.id
-            asked = place.script.messages
-            assert [message["content"] for message in asked] == [
+            messages = place.script.messages
+            assert [message["content"] for message in messages] == [
                 "The word is ember.",
                 "Noted.",
                 "Which?",
@@ -144,8 +144,8 @@ async def test_an_unstored_call_is_answered_over_its_socket(place: Place) -> Non
     place.script.call("weather", city="Rome").reply("Sunny.")
 
     async with place.client.responses.connect() as socket:
-        called = await ask(socket, place, "Weather?", tools=[WEATHER], store=False)
-        (call,) = called.output
+        first = await ask(socket, place, "Weather?", tools=[WEATHER], store=False)
+        (call,) = first.output
         output = {"type": "function_call_output", "call_id": call.call_id, "output": "Sun"}
         answer = await ask(
             socket,
@@ -153,11 +153,11 @@ async def test_an_unstored_call_is_answered_over_its_socket(place: Place) -> Non
             [output],
             tools=[WEATHER],
             store=False,
-            previous_response_id=called.id,
+            previous_response_id=first.id,
         )
 
     assert answer.output_text == "Sunny."
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
 
 
 async def test_an_unstored_response_is_known_on_its_socket_alone(place: Place) -> None:
@@ -169,7 +169,7 @@ async def test_an_unstored_response_is_known_on_its_socket_alone(place: Place) -
             error = await ask(other, place, "Which?", store=False, previous_response_id=first.id)
 
     assert (error.code, error.param) == ("previous_response_not_found", "previous_response_id")
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
 
 
 async def test_a_continuation_that_fails_forgets_what_it_continued(place: Place) -> None:
@@ -178,11 +178,13 @@ async def test_a_continuation_that_fails_forgets_what_it_continued(place: Place)
 
     async with place.client.responses.connect() as socket:
         first = await ask(socket, place, "The word is ember.", store=False)
-        wrong = await ask(socket, place, [orphan], store=False, previous_response_id=first.id)
-        again = await ask(socket, place, "Which?", store=False, previous_response_id=first.id)
+        error = await ask(socket, place, [orphan], store=False, previous_response_id=first.id)
+        second_error = await ask(
+            socket, place, "Which?", store=False, previous_response_id=first.id
+        )
 
-    assert "No tool call found" in wrong.message
-    assert again.code == "previous_response_not_found"
+    assert "No tool call found" in error.message
+    assert second_error.code == "previous_response_not_found"
 
 
 async def test_a_stored_response_continues_an_unstored_one_in_a_thread_that_stays(
@@ -194,22 +196,24 @@ async def test_a_stored_response_continues_an_unstored_one_in_a_thread_that_stay
         first = await ask(socket, place, "The word is ember.", store=False)
         second = await ask(socket, place, "Which?", previous_response_id=first.id)
 
-    await place.nothing_is_kept()
+    await place.wait_for_deletion()
     assert (await place.client.responses.retrieve(second.id)).output_text == "Ember."
 
 
 async def test_a_prepared_response_has_no_output_and_gives_its_input(place: Place) -> None:
     place.script.reply("Ember.")
 
-    async with raw(place) as socket:
+    async with connect_raw(place) as socket:
         await socket.send(
             json.dumps(create(place, input="The word is ember.", generate=False, store=False))
         )
         events = [json.loads(await socket.recv()) for _ in range(3)]
-        prepared = events[-1]["response"]
+        prepared_response = events[-1]["response"]
         await socket.send(
             json.dumps(
-                create(place, input="Which?", store=False, previous_response_id=prepared["id"])
+                create(
+                    place, input="Which?", store=False, previous_response_id=prepared_response["id"]
+                )
             )
         )
         while (event := json.loads(await socket.recv()))["type"] not in ENDS:
@@ -220,10 +224,10 @@ async def test_a_prepared_response_has_no_output_and_gives_its_input(place: Plac
         "response.in_progress",
         "response.completed",
     ]
-    assert (prepared["output"], prepared["usage"]["total_tokens"]) == ([], 0)
+    assert (prepared_response["output"], prepared_response["usage"]["total_tokens"]) == ([], 0)
     assert event["type"] == "response.completed"
-    asked = place.script.messages
-    assert [message["content"] for message in asked] == ["The word is ember.", "Which?"]
+    messages = place.script.messages
+    assert [message["content"] for message in messages] == ["The word is ember.", "Which?"]
 
 
 # Lanes.
@@ -236,17 +240,17 @@ async def test_lanes_are_answered_at_the_same_time_and_each_in_order() -> None:
             place.client.responses.connect() as connection,
             AsyncResponsesWebSocketSession(connection, limits=LIMITS) as session,
         ):
-            never, quick = session.lane("never"), session.lane("quick")
+            stalled_lane, quick_lane = session.lane("never"), session.lane("quick")
             for _ in range(2):  # past the session, which would not send the second one
-                asked = create(place, model="demo", input="60 words", stream_id="never")
-                await connection.send(asked)  # type: ignore[arg-type]
+                request = create(place, model="demo", input="60 words", stream_id="never")
+                await connection.send(request)  # type: ignore[arg-type]
             for text in ("First.", "Second."):
-                await quick.send(create(place))
-                assert (await quick.get_final_response()).output_text == text
-            begun = await never.recv()
+                await quick_lane.send(create(place))
+                assert (await quick_lane.get_final_response()).output_text == text
+            first_event = await stalled_lane.recv()
 
-        assert (begun.type, begun.stream_id) == ("response.created", "never")
-        runs = (await place.ours.list_runs()).data
+        assert (first_event.type, first_event.stream_id) == ("response.created", "never")
+        runs = (await place.native_client.list_runs()).data
         assert len(runs) == 3  # the second one of the lane has not begun
 
 
@@ -258,7 +262,7 @@ async def test_requests_that_are_sent_at_once_are_answered_one_after_the_other(
     async with place.client.responses.connect() as socket:
         for _ in range(2):
             await socket.response.create(model=place.script.model, input="Hello?")
-        first, second = await read(socket), await read(socket)
+        first, second = await read_events(socket), await read_events(socket)
 
     assert [events[-1].response.output_text for events in (first, second)] == ["First.", "Second."]
     assert {event.response.id for event in first if hasattr(event, "response")} == {
@@ -297,11 +301,11 @@ async def test_a_model_that_fails_ends_its_response_and_the_next_one_is_answered
     ):
         lane = session.lane("main")
         await lane.send(create(place))
-        failed = await lane.get_final_response()
+        failed_response = await lane.get_final_response()
         await lane.send(create(place))
         answer = await lane.get_final_response()
 
-    assert (failed.status, answer.output_text) == ("failed", "Hello.")
+    assert (failed_response.status, answer.output_text) == ("failed", "Hello.")
 
 
 async def test_a_request_that_is_refused_names_its_lane_and_what_is_wrong(place: Place) -> None:
@@ -339,61 +343,64 @@ async def test_a_request_that_is_refused_names_its_lane_and_what_is_wrong(place:
 async def test_a_message_that_is_no_request_is_refused_and_the_socket_goes_on(
     place: Place, frame: str | bytes, code: str | None, param: str | None
 ) -> None:
-    async with raw(place) as socket:
-        refused = await say(socket, frame)
-        begun = await say(socket, create(place))
+    async with connect_raw(place) as socket:
+        error = await send_frame(socket, frame)
+        first_event = await send_frame(socket, create(place))
 
-    assert (refused["type"], refused["status"]) == ("error", 400)
-    assert refused["error"]["type"] == "invalid_request_error"
+    assert (error["type"], error["status"]) == ("error", 400)
+    assert error["error"]["type"] == "invalid_request_error"
     if code is not None:
-        assert (refused["error"]["code"], refused["error"]["param"]) == (code, param)
-    assert begun["type"] == "response.created"
+        assert (error["error"]["code"], error["error"]["param"]) == (code, param)
+    assert first_event["type"] == "response.created"
 
 
 async def test_a_message_that_is_too_deep_is_refused(place: Place) -> None:
-    async with raw(place) as socket:
-        refused = await say(socket, '{"input":' + "[" * 5000 + "]" * 5000 + "}")
+    async with connect_raw(place) as socket:
+        error = await send_frame(socket, '{"input":' + "[" * 5000 + "]" * 5000 + "}")
 
-    assert refused["status"] == 413
+    assert error["status"] == 413
 
 
 async def test_a_steer_is_refused_with_its_input(place: Place) -> None:
     steer = {"type": "response.steer", "previous_response_id": "resp_1", "input": "Stop."}
 
-    async with raw(place) as socket:
-        refused = await say(socket, steer)
+    async with connect_raw(place) as socket:
+        error = await send_frame(socket, steer)
 
-    assert refused["type"] == "response.steer.failed"
-    assert refused["error"]["code"] == "steering_not_supported"
-    assert refused["steer"] == {"previous_response_id": "resp_1", "input": "Stop."}
+    assert error["type"] == "response.steer.failed"
+    assert error["error"]["code"] == "steering_not_supported"
+    assert error["steer"] == {"previous_response_id": "resp_1", "input": "Stop."}
 
 
 async def test_a_socket_has_at_most_32_lanes(place: Place) -> None:
-    async with raw(place) as socket:
+    async with connect_raw(place) as socket:
         for number in range(32):
-            wrong = create(place, stream_id=f"lane-{number}", input=1)
-            assert (await say(socket, wrong))["stream_id"] == f"lane-{number}"
-        refused = await say(socket, create(place, stream_id="one-more"))
+            wrong_request = create(place, stream_id=f"lane-{number}", input=1)
+            assert (await send_frame(socket, wrong_request))["stream_id"] == f"lane-{number}"
+        error = await send_frame(socket, create(place, stream_id="one-more"))
 
-    assert refused["error"]["code"] == "websocket_stream_limit_reached"
+    assert error["error"]["code"] == "websocket_stream_limit_reached"
 
 
 async def test_requests_that_wait_are_limited() -> None:
-    async with open_place(Script(), settings={"demo_delay": 1000.0}) as place, raw(place) as socket:
+    async with (
+        open_place(Script(), settings={"demo_delay": 1000.0}) as place,
+        connect_raw(place) as socket,
+    ):
         for _ in range(128):
             await socket.send(json.dumps(create(place, model="demo", input="60 words")))
-        refused = await say(socket, create(place, model="demo"))
-        while refused["type"] != "error":
-            refused = json.loads(await socket.recv())
+        answer = await send_frame(socket, create(place, model="demo"))
+        while answer["type"] != "error":
+            answer = json.loads(await socket.recv())
 
-    assert refused["status"] == 429
+    assert answer["status"] == 429
 
 
 async def test_a_message_beyond_the_largest_body_ends_the_socket(place: Place) -> None:
-    async with raw(place) as socket:
+    async with connect_raw(place) as socket:
         with contextlib.suppress(websockets.ConnectionClosed):
             await socket.send("x" * 50_000_000)
-        assert await rest(socket) == []
+        assert await read_until_closed(socket) == []
 
     assert socket.close_code in {1006, 1009}  # the client may write while the socket is closed
 
@@ -401,30 +408,30 @@ async def test_a_message_beyond_the_largest_body_ends_the_socket(place: Place) -
 async def test_a_message_in_many_fragments_is_one(place: Place) -> None:
     text = json.dumps(create(place))
 
-    async with raw(place) as socket:
+    async with connect_raw(place) as socket:
         await socket.send(list(text))
-        begun = json.loads(await socket.recv())
+        first_event = json.loads(await socket.recv())
         await socket.send([text])
-        again = json.loads(await socket.recv())
+        second_event = json.loads(await socket.recv())
 
-    assert begun["type"] == "response.created"
-    assert again["type"] != "error"
+    assert first_event["type"] == "response.created"
+    assert second_event["type"] != "error"
 
 
 @pytest.mark.parametrize("opcode", [b"\x81", b"\x01"], ids=["frame", "fragment"])
 async def test_a_message_that_comes_too_slowly_ends_the_socket(opcode: bytes) -> None:
-    class Hasty(WebSocketConnection):
+    class HastyConnection(WebSocketConnection):
         message_patience = 0.05
 
-    def open_hasty(**options: Any) -> Any:
-        return Hasty(**options, unsent=UnsentBytes(1000))
+    def open_connection(**options: Any) -> Any:
+        return HastyConnection(**options, unsent=UnsentBytes(1000))
 
     async def accept(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         await receive()
 
-    async with asgi(accept, ws=open_hasty) as url:
+    async with asgi(accept, ws=open_connection) as url:
         where = urlsplit(url)
         reader, writer = await asyncio.open_connection(where.hostname, where.port)
         writer.write(
@@ -447,64 +454,66 @@ async def test_a_message_that_comes_too_slowly_ends_the_socket(opcode: bytes) ->
 async def test_a_stored_response_survives_its_socket_and_one_that_is_not_ends() -> None:
     async with open_place(Script(), settings={"demo_delay": 0.01}) as place:
         for store in (True, False):
-            async with raw(place) as socket:
-                asked = create(place, model="demo", input="60 words", store=store)
-                begun = (await say(socket, asked))["response"]
+            async with connect_raw(place) as socket:
+                request = create(place, model="demo", input="60 words", store=store)
+                response = (await send_frame(socket, request))["response"]
             if store:
-                followed = await place.client.responses.retrieve(begun["id"], stream=True)
-                assert [event async for event in followed][-1].type == "response.completed"
-        await place.nothing_is_kept()
-        assert len((await place.ours.list_runs()).data) == 1
+                stream = await place.client.responses.retrieve(response["id"], stream=True)
+                assert [event async for event in stream][-1].type == "response.completed"
+        await place.wait_for_deletion()
+        assert len((await place.native_client.list_runs()).data) == 1
 
 
 async def test_an_old_socket_takes_no_request_and_is_closed() -> None:
     timeouts = StreamTimeouts(lifetime=0.0, recheck=0.1)
-    async with open_place(Script(), timeouts=timeouts) as place, raw(place) as socket:
-        refused = await say(socket, create(place))
-        last = (await rest(socket))[-1]
+    async with open_place(Script(), timeouts=timeouts) as place, connect_raw(place) as socket:
+        error = await send_frame(socket, create(place))
+        last = (await read_until_closed(socket))[-1]
 
-    assert refused["error"]["code"] == "websocket_connection_limit_reached"
-    assert (last, socket.close_code) == (refused, 1001)
+    assert error["error"]["code"] == "websocket_connection_limit_reached"
+    assert (last, socket.close_code) == (error, 1001)
 
 
 async def test_a_process_that_ends_lets_its_clients_connect_to_another() -> None:
     async with contextlib.AsyncExitStack() as stack:
         async with open_place(Script()) as place:
-            socket = await stack.enter_async_context(raw(place))
+            socket = await stack.enter_async_context(connect_raw(place))
             place.script.reply("Hello.")
-            await say(socket, create(place))
-        assert (await rest(socket))[-1]["type"] == "response.completed"
+            await send_frame(socket, create(place))
+        assert (await read_until_closed(socket))[-1]["type"] == "response.completed"
 
     assert socket.close_code == 1012
 
 
 @pytest.mark.slow
-async def test_a_reader_that_is_too_slow_loses_its_socket(hasty: StreamTimeouts) -> None:
-    async with open_place(Script(), timeouts=hasty) as place:
+async def test_a_reader_that_is_too_slow_loses_its_socket(
+    quick_send_timeouts: StreamTimeouts,
+) -> None:
+    async with open_place(Script(), timeouts=quick_send_timeouts) as place:
         place.script.reply("x" * 900_000)
-        async with raw(place, max_size=None, max_queue=1) as socket:
+        async with connect_raw(place, max_size=None, max_queue=1) as socket:
             socket.transport.pause_reading()
             await socket.send(json.dumps(create(place)))
-            client = await place.served.client()
+            client = await place.server.client()
 
             async def is_cut() -> bool:
                 requests = (await client.get("/metrics")).text
                 return 'route="/openai/v1/responses",status="101"' in requests
 
             await eventually(is_cut)
-        (run,) = (await place.ours.list_runs()).data
-        followed = await place.client.responses.retrieve(response_id(run.id, 0), stream=True)
-        assert [event async for event in followed][-1].type == "response.completed"
+        (run,) = (await place.native_client.list_runs()).data
+        stream = await place.client.responses.retrieve(response_id(run.id, 0), stream=True)
+        assert [event async for event in stream][-1].type == "response.completed"
 
 
 # Access.
 
 
 async def test_a_socket_needs_a_key_as_every_request_does(place: Place) -> None:
-    key = await place.served.key("ann")
+    key = await place.server.key("ann")
     for headers in ({}, {"authorization": "Bearer sk-wrong"}, {"cookie": f"session={key}"}):
         with pytest.raises(websockets.InvalidStatus) as excinfo:
-            async with raw(place, additional_headers=headers):
+            async with connect_raw(place, additional_headers=headers):
                 pass
         assert excinfo.value.response.status_code == 401
         assert json.loads(excinfo.value.response.body)["error"]["code"] == "invalid_api_key"
@@ -512,7 +521,7 @@ async def test_a_socket_needs_a_key_as_every_request_does(place: Place) -> None:
 
 async def test_the_responses_of_another_owner_are_not_found(place: Place) -> None:
     place.script.reply("Hello.").reply("Hello.")
-    keys = [await place.served.key(owner) for owner in ("ann", "bob")]
+    keys = [await place.server.key(owner) for owner in ("ann", "bob")]
     async with (
         place.client.with_options(api_key=keys[0]).responses.connect() as ann,
         place.client.with_options(api_key=keys[1]).responses.connect() as bob,
@@ -523,13 +532,13 @@ async def test_the_responses_of_another_owner_are_not_found(place: Place) -> Non
             assert error.code == "previous_response_not_found"
 
 
-async def test_a_key_that_is_revoked_ends_its_socket(impatient: StreamTimeouts) -> None:
-    async with open_place(Script(), timeouts=impatient) as place:
-        key = await place.served.key("ann")
+async def test_a_key_that_is_revoked_ends_its_socket(quick_timeouts: StreamTimeouts) -> None:
+    async with open_place(Script(), timeouts=quick_timeouts) as place:
+        key = await place.server.key("ann")
         headers = {"authorization": f"Bearer {key}"}
-        async with raw(place, additional_headers=headers) as socket:
-            await place.served.runtime.store.revoke_key(place.served.keys[key])
-            (error,) = await rest(socket)
+        async with connect_raw(place, additional_headers=headers) as socket:
+            await place.server.runtime.store.revoke_key(place.server.keys[key])
+            (error,) = await read_until_closed(socket)
 
     assert error["error"]["code"] == "invalid_api_key"
     assert socket.close_code == 1008
@@ -537,7 +546,7 @@ async def test_a_key_that_is_revoked_ends_its_socket(impatient: StreamTimeouts) 
 
 async def test_a_page_of_another_origin_opens_no_socket(place: Place) -> None:
     with pytest.raises(websockets.InvalidStatus) as excinfo:
-        async with raw(place, origin="https://elsewhere.example"):
+        async with connect_raw(place, origin="https://elsewhere.example"):
             pass
 
     assert excinfo.value.response.status_code == 403
@@ -547,10 +556,10 @@ async def test_other_addresses_have_no_socket_and_this_one_no_list(place: Place)
     for path in ("/openai/v1/models", "/v1/threads", "/healthz", "/nothing"):
         with pytest.raises(websockets.InvalidStatus) as excinfo:
             async with websockets.connect(
-                place.served.url.replace("http", "ws") + path, proxy=None
+                place.server.url.replace("http", "ws") + path, proxy=None
             ):
                 pass
         assert excinfo.value.response.status_code == 404
 
-    client = await place.served.client()
+    client = await place.server.client()
     assert (await client.get("/openai/v1/responses")).status_code == 405

@@ -137,7 +137,7 @@ def test_a_part_of_a_message_needs_its_type(document: dict[str, Any]) -> None:
 
 def test_the_document_does_not_depend_on_what_is_imported() -> None:
     code = "from antiphon.server import openapi; print(hash(openapi.build_document()))"
-    everything = "import antiphon.server.openai.routes, antiphon.server.page_wires.routes"
+    all_imports = "import antiphon.server.openai.routes, antiphon.server.page_wires.routes"
     hashes = {
         subprocess.run(
             [sys.executable, "-c", f"{imports}; {code}"],
@@ -145,7 +145,7 @@ def test_the_document_does_not_depend_on_what_is_imported() -> None:
             capture_output=True,
             check=True,
         ).stdout
-        for imports in ("import antiphon.cli.serve", everything)
+        for imports in ("import antiphon.cli.serve", all_imports)
     }
 
     assert len(hashes) == 1

@@ -65,12 +65,12 @@ async def test_owners_are_listed_with_what_they_have(
     await fill(server, "ben")
 
     first = (await admin.get("/v1/owners", params={"limit": 1})).json()
-    rest = (await admin.get("/v1/owners", params={"after": first["next"]})).json()
-    alone = (await admin.get("/v1/owners", params={"owner": "ben"})).json()
+    second_page = (await admin.get("/v1/owners", params={"after": first["next"]})).json()
+    ben_page = (await admin.get("/v1/owners", params={"owner": "ben"})).json()
 
-    held = {"threads": 2, "runs": 2, "files": 1, "assistants": 1}
-    assert first == {"data": [{"owner": "ann", **held}], "has_more": True, "next": "ann"}
-    assert rest["data"] == alone["data"] == [{"owner": "ben", **held}]
+    counts = {"threads": 2, "runs": 2, "files": 1, "assistants": 1}
+    assert first == {"data": [{"owner": "ann", **counts}], "has_more": True, "next": "ann"}
+    assert second_page["data"] == ben_page["data"] == [{"owner": "ben", **counts}]
     assert (await ann.get("/v1/owners")).status_code == 403
 
 
@@ -88,17 +88,24 @@ async def test_an_export_holds_everything_of_an_owner_and_nothing_of_another(
     assert archive.testzip() is None
     manifest = json.loads(archive.read("manifest.json"))
     counts = {"assistants": 1, "threads": 2, "messages": 4, "runs": 2, "actions": 1, "files": 1}
-    told = {"keys": 1, "provider_keys": 1, "webhooks": 1, "usage": 1, "audit": 5, "events": 2}
-    told |= {"schedules": 1, "memories": 1, "personal_settings": 1, "folders": 1}
-    assert manifest["counts"] == {**counts, **told}
+    added_counts = {
+        "keys": 1,
+        "provider_keys": 1,
+        "webhooks": 1,
+        "usage": 1,
+        "audit": 5,
+        "events": 2,
+    }
+    added_counts |= {"schedules": 1, "memories": 1, "personal_settings": 1, "folders": 1}
+    assert manifest["counts"] == {**counts, **added_counts}
     assert manifest["owner"] == "ann"
     for kind in ("threads", "folders", "runs", "assistants"):
-        told = (await ann.get(f"/v1/{kind}")).json()["data"]
-        held = [line.get("run", line) for line in lines(archive, f"{kind}.jsonl")]
-        assert held == told
+        stored = (await ann.get(f"/v1/{kind}")).json()["data"]
+        exported = [line.get("run", line) for line in lines(archive, f"{kind}.jsonl")]
+        assert exported == stored
     [thread, _] = lines(archive, "threads.jsonl")
-    told = (await ann.get("/v1/messages", params={"thread_id": thread["id"]})).json()["data"]
-    assert [line for line in lines(archive, "messages.jsonl") if line in told] == told
+    messages = (await ann.get("/v1/messages", params={"thread_id": thread["id"]})).json()["data"]
+    assert [line for line in lines(archive, "messages.jsonl") if line in messages] == messages
     [file] = lines(archive, "files.jsonl")
     assert archive.read(file["place"]) == CANARY.encode() * 100
     [provider_key] = lines(archive, "provider_keys.jsonl")
@@ -118,14 +125,16 @@ async def test_an_export_holds_the_events_of_runs_as_they_were_told(
     ann = await fill(server, "ann")
 
     archive = await export_owner(admin, "ann")
-    [_, ended] = lines(archive, "runs.jsonl")
+    [_, ended_run] = lines(archive, "runs.jsonl")
     [_, log] = lines(archive, "events.jsonl")
 
-    told = await ann.get(f"/v1/runs/{ended['run']['id']}/events")
-    events = [json.loads(line[6:]) for line in told.text.splitlines() if line.startswith("data: ")]
-    assert (log["run_id"], log["first"]) == (ended["run"]["id"], 1)
+    answer = await ann.get(f"/v1/runs/{ended_run['run']['id']}/events")
+    events = [
+        json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")
+    ]
+    assert (log["run_id"], log["first"]) == (ended_run["run"]["id"], 1)
     assert log["events"] == events
-    assert (ended["events_after"], ended["last_event"]) == (0, len(events))
+    assert (ended_run["events_after"], ended_run["last_event"]) == (0, len(events))
 
 
 EVIL = (
@@ -138,18 +147,18 @@ async def test_the_names_in_an_export_are_harmless_wherever_it_is_unpacked(
     server: Served, admin: httpx2.AsyncClient, tmp_path: Path
 ) -> None:
     ann = await server.client(await server.key("ann"))
-    kept = 0
+    created = 0
     for number, name in enumerate(EVIL):
         answer = await ann.post("/v1/files", params={"name": name}, content=b"%d" % number)
-        kept += answer.status_code == 201
+        created += answer.status_code == 201
     archive = await export_owner(admin, "ann")
     folder = tmp_path / "unpacked"
     archive.extractall(folder)
 
     files = [file for file in folder.rglob("*") if file.is_file()]
     places = [line["place"] for line in lines(archive, "files.jsonl")]
-    assert kept >= 10
-    assert len(set(places)) == kept
+    assert created >= 10
+    assert len(set(places)) == created
     assert {file.relative_to(folder).as_posix() for file in files} >= set(places)
     for place in places:
         assert place.startswith("files/file_")
@@ -210,14 +219,14 @@ async def test_what_is_deleted_while_it_is_exported_breaks_nothing(server: Serve
     archive = await server.runtime.dispatcher.export(operations.ExportOwner("ann"), Principal())
     threads = (await ann.get("/v1/threads", params={"limit": 100})).json()["data"]
 
-    whole = bytearray()
+    export = bytearray()
     async with aclosing(archive.pieces) as pieces:
         async for piece in pieces:
-            whole += piece
+            export += piece
             if threads:
                 await ann.delete(f"/v1/threads/{threads.pop()['id']}")
 
-    assert zipfile.ZipFile(io.BytesIO(bytes(whole))).testzip() is None
+    assert zipfile.ZipFile(io.BytesIO(bytes(export))).testzip() is None
 
 
 async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) -> None:
@@ -266,10 +275,12 @@ async def test_everything_of_an_owner_is_erased_and_nothing_of_another(
 
     assert last["owner"] == "ann"
     assert (await ann.get("/v1/threads")).status_code == 401
-    assert [held["owner"] for held in (await admin.get("/v1/owners")).json()["data"]] == ["ben"]
-    acting = {"Antiphon-Owner": "ann"}
+    assert [owner_row["owner"] for owner_row in (await admin.get("/v1/owners")).json()["data"]] == [
+        "ben"
+    ]
+    headers = {"Antiphon-Owner": "ann"}
     for kind in ("threads", "folders", "runs", "files", "assistants", "provider_keys"):
-        assert (await admin.get(f"/v1/{kind}", headers=acting)).json()["data"] == []
+        assert (await admin.get(f"/v1/{kind}", headers=headers)).json()["data"] == []
         assert (await ben.get(f"/v1/{kind}")).json()["data"] != []
     rows = (await admin.get("/v1/usage")).json()["rows"]
     assert {row["owner"] for row in rows} == {"ben"}
@@ -290,16 +301,16 @@ async def test_live_runs_are_cancelled_first_and_their_readers_told(
     run_id = await begin(ann, ASK, tools=[TOOL])
     await wait_for_status(ann, run_id, "action_required")
 
-    async def read() -> str:
+    async def read_stream() -> str:
         async with ann.stream("GET", f"/v1/runs/{run_id}/events") as answer:
             return "".join([piece async for piece in answer.aiter_text()])
 
-    reading = asyncio.create_task(read())
+    reading_task = asyncio.create_task(read_stream())
     await asyncio.sleep(0)
     await erase(admin, "ann")
 
     async with asyncio.timeout(60):
-        await reading
+        await reading_task
     assert (await admin.get("/v1/live_runs")).json()["data"] == []
 
 
@@ -309,13 +320,13 @@ async def test_what_is_begun_while_a_revoked_key_is_still_believed_is_erased_too
     ann = await server.client(await server.key("ann"))
     await ann.post("/v1/threads", json={"title": CANARY})
 
-    async def go_on() -> None:
+    async def create_threads() -> None:
         while (await ann.post("/v1/threads", json={"title": CANARY})).status_code == 201:
             await asyncio.sleep(0.05)
 
-    going_on = asyncio.create_task(go_on())
+    creating_task = asyncio.create_task(create_threads())
     await erase(admin, "ann")
-    await going_on
+    await creating_task
 
     assert (await admin.get("/v1/owners", params={"owner": "ann"})).json()["data"] == []
 
@@ -327,19 +338,21 @@ async def test_an_erasure_that_is_long_says_how_far_it_is_and_goes_on_when_asked
     hours = itertools.count(0.0, 3600.0)
     owners = owners_of(server, lambda: next(hours))
 
-    said = [await owners.handlers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())]
-    while not said[-1].done:
-        said.append(
+    results = [
+        await owners.handlers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())
+    ]
+    while not results[-1].done:
+        results.append(
             await owners.handlers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())
         )
 
-    assert len(said) > 5
-    assert all(each.erased > 0 for each in said[:-1])
+    assert len(results) > 5
+    assert all(each.erased > 0 for each in results[:-1])
     assert (await admin.get("/v1/owners", params={"owner": "ann"})).json()["data"] == []
 
 
 def owners_of(server: Served, clock: Callable[[], float]) -> OwnerService:
-    """Those of the server's store, by another clock."""
+    """Return the owners of the server's store, by another clock."""
     store, bus = server.runtime.store, server.runtime.bus
 
     def seal() -> Cipher:
@@ -389,10 +402,10 @@ async def test_a_person_goes_with_what_they_own_but_for_the_last_admin(
     await fill(server, people["user"]["id"])
 
     await erase(admin, people["user"]["id"])
-    kept = await admin.delete(f"/v1/owners/{people['admin']['id']}")
+    answer = await admin.delete(f"/v1/owners/{people['admin']['id']}")
 
-    assert kept.status_code == 409
+    assert answer.status_code == 409
     names = [person["role"] for person in (await admin.get("/v1/people")).json()["data"]]
     assert names == ["admin"]
-    whats = [act["what"] for act in (await admin.get("/v1/acts")).json()["data"]]
-    assert whats[:2] == ["owner.erased", "person.removed"]
+    actions = [act["what"] for act in (await admin.get("/v1/acts")).json()["data"]]
+    assert actions[:2] == ["owner.erased", "person.removed"]

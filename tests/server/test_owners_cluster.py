@@ -22,8 +22,8 @@ async def test_nothing_of_an_erased_owner_is_in_any_table_nor_in_redis(
     postgres: Postgres, redis: Redis, patient_cache: None, patient_postgres: None
 ) -> None:
     database = await postgres.create()
-    asked = replace(SETTINGS, database=database, redis=redis.address, secret_key=new_key())
-    async with serve(asked) as server:
+    settings = replace(SETTINGS, database=database, redis=redis.address, secret_key=new_key())
+    async with serve(settings) as server:
         admin = await server.client(await server.key("ops", "admin"))
         await fill(server, "ann")
         await fill(server, "ben")
@@ -31,7 +31,9 @@ async def test_nothing_of_an_erased_owner_is_in_any_table_nor_in_redis(
         assert CANARY in await _in_database(database)
 
         await erase(admin, "ann")
-        assert [held["owner"] for held in (await admin.get("/v1/owners")).json()["data"]] == ["ben"]
+        assert [owner["owner"] for owner in (await admin.get("/v1/owners")).json()["data"]] == [
+            "ben"
+        ]
         await erase(admin, "ben")
 
     assert CANARY not in await _in_database(database)
@@ -39,17 +41,17 @@ async def test_nothing_of_an_erased_owner_is_in_any_table_nor_in_redis(
 
 
 async def _in_database(address: str) -> str:
-    """All rows of all tables, with bytes as the text they are."""
+    """Return all rows of all tables, with bytes decoded as text."""
     connection = await asyncpg.connect(address)
     try:
-        found: list[str] = []
+        texts: list[str] = []
         for (table,) in await connection.fetch(ROWS):
             for row in await connection.fetch(f'SELECT * FROM "{table}"'):
-                found += [
+                texts += [
                     value.decode("latin-1") if isinstance(value, bytes) else str(value)
                     for value in row.values()
                 ]
-        return "\n".join(found)
+        return "\n".join(texts)
     finally:
         await connection.close()
 

@@ -96,22 +96,25 @@ def copilotkit(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Pla
 
 
 class Shop:
-    """A server with a scripted model, and pages of a shop."""
+    """Server with a scripted model, and pages of a shop."""
 
-    def __init__(self, served: Served, script: Script, ann: AsyncClient) -> None:
-        self.served = served
+    def __init__(self, server: Served, script: Script, ann: AsyncClient) -> None:
+        self.server = server
         self.script = script
         self.ann = ann
 
     async def play(
-        self, play: Play, name: str, token: Mapping[str, Any] | None = None, **told: Any
+        self, play: Play, name: str, token: Mapping[str, Any] | None = None, **page_options: Any
     ) -> Any:
         """Let a page do this in the chat of this name, with a token of its own."""
         fields: dict[str, Any] = {"session": "visitor", **(token or {})}
-        made = await self.ann.create_browser_token(origins=(SHOP,), **fields)
-        about: dict[str, Any] = {"id": name, "server": self.served.url, "origin": SHOP}
-        about["token"] = {"token": made.token, "expires_at": made.expires_at}
-        return await asyncio.to_thread(play, "page", {**about, **told})
+        browser_token = await self.ann.create_browser_token(origins=(SHOP,), **fields)
+        page_input: dict[str, Any] = {"id": name, "server": self.server.url, "origin": SHOP}
+        page_input["token"] = {
+            "token": browser_token.token,
+            "expires_at": browser_token.expires_at,
+        }
+        return await asyncio.to_thread(play, "page", {**page_input, **page_options})
 
 
 @asynccontextmanager
@@ -119,10 +122,10 @@ async def open_shop() -> AsyncGenerator[Shop]:
     script = Script()
     settings = replace(SETTINGS, model=script.model, allowed_origins=(SHOP,))
     async with (
-        serve(settings) as served,
-        AsyncClient(served.url, api_key=await served.key("ann")) as ann,
+        serve(settings) as server,
+        AsyncClient(server.url, api_key=await server.key("ann")) as ann,
     ):
-        yield Shop(served, script, ann)
+        yield Shop(server, script, ann)
 
 
 @pytest.fixture
@@ -152,14 +155,14 @@ async def test_the_page_of_a_few_lines_goes_on_with_its_chat(
     wire, play = short_page
     shop.script.reply("You are in Oslo.").reply("You are welcome.")
     texts = ["Where am I?", "Thanks."]
-    told_too: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if wire == "ai_sdk":
-        told_too["doings"] = [["send", text] for text in texts]
+        options["doings"] = [["send", text] for text in texts]
 
-    told = await shop.play(play, "c", texts=texts, **told_too)
+    result = await shop.play(play, "c", texts=texts, **options)
 
-    assert told.get("error") is None
-    answers = [message for message in told["messages"] if message["role"] == "assistant"]
+    assert result.get("error") is None
+    answers = [message for message in result["messages"] if message["role"] == "assistant"]
     assert len(answers) == 2
     assert "You are in Oslo." in str(answers[0])
     assert "You are welcome." in str(answers[1])
@@ -175,15 +178,15 @@ async def test_the_page_of_the_ai_sdk_runs_its_tools(
     shop.script.call("get_place").calls(("get_place", {}), ("get_place", {}))
     shop.script.reply("You are in Oslo.").reply("You are welcome.")
 
-    told = await shop.play(play, "c", doings=[["send", "Where am I?"], ["send", "Thanks."]])
+    result = await shop.play(play, "c", doings=[["send", "Where am I?"], ["send", "Thanks."]])
 
-    assert (told["status"], told["error"]) == ("ready", None)
-    assert told["ran"] == ["get_place"] * 3
-    assert len(told["asked"]) == 4
-    assert [message["role"] for message in told["messages"]] == ["user", "assistant"] * 2
-    texts = [part["text"] for m in told["messages"] for part in m["parts"] if "text" in part]
+    assert (result["status"], result["error"]) == ("ready", None)
+    assert result["ran"] == ["get_place"] * 3
+    assert len(result["asked"]) == 4
+    assert [message["role"] for message in result["messages"]] == ["user", "assistant"] * 2
+    texts = [part["text"] for m in result["messages"] for part in m["parts"] if "text" in part]
     assert texts == ["Where am I?", "You are in Oslo.", "Thanks.", "You are welcome."]
-    calls = [p for p in told["messages"][1]["parts"] if p["type"] == "tool-get_place"]
+    calls = [p for p in result["messages"][1]["parts"] if p["type"] == "tool-get_place"]
     assert [(call["state"], call["output"]) for call in calls] == [("output-available", PLACE)] * 3
     assert outputs(shop.script) == ['{"city":"Oslo"}'] * 3
 
@@ -198,15 +201,15 @@ async def test_a_page_of_the_ai_sdk_waits_for_a_worker_beside_its_own_tool(
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(claim(shop, "weather", "rain"))
-        playing = tasks.create_task(
+        page_task = tasks.create_task(
             shop.play(play, "c", token, doings=[["send", "Is it raining here?"]])
         )
 
-    told = playing.result()
-    assert (told["status"], told["error"]) == ("ready", None)
-    assert told["ran"] == ["get_place"]
-    assert len(told["asked"]) == 2
-    parts = told["messages"][1]["parts"]
+    result = page_task.result()
+    assert (result["status"], result["error"]) == ("ready", None)
+    assert result["ran"] == ["get_place"]
+    assert len(result["asked"]) == 2
+    parts = result["messages"][1]["parts"]
     (worker,) = [part for part in parts if part["type"] == "dynamic-tool"]
     assert (worker["state"], worker["output"]) == ("output-available", "rain")
     assert parts[-2]["text"] == "Rain in Oslo."
@@ -219,20 +222,20 @@ async def test_a_page_of_the_ai_sdk_runs_a_call_that_asks_after_its_approval(
     shop.script.call("get_place").call("get_place").reply("You are in Oslo.").reply("A pity.")
     token, send = {"ask": ("get_*",)}, ["send", "Where am I?"]
 
-    asked = await shop.play(play, "a", token, doings=[send])
+    question_result = await shop.play(play, "a", token, doings=[send])
     if sdk == 5:  # it cannot ask people
-        assert "get_place" in asked["error"]
-        assert asked["ran"] == []
+        assert "get_place" in question_result["error"]
+        assert question_result["ran"] == []
         return
-    answered = await shop.play(play, "b", token, doings=[send, ["approve", True]])
+    result = await shop.play(play, "b", token, doings=[send, ["approve", True]])
 
-    assert asked["ran"] == []
-    assert asked["messages"][1]["parts"][-1]["state"] == "approval-requested"
-    assert (answered["status"], answered["error"]) == ("ready", None)
-    assert answered["ran"] == ["get_place"]
-    (call,) = [p for p in answered["messages"][1]["parts"] if p["type"] == "tool-get_place"]
+    assert question_result["ran"] == []
+    assert question_result["messages"][1]["parts"][-1]["state"] == "approval-requested"
+    assert (result["status"], result["error"]) == ("ready", None)
+    assert result["ran"] == ["get_place"]
+    (call,) = [p for p in result["messages"][1]["parts"] if p["type"] == "tool-get_place"]
     assert (call["state"], call["output"]) == ("output-available", PLACE)
-    assert answered["messages"][1]["parts"][-2]["text"] == "You are in Oslo."
+    assert result["messages"][1]["parts"][-2]["text"] == "You are in Oslo."
 
 
 async def test_a_page_of_the_ai_sdk_that_is_loaded_again_goes_on(
@@ -240,8 +243,8 @@ async def test_a_page_of_the_ai_sdk_that_is_loaded_again_goes_on(
 ) -> None:
     _, play = use_chat
     shop.script.call("get_place").reply("You are in Oslo.")
-    made = await shop.ann.create_browser_token(origins=(SHOP,), session="visitor")
-    page = await shop.served.client(made.token)
+    browser_token = await shop.ann.create_browser_token(origins=(SHOP,), session="visitor")
+    page = await shop.server.client(browser_token.token)
     text = {"type": "text", "text": "Where am I?"}
     tool: dict[str, Any] = {"get_place": {"parameters": {"type": "object", "properties": {}}}}
     body: dict[str, Any] = {
@@ -253,12 +256,12 @@ async def test_a_page_of_the_ai_sdk_that_is_loaded_again_goes_on(
     await page.post("/ai-sdk/v6/chat", json=body, headers=headers)
     history = (await page.get("/ai-sdk/v6/chat/c/messages", headers=headers)).json()
 
-    told = await shop.play(play, "c", doings=[["resume"]], messages=history["messages"])
+    result = await shop.play(play, "c", doings=[["resume"]], messages=history["messages"])
 
-    assert (told["status"], told["error"]) == ("ready", None)
-    assert told["ran"] == ["get_place"]
-    assert told["messages"][0]["id"] == "m"
-    assert told["messages"][1]["parts"][-2]["text"] == "You are in Oslo."
+    assert (result["status"], result["error"]) == ("ready", None)
+    assert result["ran"] == ["get_place"]
+    assert result["messages"][0]["id"] == "m"
+    assert result["messages"][1]["parts"][-2]["text"] == "You are in Oslo."
     assert len(shop.script.requests) == 2
 
 
@@ -268,12 +271,12 @@ async def test_a_page_of_the_ai_sdk_shows_an_error_of_the_server(
     _, play = use_chat
     shop.script.fail("provider_unavailable", "It is down.")
 
-    told = await shop.play(play, "c", doings=[["send", "Hello?"]])
-    refused = await shop.play(play, "thread_1", doings=[["send", "Hello?"]])
+    result = await shop.play(play, "c", doings=[["send", "Hello?"]])
+    refused_result = await shop.play(play, "thread_1", doings=[["send", "Hello?"]])
 
-    assert told["status"] == "error"
-    assert "It is down." in told["error"]
-    assert "not_found" in refused["error"]
+    assert result["status"] == "error"
+    assert "It is down." in result["error"]
+    assert "not_found" in refused_result["error"]
 
 
 # AG-UI.
@@ -283,11 +286,11 @@ async def test_the_page_of_ag_ui_runs_its_tools(shop: Shop, http_agent: Play) ->
     shop.script.call("get_place").calls(("get_place", {}), ("get_place", {}))
     shop.script.reply("You are in Oslo.").reply("You are welcome.")
 
-    told = await shop.play(http_agent, "c", texts=["Where am I?", "Thanks."])
+    result = await shop.play(http_agent, "c", texts=["Where am I?", "Thanks."])
 
-    assert told.get("error") is None
-    assert told["answers"] == ["You are in Oslo.", "You are welcome."]
-    assert (told["asked"], told["complaints"]) == (4, [])
+    assert result.get("error") is None
+    assert result["answers"] == ["You are in Oslo.", "You are welcome."]
+    assert (result["asked"], result["complaints"]) == (4, [])
     assert outputs(shop.script) == ['{"city":"Oslo"}'] * 3
 
 
@@ -295,12 +298,12 @@ async def test_the_page_of_ag_ui_runs_its_tools(shop: Shop, http_agent: Play) ->
 async def test_copilotkit_runs_its_frontend_tools(shop: Shop, copilotkit: Play) -> None:
     shop.script.calls(("get_place", {}), ("fly", {})).reply("You are in Oslo.")
 
-    told = await shop.play(
+    result = await shop.play(
         copilotkit, "c", tools={"get_place": "Oslo", "fly": "flown"}, texts=["Where am I?"]
     )
 
-    assert sorted(told["ran"]) == ["fly", "get_place"]
-    assert told["messages"][-1]["content"] == "You are in Oslo."
+    assert sorted(result["ran"]) == ["fly", "get_place"]
+    assert result["messages"][-1]["content"] == "You are in Oslo."
     assert outputs(shop.script) == ["Oslo", "flown"]
 
 
@@ -310,14 +313,19 @@ async def test_copilotkit_waits_for_a_worker_beside_its_frontend_tool(
 ) -> None:
     helper = await shop.ann.create_assistant(name="h", tools=(ToolSpec("weather"),))
     shop.script.calls(("weather", {}), ("get_place", {})).reply("Rain in Oslo.")
-    told: dict[str, Any] = {"tools": {"get_place": "Oslo"}, "texts": ["Is it raining here?"]}
+    page_options: dict[str, Any] = {
+        "tools": {"get_place": "Oslo"},
+        "texts": ["Is it raining here?"],
+    }
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(claim(shop, "weather", "rain"))
-        playing = tasks.create_task(shop.play(copilotkit, "c", {"assistant_id": helper.id}, **told))
+        page_task = tasks.create_task(
+            shop.play(copilotkit, "c", {"assistant_id": helper.id}, **page_options)
+        )
 
-    assert playing.result()["ran"] == ["get_place"]
-    assert playing.result()["messages"][-1]["content"] == "Rain in Oslo."
+    assert page_task.result()["ran"] == ["get_place"]
+    assert page_task.result()["messages"][-1]["content"] == "Rain in Oslo."
     assert outputs(shop.script) == ["rain", "Oslo"]
 
 
@@ -329,8 +337,8 @@ async def test_the_backend_of_the_documentation_gives_a_token(
     shop: Shop, framework: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip(framework)
-    monkeypatch.setenv("ANTIPHON_SERVER", shop.served.url)
-    monkeypatch.setenv("ANTIPHON_API_KEY", await shop.served.key("ann"))
+    monkeypatch.setenv("ANTIPHON_SERVER", shop.server.url)
+    monkeypatch.setenv("ANTIPHON_API_KEY", await shop.server.key("ann"))
     texts = [block.text for block in blocks(PAGE) if block.purpose == "run"]
     (text,) = [text for text in texts if f"from {framework} import" in text]
     backend: dict[str, Any] = {"__name__": "backend"}
@@ -346,8 +354,8 @@ async def test_the_backend_of_the_documentation_gives_a_token(
             return client.post("/token").json()
 
     token = await asyncio.to_thread(ask)
-    page = await shop.served.client(token["token"])
+    page = await shop.server.client(token["token"])
     answer = await page.get("/ai-sdk/v6/chat/c/messages", headers={"origin": SHOP})
 
     assert answer.status_code == 200
-    assert token["expires_at"] > await shop.served.runtime.store.now()
+    assert token["expires_at"] > await shop.server.runtime.store.now()

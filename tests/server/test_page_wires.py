@@ -30,32 +30,32 @@ SHOP = "https://shop.example.org"
 
 
 class Place:
-    """A server with a scripted model, a client of its API, and plain HTTP."""
+    """Server with a scripted model, a client of its API, and plain HTTP."""
 
     def __init__(
-        self, served: Served, script: Script, ours: AsyncClient, http: httpx2.AsyncClient
+        self, server: Served, script: Script, native_client: AsyncClient, http: httpx2.AsyncClient
     ) -> None:
-        self.served = served
+        self.server = server
         self.script = script
-        self.ours = ours
+        self.native_client = native_client
         self.http = http
 
     async def run(self, thread_id: str | None = None) -> Any:
-        return (await self.ours.list_runs(thread_id, limit=1)).data[0]
+        return (await self.native_client.list_runs(thread_id, limit=1)).data[0]
 
     async def texts(self, thread_id: str) -> list[str]:
-        listed = (await self.ours.list_messages(thread_id, limit=100)).data
-        return [f"{message.role}: {message.text}" for message in listed]
+        messages = (await self.native_client.list_messages(thread_id, limit=100)).data
+        return [f"{message.role}: {message.text}" for message in messages]
 
 
 @asynccontextmanager
 async def open_place(script: Script | None = None, **settings: Any) -> AsyncIterator[Place]:
     script = script or Script()
     async with (
-        serve(replace(SETTINGS, model=script.model, **settings)) as served,
-        AsyncClient(served.url) as ours,
+        serve(replace(SETTINGS, model=script.model, **settings)) as server,
+        AsyncClient(server.url) as native_client,
     ):
-        yield Place(served, script, ours, await served.client())
+        yield Place(server, script, native_client, await server.client())
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_a_failed_tool_of_the_page_is_an_error_for_the_model(place: Place)
     chat.call("get_place").update(state="output-error", errorText="The user said no.")
     await chat.submit()
 
-    (action,) = (await place.ours.list_actions()).data
+    (action,) = (await place.native_client.list_actions()).data
     assert (action.output, action.is_error) == ("The user said no.", True)
     assert chat.text == "I see."
 
@@ -144,12 +144,12 @@ async def test_the_same_request_again_changes_nothing(place: Place) -> None:
 
     second = await chat.submit()
     chat.messages = body
-    again = await chat.submit()
+    repeated = await chat.submit()
 
-    assert again.content == second.content
+    assert repeated.content == second.content
     assert len(place.script.requests) == 2
-    assert len((await place.ours.list_runs()).data) == 1
-    assert len((await place.ours.list_threads()).data) == 1
+    assert len((await place.native_client.list_runs()).data) == 1
+    assert len((await place.native_client.list_threads()).data) == 1
 
 
 async def test_outputs_count_that_stand_before_a_new_message(place: Place) -> None:
@@ -173,23 +173,23 @@ async def test_a_message_in_place_of_an_output_ends_the_run(place: Place) -> Non
     await chat.send("Never mind.")
 
     assert chat.text == "All right."
-    statuses = [run.status for run in (await place.ours.list_runs()).data]
+    statuses = [run.status for run in (await place.native_client.list_runs()).data]
     assert statuses == [Status.COMPLETED, Status.CANCELLED]
 
 
 async def test_tools_do_not_leak_from_one_request_to_the_next(place: Place) -> None:
     place.script.reply("One.").reply("Two.").reply("Three.")
-    with_tools, without = (
+    with_tools, without_tools = (
         UseChat(place.http, name, tools) for name, tools in (("a", PAGE_TOOLS), ("b", None))
     )
 
     await with_tools.send("Hello?")
-    await without.send("Hello?")
+    await without_tools.send("Hello?")
     with_tools.tools = {}
     await with_tools.send("And now?")
 
-    offered = [[tool.name for tool in request.tools] for request in place.script.requests]
-    assert offered == [["show_map", "get_place"], [], []]
+    offered_tools = [[tool.name for tool in request.tools] for request in place.script.requests]
+    assert offered_tools == [["show_map", "get_place"], [], []]
 
 
 async def test_a_page_that_has_other_tools_meanwhile_goes_on_with_these(place: Place) -> None:
@@ -213,7 +213,7 @@ async def test_a_page_that_has_other_tools_meanwhile_goes_on_with_these(place: P
 
 
 async def test_a_page_may_not_take_the_name_of_a_tool_of_the_assistant(place: Place) -> None:
-    helper = await place.ours.create_assistant(name="h", tools=(ToolSpec("get_place"),))
+    helper = await place.native_client.create_assistant(name="h", tools=(ToolSpec("get_place"),))
     chat = UseChat(place.http, "c", PAGE_TOOLS, assistantId=helper.id)
 
     answer = await chat.send("Where am I?")
@@ -224,9 +224,9 @@ async def test_a_page_may_not_take_the_name_of_a_tool_of_the_assistant(place: Pl
 
 async def claim(place: Place, tool: str, output: str) -> None:
     """Run one call of this tool, as a worker for tools does."""
-    claimed = await place.ours.claim_actions(tools=(tool,), wait=20)
-    (action,) = claimed.data
-    await place.ours.submit_tool_output(
+    claimed_page = await place.native_client.claim_actions(tools=(tool,), wait=20)
+    (action,) = claimed_page.data
+    await place.native_client.submit_tool_output(
         run_id=action.run_id,
         tool_call_id=action.tool_call_id,
         output=output,
@@ -235,7 +235,7 @@ async def claim(place: Place, tool: str, output: str) -> None:
 
 
 async def test_a_tool_of_the_page_and_one_of_a_worker_in_one_reply(place: Place) -> None:
-    helper = await place.ours.create_assistant(name="h", tools=(ToolSpec("weather"),))
+    helper = await place.native_client.create_assistant(name="h", tools=(ToolSpec("weather"),))
     place.script.calls(("weather", {}), ("get_place", {})).reply("Rain in Oslo.")
     chat = UseChat(place.http, "c", PAGE_TOOLS, assistantId=helper.id)
 
@@ -259,15 +259,15 @@ async def test_no_worker_runs_a_tool_of_its_own_that_a_page_has_named(place: Pla
     chat = UseChat(place.http, "c", {"refund": {"description": "Refund.", "parameters": {}}})
     await chat.send("Call refund with 100.")
 
-    claimed = await place.ours.claim_actions(tools=("refund",))
+    claimed_page = await place.native_client.claim_actions(tools=("refund",))
     await chat.give("refund", "nothing")
 
-    assert claimed.data == []
+    assert claimed_page.data == []
     assert chat.text == "Thanks."
 
 
 async def test_a_page_gives_no_output_for_a_tool_that_it_does_not_run(place: Place) -> None:
-    helper = await place.ours.create_assistant(name="h", tools=(ToolSpec("weather"),))
+    helper = await place.native_client.create_assistant(name="h", tools=(ToolSpec("weather"),))
     place.script.calls(("weather", {}), ("get_place", {}))
     chat = UseChat(place.http, "c", PAGE_TOOLS, assistantId=helper.id)
     await chat.send("Is it raining here?")
@@ -279,22 +279,22 @@ async def test_a_page_gives_no_output_for_a_tool_that_it_does_not_run(place: Pla
     await claim(place, "weather", "rain")
     await task
 
-    actions = {each.name: each.output for each in (await place.ours.list_actions()).data}
+    actions = {each.name: each.output for each in (await place.native_client.list_actions()).data}
     assert actions == {"weather": "rain", "get_place": "Oslo"}
 
 
 @asynccontextmanager
-async def open_gated(
+async def open_with_approval(
     tmp_path: Path, script: Script, when: ApprovalPolicy = "always"
 ) -> AsyncIterator[tuple[Place, str, Path]]:
-    """A server with an assistant whose MCP tool asks first; its id, and the log of its calls."""
+    """Run a server with an assistant whose MCP tool asks first; yield its id and its calls."""
     pytest.importorskip("mcp")
     log = tmp_path / "calls"
     far = {"command": sys.executable, "args": ["-I", str(TOOL_SERVER), str(log)], "backend": True}
     config = tmp_path / "mcp.json"
     config.write_text(json.dumps({"mcpServers": {"far": far}}))
     async with open_place(script, backend_mcp="configured", config=str(config)) as place:
-        helper = await place.ours.create_assistant(
+        helper = await place.native_client.create_assistant(
             name="h", mcp_servers=(McpServer("far", require_approval=when),)
         )
         yield place, helper.id, log
@@ -304,7 +304,7 @@ async def test_a_call_that_asks_runs_after_its_approval_beside_a_tool_of_the_pag
     tmp_path: Path,
 ) -> None:
     script = Script().calls(("far__look", {}), ("get_place", {})).reply("Both done.")
-    async with open_gated(tmp_path, script) as (place, helper, log):
+    async with open_with_approval(tmp_path, script) as (place, helper, log):
         chat = UseChat(place.http, "c", PAGE_TOOLS, assistantId=helper)
         await chat.send("Look around.")
         assert chat.call("far__look")["state"] == "approval-requested"
@@ -317,8 +317,8 @@ async def test_a_call_that_asks_runs_after_its_approval_beside_a_tool_of_the_pag
         assert log.exists()
         assert chat.text == "Both done."
         assert "16:35" in chat.call("far__look")["output"]
-        again = await chat.submit()
-        assert again.status_code == 200
+        answer = await chat.submit()
+        assert answer.status_code == 200
         assert len(log.read_text().splitlines()) == 1
 
 
@@ -326,7 +326,7 @@ async def test_a_call_of_the_backend_beside_one_of_the_page_runs_when_the_page_i
     tmp_path: Path,
 ) -> None:
     script = Script().calls(("far__look", {}), ("get_place", {})).reply("Both done.")
-    async with open_gated(tmp_path, script, "never") as (place, helper, log):
+    async with open_with_approval(tmp_path, script, "never") as (place, helper, log):
         chat = UseChat(place.http, "c", PAGE_TOOLS, assistantId=helper)
 
         await chat.send("Look around.")
@@ -346,14 +346,14 @@ async def test_a_page_gets_a_call_that_asks_after_its_approval(place: Place) -> 
     place.script.calls(("pay", {"city": "Oslo"}), ("get_place", {})).reply("Paid.")
     chat = UseChat(place.http, "c", ASKING)
     await chat.send("Pay for it.")
-    asked = dict(chat.call("pay"))
+    waiting_part = dict(chat.call("pay"))
     assert [part["type"] for part in chat.parts].count("tool-input-available") == 1
 
     await chat.give("get_place", "Oslo")
     assert chat.call("pay")["state"] == "approval-requested"
     await chat.approve("pay")
 
-    assert (asked["type"], asked["state"]) == ("tool-pay", "approval-requested")
+    assert (waiting_part["type"], waiting_part["state"]) == ("tool-pay", "approval-requested")
     assert chat.call("pay")["state"] == "input-available"
     assert chat.call("pay")["input"] == {"city": "Oslo"}
     assert (await place.run()).status is Status.ACTION_REQUIRED
@@ -372,7 +372,7 @@ async def test_a_call_of_the_page_that_a_person_refuses_is_never_handed_over(pla
     assert not [part for part in chat.parts if part["type"] == "tool-input-available"]
     assert [part["type"] for part in chat.parts].count("tool-output-denied") == 1
     assert chat.text == "All right."
-    (action,) = (await place.ours.list_actions()).data
+    (action,) = (await place.native_client.list_actions()).data
     assert action.is_error
     assert "refused" in str(action.output)
 
@@ -396,7 +396,7 @@ async def test_a_client_that_cannot_ask_people_has_no_tools_that_ask(place: Plac
 
     assert answer.status_code == 422
     assert "pay" in answer.json()["received"]
-    assert (await place.ours.list_runs()).data == []
+    assert (await place.native_client.list_runs()).data == []
 
 
 async def test_a_page_that_comes_back_asks_again(place: Place) -> None:
@@ -417,13 +417,13 @@ async def test_a_page_that_comes_back_asks_again(place: Place) -> None:
 
 async def test_an_answer_about_a_call_of_another_chat_is_refused(tmp_path: Path) -> None:
     script = Script().call("far__look").call("far__look")
-    async with open_gated(tmp_path, script) as (place, helper, log):
-        one, two = (UseChat(place.http, name, assistantId=helper) for name in "ab")
-        await one.send("Look.")
-        await two.send("Look.")
-        one.call("far__look")["approval"] = two.call("far__look")["approval"]
+    async with open_with_approval(tmp_path, script) as (place, helper, log):
+        first, second = (UseChat(place.http, name, assistantId=helper) for name in "ab")
+        await first.send("Look.")
+        await second.send("Look.")
+        first.call("far__look")["approval"] = second.call("far__look")["approval"]
 
-        answer = await one.approve("far__look")
+        answer = await first.approve("far__look")
 
         assert answer.status_code == 404
         assert not log.exists()
@@ -447,12 +447,12 @@ async def test_a_page_that_comes_back_gets_the_call_again(place: Place) -> None:
 
     page = UseChat(place.http, "c", PAGE_TOOLS)
     page.messages = history["messages"]
-    again = await page.resume()
+    resumed = await page.resume()
     await page.give("get_place", "Oslo")
 
     assert history["active"] is True
     assert [message["id"] for message in page.messages] == [m["id"] for m in chat.messages]
-    assert again.content == first.content
+    assert resumed.content == first.content
     assert page.text == "Oslo."
     assert (await page.resume()).status_code == 204
 
@@ -460,14 +460,14 @@ async def test_a_page_that_comes_back_gets_the_call_again(place: Place) -> None:
 async def test_a_reader_resumes_after_any_frame(place: Place) -> None:
     place.script.reply("Hello, you there.")
     chat = UseChat(place.http, "c")
-    whole = await chat.send("Hello?")
-    frames = [block for block in whole.content.split(b"\n\n") if block]
+    answer = await chat.send("Hello?")
+    frames = [block for block in answer.content.split(b"\n\n") if block]
 
     for place_of, block in enumerate(frames):
         if block.startswith(b"id: "):
             last = block.split(b"\n")[0].removeprefix(b"id: ").decode()
-            rest = await chat.resume(last)
-            assert [b for b in rest.content.split(b"\n\n") if b] == frames[place_of + 1 :]
+            resumed = await chat.resume(last)
+            assert [b for b in resumed.content.split(b"\n\n") if b] == frames[place_of + 1 :]
 
 
 async def test_an_id_of_no_frame_of_this_chat_is_refused(place: Place) -> None:
@@ -476,10 +476,13 @@ async def test_an_id_of_no_frame_of_this_chat_is_refused(place: Place) -> None:
     answer = await chat.send("Hello?")
     run_id = answer.headers["antiphon-run"]
 
-    for given in ("run_1:3", "x", "run_1", "%00", "9" * 400, f"{run_id}:999", f"{run_id}:1.0"):
-        refused = await chat.resume(given)
+    for bad_id in ("run_1:3", "x", "run_1", "%00", "9" * 400, f"{run_id}:999", f"{run_id}:1.0"):
+        error_answer = await chat.resume(bad_id)
 
-        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_event_id"), given
+        assert (error_answer.status_code, error_answer.json()["code"]) == (
+            400,
+            "invalid_event_id",
+        ), bad_id
 
 
 async def test_the_stored_chat_is_what_the_page_had(place: Place) -> None:
@@ -507,7 +510,7 @@ async def test_a_call_of_the_page_stays_one_where_another_client_lets_the_answer
     await chat.send("Where is Oslo?")
     await chat.give("show_map", {"zoom": 7})
     thread_id = (await place.run()).thread_id
-    async for _ in place.ours.converse(thread_id=thread_id, continues=True):
+    async for _ in place.native_client.converse(thread_id=thread_id, continues=True):
         pass
 
     stored = (await place.http.get("/ai-sdk/v6/chat/c/messages")).json()
@@ -524,13 +527,13 @@ async def test_stopping_is_a_request_of_its_own(place: Place) -> None:
     chat = UseChat(place.http, "c", PAGE_TOOLS)
     await chat.send("Where am I?")
 
-    stopped = await place.http.post("/ai-sdk/v6/chat/c/stop")
-    again = await place.http.post("/ai-sdk/v6/chat/c/stop")
+    first = await place.http.post("/ai-sdk/v6/chat/c/stop")
+    second = await place.http.post("/ai-sdk/v6/chat/c/stop")
 
-    assert (stopped.status_code, stopped.json()) == (202, {"runId": (await place.run()).id})
-    assert (again.status_code, again.json()) == (200, {"runId": None})
-    late = await chat.give("get_place", "Oslo")
-    assert (late.status_code, late.json()["code"]) == (409, "run_ended")
+    assert (first.status_code, first.json()) == (202, {"runId": (await place.run()).id})
+    assert (second.status_code, second.json()) == (200, {"runId": None})
+    output_answer = await chat.give("get_place", "Oslo")
+    assert (output_answer.status_code, output_answer.json()["code"]) == (409, "run_ended")
 
 
 async def test_an_answer_is_given_again_in_a_branch(place: Place) -> None:
@@ -539,15 +542,15 @@ async def test_an_answer_is_given_again_in_a_branch(place: Place) -> None:
     first = await chat.send("A number?", "mine")
     answer = chat.messages.pop()["id"]
 
-    again = await chat.submit(trigger="regenerate-message", messageId=answer)
+    second = await chat.submit(trigger="regenerate-message", messageId=answer)
     chat.messages.pop()
     repeated = await chat.submit(trigger="regenerate-message", messageId=answer)
 
     assert chat.text == "Two."
-    assert repeated.content == again.content
-    assert again.headers["antiphon-thread"] != first.headers["antiphon-thread"]
+    assert repeated.content == second.content
+    assert second.headers["antiphon-thread"] != first.headers["antiphon-thread"]
     stored = (await place.http.get("/ai-sdk/v6/chat/c/messages")).json()["messages"]
-    assert [message["id"] for message in stored] == ["mine", again.headers["antiphon-run"]]
+    assert [message["id"] for message in stored] == ["mine", second.headers["antiphon-run"]]
 
 
 async def test_a_chat_whose_thread_was_deleted_begins_again(place: Place) -> None:
@@ -557,24 +560,24 @@ async def test_a_chat_whose_thread_was_deleted_begins_again(place: Place) -> Non
         sent = await chat.send("A number?")
 
         assert chat.text == answer
-        await place.ours.delete_thread(sent.headers["antiphon-thread"])
+        await place.native_client.delete_thread(sent.headers["antiphon-thread"])
 
 
 async def test_a_thread_whose_branch_took_its_place_goes_on_there(place: Place) -> None:
     place.script.reply("One.").reply("Two.").reply("Three.").reply("Four.")
-    thread = await place.ours.create_thread()
+    thread = await place.native_client.create_thread()
     chat = UseChat(place.http, thread.id)
     await chat.send("A number?")
     for _ in range(2):
         chat.messages.pop()
-        again = await chat.submit(trigger="regenerate-message")
+        answer = await chat.submit(trigger="regenerate-message")
 
     last = await chat.send("The next?")
 
     assert chat.text == "Four."
-    branch_id = again.headers["antiphon-thread"]
+    branch_id = answer.headers["antiphon-thread"]
     assert last.headers["antiphon-thread"] == branch_id != thread.id
-    await place.ours.delete_thread(branch_id)
+    await place.native_client.delete_thread(branch_id)
     history = (await place.http.get(f"/ai-sdk/v6/chat/{thread.id}/messages")).json()
     assert [part["text"] for part in history["messages"][-1]["parts"] if "text" in part] == ["Two."]
 
@@ -585,16 +588,16 @@ async def test_a_message_that_was_edited_is_answered_in_a_branch(place: Place) -
     first = await chat.send("A number?", "mine")
     del chat.messages[:]
 
-    again = await chat.send("Another number?", "mine")
+    second = await chat.send("Another number?", "mine")
     chat.messages.pop()
     repeated = await chat.submit(messageId="mine")
 
-    assert repeated.content == again.content
+    assert repeated.content == second.content
     assert await place.texts(first.headers["antiphon-thread"]) == [
         "user: A number?",
         "assistant: One.",
     ]
-    assert await place.texts(again.headers["antiphon-thread"]) == [
+    assert await place.texts(second.headers["antiphon-thread"]) == [
         "user: Another number?",
         "assistant: Two.",
     ]
@@ -613,10 +616,10 @@ async def test_pictures_and_files_come_inside_the_request(place: Place) -> None:
 
     answer = await chat.submit()
     chat.messages.pop()
-    again = await chat.submit()
+    repeated = await chat.submit()
 
-    assert again.content == answer.content
-    (upload,) = (await place.ours.list_files()).data
+    assert repeated.content == answer.content
+    (upload,) = (await place.native_client.list_files()).data
     assert (upload.name, upload.media_type, upload.size) == ("hello.txt", "text/plain", 5)
 
 
@@ -637,13 +640,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 async def test_a_body_that_is_wrong_is_refused(place: Place) -> None:
-    for body, wanted in WRONG:
+    for body, expected_text in WRONG:
         answer = await place.http.post("/ai-sdk/v6/chat", json=body)
 
         assert answer.status_code == 422, body
         assert answer.headers["content-type"] == "application/problem+json"
-        assert wanted in answer.text, body
-    assert (await place.ours.list_threads()).data == []
+        assert expected_text in answer.text, body
+    assert (await place.native_client.list_threads()).data == []
 
 
 async def test_an_oversize_body_is_refused_before_it_is_read(place: Place) -> None:
@@ -683,12 +686,12 @@ async def test_a_thread_that_is_not_there_is_not_found(place: Place) -> None:
 async def test_a_chat_is_empty_before_its_first_message(place: Place, wire: str) -> None:
     history = await place.http.get(f"{wire}/mine/messages")
     stream = await place.http.get(f"{wire}/mine/stream")
-    stopped = await place.http.post(f"{wire}/mine/stop")
+    answer = await place.http.post(f"{wire}/mine/stop")
 
     assert history.json() == {"threadId": None, "messages": [], "active": False}
     assert stream.status_code == 204
-    assert stopped.json() == {"runId": None}
-    assert (await place.ours.list_threads()).data == []
+    assert answer.json() == {"runId": None}
+    assert (await place.native_client.list_threads()).data == []
 
 
 async def test_the_answer_goes_on_without_its_reader(place: Place) -> None:
@@ -702,7 +705,7 @@ async def test_the_answer_goes_on_without_its_reader(place: Place) -> None:
         run_id = answer.headers["antiphon-run"]
 
     async with asyncio.timeout(20):
-        while not (await place.ours.get_run(run_id)).status.ended:
+        while not (await place.native_client.get_run(run_id)).status.ended:
             await asyncio.sleep(0)
     chat.messages = body["messages"]
     await chat.submit()
@@ -717,38 +720,40 @@ async def test_two_requests_at_once_with_one_message_have_one_answer(place: Plac
 
     assert [answer.status_code for answer in answers] == [200] * 4
     assert [chat.text for chat in chats] == ["Once."] * 4
-    assert len((await place.ours.list_runs()).data) == 1
-    assert len((await place.ours.list_threads()).data) == 1
+    assert len((await place.native_client.list_runs()).data) == 1
+    assert len((await place.native_client.list_threads()).data) == 1
 
 
 async def test_two_tabs_with_one_call_have_one_output(place: Place) -> None:
     place.script.call("get_place").reply("Right.")
-    one, two = (UseChat(place.http, "c", PAGE_TOOLS) for _ in range(2))
-    await one.send("Where am I?", "mine")
-    two.messages = json.loads(json.dumps(one.messages))
+    first_tab, second_tab = (UseChat(place.http, "c", PAGE_TOOLS) for _ in range(2))
+    await first_tab.send("Where am I?", "mine")
+    second_tab.messages = json.loads(json.dumps(first_tab.messages))
 
-    answers = await asyncio.gather(one.give("get_place", "Oslo"), two.give("get_place", "Bergen"))
+    answers = await asyncio.gather(
+        first_tab.give("get_place", "Oslo"), second_tab.give("get_place", "Bergen")
+    )
 
     assert [answer.status_code for answer in answers] == [200, 200]
-    assert one.text == two.text == "Right."
-    (action,) = (await place.ours.list_actions()).data
+    assert first_tab.text == second_tab.text == "Right."
+    (action,) = (await place.native_client.list_actions()).data
     assert action.output in ("Oslo", "Bergen")
 
 
 async def test_a_message_while_the_run_goes_on_is_refused(place: Place) -> None:
-    helper = await place.ours.create_assistant(name="h", tools=(ToolSpec("weather"),))
+    helper = await place.native_client.create_assistant(name="h", tools=(ToolSpec("weather"),))
     place.script.call("weather").reply("Rain.")
     chat = UseChat(place.http, "c", assistantId=helper.id)
     first = asyncio.create_task(chat.send("Is it raining?"))
     async with asyncio.timeout(20):
-        while not (await place.ours.list_actions(status="pending")).data:
+        while not (await place.native_client.list_actions(status="pending")).data:
             await asyncio.sleep(0)
 
-    refused = await UseChat(place.http, "c", assistantId=helper.id).send("Hello?")
+    answer = await UseChat(place.http, "c", assistantId=helper.id).send("Hello?")
     await claim(place, "weather", "rain")
     await first
 
-    assert (refused.status_code, refused.json()["code"]) == (409, "run_active")
+    assert (answer.status_code, answer.json()["code"]) == (409, "run_active")
     assert chat.text == "Rain."
 
 
@@ -824,7 +829,7 @@ async def test_outputs_count_over_ag_ui_that_stand_before_a_new_message(place: P
 async def test_over_ag_ui_a_tool_of_the_page_and_one_of_a_worker_in_one_reply(
     place: Place,
 ) -> None:
-    helper = await place.ours.create_assistant(name="h", tools=(ToolSpec("weather"),))
+    helper = await place.native_client.create_assistant(name="h", tools=(ToolSpec("weather"),))
     place.script.calls(("weather", {}), ("get_place", {})).reply("Rain in Oslo.")
     chat = AgUiPage(place.http, "c", AG_UI_TOOLS)
     chat.page.messages.append({"id": "m", "role": "user", "content": "Is it raining here?"})
@@ -842,7 +847,7 @@ async def test_over_ag_ui_a_tool_of_the_page_and_one_of_a_worker_in_one_reply(
 
 async def test_over_ag_ui_a_call_that_asks_runs_after_its_approval(tmp_path: Path) -> None:
     script = Script().calls(("far__look", {}), ("get_place", {})).reply("Both done.")
-    async with open_gated(tmp_path, script) as (place, helper, log):
+    async with open_with_approval(tmp_path, script) as (place, helper, log):
         chat = AgUiPage(place.http, "c", AG_UI_TOOLS)
         chat.page.messages.append({"id": "m", "role": "user", "content": "Look around."})
         await chat.submit(forwardedProps={"assistantId": helper})
@@ -866,7 +871,7 @@ async def test_over_ag_ui_a_page_sees_a_call_that_asks_after_its_approval() -> N
     script = Script().calls(("pay", {"city": "Oslo"}), ("get_place", {})).reply("Paid.")
     async with open_shop(script) as (place, ann):
         token = (await ann.create_browser_token(origins=(SHOP,), ask=("p*",))).token
-        http = await place.served.client(token)
+        http = await place.server.client(token)
         tools = [*AG_UI_TOOLS, {"name": "pay", "description": "", "parameters": CITY}]
         chat = AgUiPage(http, "c", tools, headers={"origin": SHOP})
 
@@ -892,7 +897,7 @@ async def test_over_ag_ui_a_refused_call_of_the_page_is_seen_with_its_refusal() 
     script = Script().call("pay", city="Oslo").reply("All right.")
     async with open_shop(script) as (place, ann):
         token = (await ann.create_browser_token(origins=(SHOP,), ask=("*",))).token
-        http = await place.served.client(token)
+        http = await place.server.client(token)
         chat = AgUiPage(http, "c", [{"name": "pay", "description": ""}], headers={"origin": SHOP})
         await chat.send("Pay for it.")
         (interrupt,) = chat.outcome["interrupts"]
@@ -923,27 +928,27 @@ async def test_the_rest_of_a_cut_answer_has_the_id_of_its_stream(place: Place) -
     chat = AgUiPage(place.http, "c", AG_UI_TOOLS)
     await chat.send("Where am I?", "mine")
     await chat.give("get_place", "Oslo")
-    cut = await place.run()
-    async for _ in place.ours.converse(thread_id=cut.thread_id, continues=True):
+    cut_run = await place.run()
+    async for _ in place.native_client.converse(thread_id=cut_run.thread_id, continues=True):
         pass
 
     stored = (await place.http.get("/ag-ui/v1/threads/c/messages")).json()["messages"]
 
     replies = [(m["id"], m.get("content")) for m in stored if m["role"] == "assistant"]
     assert [text for _, text in replies if text] == ["There is a lot to see."]
-    rest = await place.run()
-    assert [reply for reply, _ in replies] == [f"{cut.id}:1", f"{rest.id}:1"]
+    second_run = await place.run()
+    assert [reply for reply, _ in replies] == [f"{cut_run.id}:1", f"{second_run.id}:1"]
 
 
 async def test_an_ag_ui_client_sends_pictures_and_what_its_page_shows(place: Place) -> None:
     place.script.reply("Nice.")
     chat = AgUiPage(place.http, "c", AG_UI_TOOLS)
     picture = {"type": "data", "value": "iVBORw0KGgo=", "mimeType": "image/png"}
-    note = {"type": "data", "value": "SGVsbG8=", "mimeType": "text/plain"}
+    attachment = {"type": "data", "value": "SGVsbG8=", "mimeType": "text/plain"}
     content = [
         {"type": "text", "text": "Look."},
         {"type": "image", "source": picture},
-        {"type": "document", "source": note},
+        {"type": "document", "source": attachment},
     ]
     chat.page.messages.append({"id": "m", "role": "user", "content": content})
     context = [{"description": "The basket", "value": "3 apples"}]
@@ -953,11 +958,11 @@ async def test_an_ag_ui_client_sends_pictures_and_what_its_page_shows(place: Pla
     await chat.submit(context=context, runId="run-1")
 
     assert chat.text == "Nice."
-    assert len((await place.ours.list_runs()).data) == 1
+    assert len((await place.native_client.list_runs()).data) == 1
     sent = json.dumps(place.script.messages[-1])
     assert "The basket: 3 apples" in sent
     assert "data:image/png;base64,iVBORw0KGgo=" in sent
-    (thread,) = (await place.ours.list_threads()).data
+    (thread,) = (await place.native_client.list_threads()).data
     assert thread.title == "Look."
     stored = (await place.http.get("/ag-ui/v1/threads/c/messages")).json()["messages"]
     assert stored[0]["content"] == content[:2]
@@ -972,11 +977,11 @@ async def test_an_ag_ui_client_that_asks_again_gets_another_answer(place: Place)
     chat.page.messages = chat.messages[:1]
 
     await chat.submit(runId="another")
-    repeated = AgUiPage(place.http, "c")
-    repeated.page.messages = [dict(chat.messages[0])]
-    await repeated.submit(runId="another")
+    second_page = AgUiPage(place.http, "c")
+    second_page.page.messages = [dict(chat.messages[0])]
+    await second_page.submit(runId="another")
 
-    assert chat.text == repeated.text == "Two."
+    assert chat.text == second_page.text == "Two."
     assert len(place.script.requests) == 2
 
 
@@ -986,13 +991,13 @@ async def test_an_output_of_an_earlier_answer_is_none_of_this_one(place: Place) 
     await chat.send("Where am I?")
     await chat.give("get_place", "Oslo")
     await chat.send("And now?")
-    same = chat.call("get_place")["toolCallId"]
-    chat.messages[1]["parts"][1]["toolCallId"] = same
+    call_id = chat.call("get_place")["toolCallId"]
+    chat.messages[1]["parts"][1]["toolCallId"] = call_id
 
     await chat.give("show_map", "shown")
 
-    waiting = (await place.ours.list_actions(status="pending")).data
-    assert [action.name for action in waiting] == ["get_place"]
+    pending = (await place.native_client.list_actions(status="pending")).data
+    assert [action.name for action in pending] == ["get_place"]
 
 
 async def test_a_page_of_ag_ui_names_no_file_of_others(place: Place) -> None:
@@ -1025,14 +1030,14 @@ async def open_shop(script: Script) -> AsyncIterator[tuple[Place, AsyncClient]]:
     """A server that pages of a shop use, and a client with the key of its owner."""
     async with (
         open_place(script, allowed_origins=(SHOP,)) as place,
-        AsyncClient(place.served.url, api_key=await place.served.key("ann")) as ann,
+        AsyncClient(place.server.url, api_key=await place.server.key("ann")) as ann,
     ):
         yield place, ann
 
 
 async def use_chat(place: Place, ann: AsyncClient, name: str, **fields: Any) -> UseChat:
     token = (await ann.create_browser_token(origins=(SHOP,), **fields)).token
-    http = await place.served.client(token)
+    http = await place.server.client(token)
     return UseChat(http, name, PAGE_TOOLS, headers={"origin": SHOP})
 
 
@@ -1041,15 +1046,15 @@ async def test_a_token_of_a_session_starts_chats_and_finds_them_again() -> None:
     async with open_shop(script) as (place, ann):
         chat = await use_chat(place, ann, "c", session="visitor 1")
         await chat.send("Where am I?")
-        later = await use_chat(place, ann, "c", session="visitor 1")
-        later.messages = chat.messages
-        await later.give("get_place", "Oslo")
-        stranger = await use_chat(place, ann, "c", session="visitor 2")
+        second_visit = await use_chat(place, ann, "c", session="visitor 1")
+        second_visit.messages = chat.messages
+        await second_visit.give("get_place", "Oslo")
+        other_visitor = await use_chat(place, ann, "c", session="visitor 2")
 
-        assert later.text == "Oslo."
-        assert (await stranger.resume()).status_code == 204
-        await stranger.send("Hello?")
-        assert stranger.text == "Yes."
+        assert second_visit.text == "Oslo."
+        assert (await other_visitor.resume()).status_code == 204
+        await other_visitor.send("Hello?")
+        assert other_visitor.text == "Yes."
         assert len((await ann.list_threads()).data) == 2
 
 
@@ -1057,11 +1062,11 @@ async def test_a_key_and_a_session_share_no_names() -> None:
     async with open_shop(Script().reply("One.").reply("Two.")) as (place, ann):
         page = await use_chat(place, ann, "c")
         await page.send("Hello?")
-        own = UseChat(await place.served.client(await place.served.key("ann")), "c")
+        own_chat = UseChat(await place.server.client(await place.server.key("ann")), "c")
 
-        await own.send("Hello?")
+        await own_chat.send("Hello?")
 
-        assert (page.text, own.text) == ("One.", "Two.")
+        assert (page.text, own_chat.text) == ("One.", "Two.")
         assert len((await ann.list_threads()).data) == 2
 
 
@@ -1069,26 +1074,26 @@ async def test_a_token_of_a_session_opens_no_other_thread_by_its_id() -> None:
     async with open_shop(Script().reply("Mine.")) as (place, ann):
         private = await ann.create_thread()
         chat = await use_chat(place, ann, "c")
-        own = (await chat.send("Hello?")).headers["antiphon-thread"]
+        own_thread = (await chat.send("Hello?")).headers["antiphon-thread"]
         chat.name = private.id
 
         assert (await chat.send("Hello?")).status_code == 404
         assert (await chat.resume()).status_code == 404
-        chat.name = own
+        chat.name = own_thread
         assert (await chat.resume()).status_code == 204
 
 
 async def test_a_token_of_one_thread_opens_no_other() -> None:
     async with open_shop(Script().reply("One.").reply("Two.")) as (place, ann):
-        mine, other = await ann.create_thread(), await ann.create_thread()
-        chat = await use_chat(place, ann, mine.id, thread_id=mine.id)
+        own_thread, other_thread = await ann.create_thread(), await ann.create_thread()
+        chat = await use_chat(place, ann, own_thread.id, thread_id=own_thread.id)
 
         first = await chat.send("Hello?")
-        assert first.headers["antiphon-thread"] == mine.id
-        for name in (other.id, "a name"):
+        assert first.headers["antiphon-thread"] == own_thread.id
+        for name in (other_thread.id, "a name"):
             chat.name = name
             assert (await chat.send("Hello?")).status_code == 403
-        chat.name = mine.id
+        chat.name = own_thread.id
         chat.messages = chat.messages[:1]
         await chat.submit(trigger="regenerate-message")
         assert chat.text == "Two."
@@ -1100,8 +1105,8 @@ async def test_a_page_chooses_neither_assistant_nor_model_beyond_its_token() -> 
         helper = await ann.create_assistant(name="h", instructions="Be kind.")
         chat = await use_chat(place, ann, "c", assistant_id=helper.id)
 
-        for wanted in ({"model": "demo"}, {"assistantId": "asst_1"}):
-            chat.body = wanted
+        for choice in ({"model": "demo"}, {"assistantId": "asst_1"}):
+            chat.body = choice
             assert (await chat.send("Hello?")).status_code == 403
             chat.messages.clear()
         chat.body = {"assistantId": helper.id, "system": "Be rude.", "instructions": "Be rude."}
@@ -1116,7 +1121,7 @@ async def test_a_page_chooses_neither_assistant_nor_model_beyond_its_token() -> 
 async def test_a_token_speaks_for_its_owner_alone() -> None:
     async with (
         open_shop(Script().reply("Yes.")) as (place, ann),
-        AsyncClient(place.served.url, api_key=await place.served.key("bob")) as bob,
+        AsyncClient(place.server.url, api_key=await place.server.key("bob")) as bob,
     ):
         thread = await bob.create_thread()
         chat = await use_chat(place, ann, thread.id)
@@ -1125,18 +1130,18 @@ async def test_a_token_speaks_for_its_owner_alone() -> None:
         assert (await bob.list_messages(thread.id)).data == []
 
 
-async def test_a_stream_ends_with_its_token(impatient: StreamTimeouts) -> None:
+async def test_a_stream_ends_with_its_token(quick_timeouts: StreamTimeouts) -> None:
     script = Script().call("weather")
     settings = replace(SETTINGS, model=script.model, allowed_origins=(SHOP,))
     async with (
-        serve(settings, timeouts=impatient) as served,
-        AsyncClient(served.url, api_key=await served.key("ann")) as ann,
+        serve(settings, timeouts=quick_timeouts) as server,
+        AsyncClient(server.url, api_key=await server.key("ann")) as ann,
     ):
         helper = await ann.create_assistant(name="h", tools=(ToolSpec("weather"),))
         token = await ann.create_browser_token(
             origins=(SHOP,), assistant_id=helper.id, expires_in=8
         )
-        chat = UseChat(await served.client(token.token), "c", headers={"origin": SHOP})
+        chat = UseChat(await server.client(token.token), "c", headers={"origin": SHOP})
 
         await chat.send("Is it raining?")
 
@@ -1159,8 +1164,8 @@ async def open_web_chat(_runtime: Any, _closing: Any) -> AsyncIterator[Any]:
 async def test_the_wires_are_served_beside_a_web_chat() -> None:
     script = Script().reply("Hello.")
     settings = replace(SETTINGS, model=script.model)
-    async with serve(settings, open_companion=open_web_chat) as served:
-        http = await served.client(await served.key("ann"))
+    async with serve(settings, open_companion=open_web_chat) as server:
+        http = await server.client(await server.key("ann"))
         page = UseChat(http, "c")
         await page.send("Hello?")
 
@@ -1171,8 +1176,8 @@ async def test_the_wires_are_served_beside_a_web_chat() -> None:
 
 async def test_the_limits_of_a_key_hold_for_its_tokens() -> None:
     async with open_shop(Script().reply("Yes.")) as (place, ann):
-        admin = await place.served.client(await place.served.key("ops", "admin"))
-        key_id = next(iter(place.served.keys.values()))
+        admin = await place.server.client(await place.server.key("ops", "admin"))
+        key_id = next(iter(place.server.keys.values()))
         limits = {"limits": {"requests_per_minute": 1}}
         chat = await use_chat(place, ann, "c")
         assert (await admin.patch(f"/v1/keys/{key_id}", json=limits)).status_code == 200

@@ -53,8 +53,8 @@ async def list_texts(client: httpx2.AsyncClient) -> list[str]:
 
 
 async def begin_run(client: httpx2.AsyncClient, **fields: Any) -> dict[str, Any]:
-    asked = {"message": {"content": "hi"}, "background": True, **fields}
-    answer = await client.post("/v1/process", json=asked)
+    body = {"message": {"content": "hi"}, "background": True, **fields}
+    answer = await client.post("/v1/process", json=body)
     assert answer.status_code == 202, answer.text
     return dict(answer.json())
 
@@ -64,10 +64,10 @@ async def test_a_memory_is_added_changed_and_deleted(ann: httpx2.AsyncClient) ->
     await remember(ann, "Speaks Basque 🎼.")
 
     path = f"/v1/memories/{tea['id']}"
-    changed = (await ann.patch(path, json={"text": "Drinks coffee."})).json()
+    updated = (await ann.patch(path, json={"text": "Drinks coffee."})).json()
 
     assert (tea["text"], tea["source"], tea["run_id"]) == ("Drinks tea.", "person", None)
-    assert (changed["id"], changed["text"]) == (tea["id"], "Drinks coffee.")
+    assert (updated["id"], updated["text"]) == (tea["id"], "Drinks coffee.")
     assert await list_texts(ann) == ["Drinks coffee.", "Speaks Basque 🎼."]
     assert (await ann.delete(path)).json() == {"id": tea["id"], "deleted": True}
     assert (await ann.delete(path)).status_code == 404
@@ -78,15 +78,17 @@ async def test_a_memory_is_added_changed_and_deleted(ann: httpx2.AsyncClient) ->
 async def test_instructions_are_set_switched_off_and_emptied(ann: httpx2.AsyncClient) -> None:
     path = "/v1/personal_settings"
     first = (await ann.get(path)).json()
-    written = (await ann.patch(path, json={"instructions": " Be brief.\r\nUse tables. "})).json()
-    off = (await ann.patch(path, json={"instructions_enabled": False})).json()
+    set_settings = (
+        await ann.patch(path, json={"instructions": " Be brief.\r\nUse tables. "})
+    ).json()
+    off_settings = (await ann.patch(path, json={"instructions_enabled": False})).json()
 
     assert (first["instructions"], first["updated_at"]) == ("", 0)
     assert first["instructions_enabled"] is first["memory_enabled"] is True
-    assert written["instructions"] == "Be brief.\nUse tables."
-    assert written["updated_at"] > 0
-    assert off["instructions"] == "Be brief.\nUse tables."
-    assert off["instructions_enabled"] is False
+    assert set_settings["instructions"] == "Be brief.\nUse tables."
+    assert set_settings["updated_at"] > 0
+    assert off_settings["instructions"] == "Be brief.\nUse tables."
+    assert off_settings["instructions_enabled"] is False
     assert (await ann.patch(path, json={"instructions": ""})).json()["instructions"] == ""
 
 
@@ -97,11 +99,11 @@ async def test_a_text_that_controls_or_hides_text_is_refused_everywhere(
     memory = await remember(ann, "Likes tea.")
 
     path = f"/v1/memories/{memory['id']}"
-    asked = [("POST", "/v1/memories", "text"), ("PATCH", path, "text")]
+    requests = [("POST", "/v1/memories", "text"), ("PATCH", path, "text")]
     if "\n" not in text and "\t" not in text:  # instructions may have these
-        asked.append(("PATCH", "/v1/personal_settings", "instructions"))
+        requests.append(("PATCH", "/v1/personal_settings", "instructions"))
 
-    for method, where, field in asked:
+    for method, where, field in requests:
         answer = await ann.request(method, where, content=json.dumps({field: text}), headers=JSON)
         assert answer.status_code in (400, 422), answer.text
 
@@ -120,11 +122,11 @@ async def test_the_same_text_is_remembered_once(ann: httpx2.AsyncClient) -> None
     await remember(ann, "Likes tea.")
     other = await remember(ann, "Likes milk.")
 
-    again = await ann.post("/v1/memories", json={"text": "likes TEA."})
+    repeated = await ann.post("/v1/memories", json={"text": "likes TEA."})
     onto = await ann.patch(f"/v1/memories/{other['id']}", json={"text": "Likes tea."})
 
-    assert (again.status_code, onto.status_code) == (409, 409)
-    assert "remembered already" in again.text
+    assert (repeated.status_code, onto.status_code) == (409, 409)
+    assert "remembered already" in repeated.text
 
 
 @pytest.mark.slow
@@ -132,10 +134,10 @@ async def test_memories_are_bounded_in_number(ann: httpx2.AsyncClient) -> None:
     for number in range(MAX_MEMORIES):
         await remember(ann, f"Fact {number}.")
 
-    refused = await ann.post("/v1/memories", json={"text": "One more."})
+    answer = await ann.post("/v1/memories", json={"text": "One more."})
 
-    assert refused.status_code == 409
-    assert "at most 100" in refused.text
+    assert answer.status_code == 409
+    assert "at most 100" in answer.text
     assert len(await list_texts(ann)) == MAX_MEMORIES
 
 
@@ -149,8 +151,8 @@ async def test_another_owners_memories_runs_and_settings_are_out_of_reach(
 
     assert (await ben.patch(path, json={"text": "Mine now."})).status_code == 404
     assert (await ben.delete(path)).status_code == 404
-    foreign = await ben.post("/v1/memories", json={"text": "x", "run_id": run["id"]})
-    assert foreign.status_code == 404
+    answer = await ben.post("/v1/memories", json={"text": "x", "run_id": run["id"]})
+    assert answer.status_code == 404
     assert (await ben.delete("/v1/memories")).json() == {"deleted": 0}
     await ben.patch("/v1/personal_settings", json={"instructions": "Ben's."})
 

@@ -75,12 +75,12 @@ def test_errors_that_clients_go_by_keep_their_status(
     assert problems.status_and_title(kind("x"))[0] == status
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(None, b"1"), (0.2, b"1"), (7, b"7"), (2.6, b"3")])
-def test_who_may_try_again_is_told_when(seconds: float | None, said: bytes) -> None:
+@pytest.mark.parametrize(("seconds", "header"), [(None, b"1"), (0.2, b"1"), (7, b"7"), (2.6, b"3")])
+def test_who_may_try_again_is_told_when(seconds: float | None, header: bytes) -> None:
     details = {} if seconds is None else {"retry_after": seconds}
 
     assert dict(problems.problem_headers(errors.Unavailable("x", **details))) == {
-        b"retry-after": said
+        b"retry-after": header
     }
 
 
@@ -97,7 +97,10 @@ def test_a_header_value_from_outside_is_one_line() -> None:
 async def test_a_fault_of_ours_tells_the_caller_an_id_and_the_log_a_place(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with run_server(SETTINGS, _broken) as url, httpx2.AsyncClient(trust_env=False) as client:
+    async with (
+        run_server(SETTINGS, _open_broken) as url,
+        httpx2.AsyncClient(trust_env=False) as client,
+    ):
         answer = await client.post(
             f"{url}/v1/threads", json={"title": SECRET}, headers={"idempotency-key": SECRET}
         )
@@ -125,19 +128,19 @@ async def test_nothing_of_a_request_gets_into_the_log(caplog: pytest.LogCaptureF
         await client.get("/v1/threads", headers={"authorization": f"Bearer {SECRET}"})
         await client.get(f"/{SECRET}?q={SECRET}")
 
-    ours = [record for record in caplog.records if not record.name.startswith("http")]
-    assert SECRET not in "".join(record.getMessage() for record in ours)
+    own_records = [record for record in caplog.records if not record.name.startswith("http")]
+    assert SECRET not in "".join(record.getMessage() for record in own_records)
 
 
 @asynccontextmanager
-async def _broken(settings: Settings) -> AsyncGenerator[Runtime]:
+async def _open_broken(settings: Settings) -> AsyncGenerator[Runtime]:
     async with open_runtime(settings) as runtime:
-        runtime.dispatcher = _Broken()  # type: ignore[assignment]
+        runtime.dispatcher = _BrokenDispatcher()  # type: ignore[assignment]
         yield runtime
 
 
-class _Broken:
-    """A dispatcher with a fault whose words quote what the caller wrote."""
+class _BrokenDispatcher:
+    """Dispatcher with a fault whose words quote what the caller wrote."""
 
     async def dispatch(self, call: Any, owner: str, key: str | None = None) -> object:
         try:
@@ -155,66 +158,66 @@ def _break(text: str) -> float:
 
 
 @dataclass
-class Failing:
-    """A store that stands, of which some methods do not."""
+class FailingStore:
+    """Store of which some methods fail."""
 
     store: Any
-    fails: dict[str, Callable[[], Awaitable[Any]]]
+    failures: dict[str, Callable[[], Awaitable[Any]]]
 
     def __getattr__(self, name: str) -> Any:
-        if failure := self.fails.get(name):
+        if failure := self.failures.get(name):
             return lambda *_, **__: failure()
         return getattr(self.store, name)
 
 
-async def _down() -> None:
+async def _refuse() -> None:
     raise errors.Unavailable("The database does not answer.", retry_after=3)
 
 
-async def _hangs() -> None:
+async def _hang() -> None:
     await asyncio.Event().wait()
 
 
-def _with(fails: dict[str, Callable[[], Awaitable[Any]]]) -> RuntimeOpener:
+def _open_with_failures(failures: dict[str, Callable[[], Awaitable[Any]]]) -> RuntimeOpener:
     @asynccontextmanager
-    async def failing(settings: Settings) -> AsyncGenerator[Runtime]:
+    async def open_failing(settings: Settings) -> AsyncGenerator[Runtime]:
         async with open_runtime(settings) as runtime:
             store = runtime.store
-            runtime.store = Failing(store, fails)  # type: ignore[assignment]
+            runtime.store = FailingStore(store, failures)  # type: ignore[assignment]
             yield runtime
             runtime.store = store
 
-    return failing
+    return open_failing
 
 
-@pytest.mark.parametrize("fails", [_down, _hangs])
+@pytest.mark.parametrize("failure", [_refuse, _hang])
 async def test_readiness_names_what_does_not_answer_and_life_goes_on(
-    fails: Callable[[], Awaitable[Any]],
+    failure: Callable[[], Awaitable[Any]],
 ) -> None:
     async with (
-        run_server(SETTINGS, _with({"check": fails})) as url,
+        run_server(SETTINGS, _open_with_failures({"check": failure})) as url,
         httpx2.AsyncClient(base_url=url, trust_env=False) as client,
     ):
-        ready, alive = await client.get("/readyz"), await client.get("/healthz")
+        readiness, health = await client.get("/readyz"), await client.get("/healthz")
 
-    assert ready.status_code == 503
-    assert "database" in ready.json()["detail"]
-    assert int(ready.headers["retry-after"]) >= 1
-    assert alive.status_code == 200
+    assert readiness.status_code == 503
+    assert "database" in readiness.json()["detail"]
+    assert int(readiness.headers["retry-after"]) >= 1
+    assert health.status_code == 200
 
 
 async def test_a_database_that_hangs_leaves_the_process_alive_and_unready() -> None:
-    fails: dict[str, Callable[[], Awaitable[Any]]] = {}
+    failures: dict[str, Callable[[], Awaitable[Any]]] = {}
     async with (
-        run_server(SETTINGS, _with(fails)) as url,
+        run_server(SETTINGS, _open_with_failures(failures)) as url,
         httpx2.AsyncClient(base_url=url, trust_env=False) as client,
     ):
-        fails |= dict.fromkeys(("keys", "check"), _hangs)
-        alive, ready = await asyncio.gather(client.get("/healthz"), client.get("/readyz"))
-        fails.clear()
+        failures |= dict.fromkeys(("keys", "check"), _hang)
+        health, readiness = await asyncio.gather(client.get("/healthz"), client.get("/readyz"))
+        failures.clear()
 
-    assert (alive.status_code, ready.status_code) == (200, 503)
-    assert "database" in ready.json()["detail"]
+    assert (health.status_code, readiness.status_code) == (200, 503)
+    assert "database" in readiness.json()["detail"]
 
 
 async def test_an_application_that_was_not_opened_says_so() -> None:
@@ -237,21 +240,21 @@ async def test_an_unknown_address_of_the_api_is_a_problem_beside_another_applica
     async with serve(open_companion=lambda _runtime, _ending: nullcontext(page)) as server:
         client = await server.client()
         answer = await client.get(path)
-        beside = await client.get("/v1x")
+        page_answer = await client.get("/v1x")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    assert beside.text == "a page"
+    assert page_answer.text == "a page"
 
 
 async def test_an_answer_that_has_begun_is_cut_and_no_second_one_is_sent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def half(scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer_half(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise errors.Unavailable("The rest is not there.")
 
-    async with serve(open_companion=lambda _runtime, _ending: nullcontext(half)) as server:
+    async with serve(open_companion=lambda _runtime, _ending: nullcontext(answer_half)) as server:
         client = await server.client()
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.get("/half")
@@ -262,7 +265,7 @@ async def test_an_answer_that_has_begun_is_cut_and_no_second_one_is_sent(
 
 
 async def test_a_key_that_cannot_be_looked_up_is_to_be_tried_again() -> None:
-    async with serve(opener=_with({"find_key": _down})) as server:
+    async with serve(opener=_open_with_failures({"find_key": _refuse})) as server:
         client = await server.client(await server.key("ann"))
         answer = await client.get("/v1/threads")
 
@@ -277,7 +280,7 @@ async def test_a_server_waits_for_a_database_that_is_busy_while_it_starts() -> N
             raise refusals.pop()
         return []
 
-    async with serve(opener=_with({"keys": keys})) as server:
+    async with serve(opener=_open_with_failures({"keys": keys})) as server:
         answer = await (await server.client()).get("/v1/threads")
 
     assert refusals == []

@@ -36,35 +36,35 @@ ASK = {"message": {"content": "When does the next LAX-JFK flight leave?"}}
 
 
 @dataclass
-class Running:
+class RunningServer:
     process: asyncio.subprocess.Process
     client: httpx2.AsyncClient
-    said: list[str]
+    lines: list[str]
 
     async def end(self, *signals: signal.Signals) -> int:
-        for one in signals:
-            self.process.send_signal(one)
+        for signal_ in signals:
+            self.process.send_signal(signal_)
         async with asyncio.timeout(DEADLINE):
             return await self.process.wait()
 
 
 @asynccontextmanager
-async def _running(settings: object = SETTINGS) -> AsyncGenerator[Running]:
+async def _start_server(settings: object = SETTINGS) -> AsyncGenerator[RunningServer]:
     process = await asyncio.create_subprocess_exec(
         *fork_python.command("-c", SERVE, msgspec.json.encode(settings).decode()),
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
-    said: list[str] = []
+    lines: list[str] = []
     try:
         async with asyncio.timeout(DEADLINE):
-            while not (said and said[-1].startswith("listening on ")):
+            while not (lines and lines[-1].startswith("listening on ")):
                 line = (await process.stderr.readline()).decode()
-                assert line, said
-                said.append(line.strip())
-        url = said[-1].removeprefix("listening on ")
+                assert line, lines
+                lines.append(line.strip())
+        url = lines[-1].removeprefix("listening on ")
         async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=DEADLINE) as client:
-            yield Running(process, client, said)
+            yield RunningServer(process, client, lines)
     finally:
         if process.returncode is None:
             process.kill()
@@ -72,39 +72,39 @@ async def _running(settings: object = SETTINGS) -> AsyncGenerator[Running]:
 
 
 async def test_it_says_what_it_serves_and_then_that_it_listens() -> None:
-    async with _running() as running:
-        assert (await running.client.get("/readyz")).status_code == 200
-        about, listening = running.said
+    async with _start_server() as server:
+        assert (await server.client.get("/readyz")).status_code == 200
+        about_line, listening_line = server.lines
 
-    assert "memory:" in about
-    assert "demo" in about
-    assert "keys: no" in about
-    assert listening.startswith("listening on http://127.0.0.1:")
-    assert f" on {listening.rpartition('/')[2]}, " in about  # also where --port is 0
+    assert "memory:" in about_line
+    assert "demo" in about_line
+    assert "keys: no" in about_line
+    assert listening_line.startswith("listening on http://127.0.0.1:")
+    assert f" on {listening_line.rpartition('/')[2]}, " in about_line  # also where --port is 0
 
 
 async def test_port_zero_is_a_port_of_its_own() -> None:
-    async with _running() as one, _running() as other:
+    async with _start_server() as one, _start_server() as other:
         assert one.client.base_url != other.client.base_url
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 async def test_an_idle_server_ends_at_once_and_well(by: signal.Signals) -> None:
-    async with _running(LONG_GRACE) as running:
-        await running.client.get("/healthz")
-        code = await running.end(by)
+    async with _start_server(LONG_GRACE) as server:
+        await server.client.get("/healthz")
+        code = await server.end(by)
 
     assert code == 0
 
 
 async def test_a_turn_that_runs_is_told_to_its_end() -> None:
-    async with _running(SLOW) as running:
-        async with _open_run(running) as stream:
+    async with _start_server(SLOW) as server:
+        async with _open_run(server) as stream:
             frames = _frames(stream)
             first = await anext(frames)
-            running.process.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGTERM)
             rest = [frame async for frame in frames]
-        code = await running.end()
+        code = await server.end()
 
     assert first.id == "1"
     assert rest[-1].event == "turn.ended"
@@ -113,67 +113,67 @@ async def test_a_turn_that_runs_is_told_to_its_end() -> None:
 
 
 async def test_a_server_that_ends_says_so_and_takes_no_new_turn() -> None:
-    async with _running(SLOW) as running:
-        client = running.client
-        async with _open_run(running) as stream:
+    async with _start_server(SLOW) as server:
+        client = server.client
+        async with _open_run(server) as stream:
             await anext(_frames(stream))
-            running.process.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGTERM)
 
-            async def not_ready() -> bool:
+            async def is_not_ready() -> bool:
                 return (await client.get("/readyz")).status_code == 503
 
-            await eventually(not_ready)
-            refused = await client.post("/v1/process", json=ASK)
-            alive = await client.get("/healthz")
+            await eventually(is_not_ready)
+            answer = await client.post("/v1/process", json=ASK)
+            health = await client.get("/healthz")
 
-    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
-    assert "retry-after" in refused.headers
-    assert alive.status_code == 200
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert "retry-after" in answer.headers
+    assert health.status_code == 200
 
 
 async def test_a_reader_of_a_run_that_rests_does_not_hold_the_end_up() -> None:
-    async with _running(LONG_GRACE) as running:
-        client = running.client
+    async with _start_server(LONG_GRACE) as server:
+        client = server.client
         thread = (await client.post("/v1/threads")).json()["id"]
         run = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
         async with client.stream("GET", f"/v1/runs/{run}/events") as stream:
             await anext(_frames(stream))
-            code = await running.end(signal.SIGTERM)
+            code = await server.end(signal.SIGTERM)
 
     assert code == 0
 
 
 async def test_a_second_signal_does_not_wait() -> None:
     settings = replace(LONG_GRACE, demo_delay=10)
-    async with _running(settings) as running, _open_run(running) as stream:
+    async with _start_server(settings) as server, _open_run(server) as stream:
         await anext(_frames(stream))
-        running.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
 
-        async def not_ready() -> bool:
-            return (await running.client.get("/readyz")).status_code == 503
+        async def is_not_ready() -> bool:
+            return (await server.client.get("/readyz")).status_code == 503
 
-        await eventually(not_ready)
-        await running.end(signal.SIGTERM)
+        await eventually(is_not_ready)
+        await server.end(signal.SIGTERM)
 
 
 async def test_a_port_that_is_taken_is_told_with_a_way_out() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.socket() as taken_socket:
+        taken_socket.bind(("127.0.0.1", 0))
+        taken_socket.listen()
         with pytest.raises(BadSettings, match="cannot be listened on") as excinfo:
-            async with run_server(replace(SETTINGS, port=taken.getsockname()[1])):
+            async with run_server(replace(SETTINGS, port=taken_socket.getsockname()[1])):
                 pass
 
     assert "--port 0" in excinfo.value.details["hint"]
 
 
-class Hasty(HttpConnection):
+class HastyConnection(HttpConnection):
     head_patience = 0.3
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
 async def test_a_header_that_does_not_end_ends_the_connection(sent: bytes) -> None:
-    async with asgi(_nothing, Hasty) as url:
+    async with asgi(_ignore_request, HastyConnection) as url:
         host, _, port = url.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(sent)
@@ -184,8 +184,8 @@ async def test_a_header_that_does_not_end_ends_the_connection(sent: bytes) -> No
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-class Recorded(HttpConnection):
-    """A connection of which each test knows what it wrote at once."""
+class RecordedConnection(HttpConnection):
+    """Connection that lists what it wrote at once."""
 
     writes: ClassVar[list[bytes]] = []
 
@@ -213,34 +213,34 @@ class _Recorder:
 async def test_a_head_goes_with_the_body_that_follows_at_once_and_waits_for_no_other(
     pauses: bool,
 ) -> None:
-    go_on = asyncio.Event()
+    may_go_on = asyncio.Event()
 
     async def answer(scope: object, receive: object, send: Callable[[object], Any]) -> None:
         fields = [(b"content-length", b"4")]
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         if pauses:
-            await go_on.wait()
+            await may_go_on.wait()
         await send({"type": "http.response.body", "body": b"body"})
 
-    connection = type("Here", (Recorded,), {"writes": []})
+    connection = type("Here", (RecordedConnection,), {"writes": []})
     async with asgi(answer, connection) as url:
         host, _, port = url.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         async with asyncio.timeout(DEADLINE):
             head = await reader.readuntil(b"\r\n\r\n")
-            go_on.set()
+            may_go_on.set()
             assert await reader.readexactly(4) == b"body"
         writer.close()
     assert connection.writes == ([head, b"body"] if pauses else [head + b"body"])
 
 
-def _open_run(running: Running) -> AbstractAsyncContextManager[httpx2.Response]:
-    return running.client.stream("POST", "/v1/process", json=ASK)
+def _open_run(server: RunningServer) -> AbstractAsyncContextManager[httpx2.Response]:
+    return server.client.stream("POST", "/v1/process", json=ASK)
 
 
-async def _nothing(scope: object, receive: object, send: object) -> None:
-    """An application that nobody reaches."""
+async def _ignore_request(scope: object, receive: object, send: object) -> None:
+    """Do nothing: nothing reaches this application."""
 
 
 async def _frames(stream: httpx2.Response) -> AsyncGenerator[sse.SseFrame, None]:

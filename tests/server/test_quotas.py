@@ -42,7 +42,7 @@ async def make_key(runtime: Runtime, **fields: Any) -> operations.NewKey:
     return key
 
 
-async def in_one_minute(attempt: Callable[[], Awaitable[Any]]) -> Any:
+async def run_within_minute(attempt: Callable[[], Awaitable[Any]]) -> Any:
     """Return the result of an attempt during which no new minute began."""
     while True:
         began = time.time_ns() // 1_000_000 // MINUTE_MS
@@ -64,10 +64,10 @@ async def test_of_many_requests_at_once_as_many_are_answered_as_a_minute_may_hav
     async def attempt() -> Counter[int]:
         key = (await make_key(servers[0].runtime, limits=Limits(requests_per_minute=5))).token
         clients = [await server.client(key) for server in servers]
-        asked = (clients[number % 2].get("/v1/threads") for number in range(RACERS))
-        return statuses(await asyncio.gather(*asked))
+        requests = (clients[number % 2].get("/v1/threads") for number in range(RACERS))
+        return statuses(await asyncio.gather(*requests))
 
-    assert await in_one_minute(attempt) == {200: 5, 429: RACERS - 5}
+    assert await run_within_minute(attempt) == {200: 5, 429: RACERS - 5}
 
 
 async def test_who_asks_too_often_is_told_when_to_ask_again(server: Served) -> None:
@@ -76,7 +76,7 @@ async def test_who_asks_too_often_is_told_when_to_ask_again(server: Served) -> N
         await client.get("/v1/threads")
         return await client.get("/v1/threads")
 
-    answer = await in_one_minute(attempt)
+    answer = await run_within_minute(attempt)
 
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (429, "quota_exceeded")
@@ -93,7 +93,7 @@ async def test_health_readiness_and_metrics_are_not_counted(server: Served) -> N
         paths = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/threads")
         return statuses([await client.get(path) for path in paths])
 
-    assert await in_one_minute(attempt) == {200: 5}
+    assert await run_within_minute(attempt) == {200: 5}
 
 
 async def test_a_limit_that_is_raised_holds_within_seconds(server: Served) -> None:
@@ -122,15 +122,17 @@ async def test_of_many_runs_at_once_no_more_are_begun_than_may_be(
     async def begin(number: int) -> httpx2.Response:
         return await clients[number % 2].post("/v1/runs", json={"thread_id": threads[number]})
 
-    begun = await asyncio.gather(*map(begin, range(RACERS)))
-    assert statuses(begun) == {201: 3, 429: RACERS - 3}
-    refused = next(answer.json() for answer in begun if answer.status_code == 429)
-    assert (refused["code"], refused["limit"]) == ("quota_exceeded", "runs_at_once")
+    answers = await asyncio.gather(*map(begin, range(RACERS)))
+    assert statuses(answers) == {201: 3, 429: RACERS - 3}
+    refusal = next(answer.json() for answer in answers if answer.status_code == 429)
+    assert (refusal["code"], refusal["limit"]) == ("quota_exceeded", "runs_at_once")
 
-    runs = [answer.json()["id"] for answer in begun if answer.status_code == 201]
+    runs = [answer.json()["id"] for answer in answers if answer.status_code == 201]
     await clients[1].post(f"/v1/runs/{runs[0]}/cancel")
-    again = [await begin(number) for number in range(RACERS) if begun[number].status_code == 429]
-    assert statuses(again) == {201: 1, 429: RACERS - 4}
+    second_answers = [
+        await begin(number) for number in range(RACERS) if answers[number].status_code == 429
+    ]
+    assert statuses(second_answers) == {201: 1, 429: RACERS - 4}
 
 
 async def test_a_run_that_makes_way_makes_room_for_the_next(server: Served) -> None:
@@ -164,32 +166,32 @@ async def test_once_the_tokens_of_the_day_are_used_no_run_begins_and_none_goes_o
     server: Served,
 ) -> None:
     client = await limited_client(server, tokens_per_day=1)
-    waiting = {"thread_id": (await client.post("/v1/threads")).json()["id"]}
-    under_way = (await client.post("/v1/runs", json=waiting)).json()["id"]
+    body = {"thread_id": (await client.post("/v1/threads")).json()["id"]}
+    run_id = (await client.post("/v1/runs", json=body)).json()["id"]
     first = await client.post("/v1/process", json={"message": {"content": "2 words"}})
     assert first.status_code == 200
 
-    refused = [
+    refusals = [
         await client.post("/v1/process", json={"message": {"content": "2 words"}}),
-        await client.post("/v1/process", json={"run_id": under_way}),
-        await client.post("/v1/completions", json={"run_id": under_way}),
+        await client.post("/v1/process", json={"run_id": run_id}),
+        await client.post("/v1/completions", json={"run_id": run_id}),
     ]
 
-    assert statuses(refused) == {429: 3}
-    assert {answer.json()["limit"] for answer in refused} == {"tokens_per_day"}
-    assert 1 <= int(refused[0].headers["retry-after"]) <= DAY_MS // 1000
+    assert statuses(refusals) == {429: 3}
+    assert {answer.json()["limit"] for answer in refusals} == {"tokens_per_day"}
+    assert 1 <= int(refusals[0].headers["retry-after"]) <= DAY_MS // 1000
 
 
 async def test_clients_of_openai_do_not_wait_for_tokens_of_another_day(server: Served) -> None:
     client = await limited_client(server, tokens_per_day=1)
-    asked = {"model": "demo", "input": "3 words"}
-    await client.post("/openai/v1/responses", json=asked)
+    body = {"model": "demo", "input": "3 words"}
+    await client.post("/openai/v1/responses", json=body)
 
-    refused = await client.post("/openai/v1/responses", json=asked)
+    answer = await client.post("/openai/v1/responses", json=body)
 
-    error = refused.json()["error"]
-    assert (refused.status_code, error["code"]) == (429, "insufficient_quota")
-    assert refused.headers["x-should-retry"] == "false"
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (429, "insufficient_quota")
+    assert answer.headers["x-should-retry"] == "false"
 
 
 # Their end
@@ -223,8 +225,8 @@ async def test_the_keys_of_a_project_open_nothing_once_it_is_disabled(server: Se
     client = await server.client((await admin.post("/v1/keys", json=body)).json()["token"])
     assert (await client.post("/v1/threads")).status_code == 201
 
-    changed = await admin.patch(f"/v1/projects/{project['id']}", json={"disabled": True})
-    assert changed.json()["disabled"]
+    answer = await admin.patch(f"/v1/projects/{project['id']}", json={"disabled": True})
+    assert answer.json()["disabled"]
 
     async def is_refused() -> bool:
         return (await client.get("/v1/threads")).status_code == 401
@@ -250,9 +252,9 @@ async def test_the_audit_log_tells_who_did_what_and_no_secret(server: Served) ->
     await admin.delete(f"/v1/keys/{key}")
     await admin.delete(f"/v1/people/{person['id']}")
 
-    told = await admin.get("/v1/acts", params={"owner": person["id"]})
+    answer = await admin.get("/v1/acts", params={"owner": person["id"]})
 
-    acts = told.json()["data"]
+    acts = answer.json()["data"]
     assert [(act["what"], act["target"]) for act in reversed(acts)] == [
         ("person.created", person["id"]),
         ("person.changed", person["id"]),
@@ -267,13 +269,15 @@ async def test_the_audit_log_tells_who_did_what_and_no_secret(server: Served) ->
     limits = next(act["details"] for act in acts if act["what"] == "limits.changed")
     assert (limits["runs_at_once"], limits["tokens_per_day"]) == ("2", "5")
     for secret in (token, root.token, "a secret!", "another!", "argon2", "Eve", "laptop"):
-        assert secret not in told.text
+        assert secret not in answer.text
 
 
-async def test_who_acts_without_saying_as_whom_is_their_key_or_who_has_it(server: Served) -> None:
+async def test_an_actor_who_is_not_named_is_the_person_of_the_key_or_the_key(
+    server: Served,
+) -> None:
     root = await make_key(server.runtime, scopes=("admin",))
-    held = await make_key(server.runtime, scopes=("admin",), person_id="person_ann")
-    for key in (root, held):
+    person_key = await make_key(server.runtime, scopes=("admin",), person_id="person_ann")
+    for key in (root, person_key):
         client = await server.client(key.token)
         await client.post("/v1/projects", json={"name": key.key.id})
 
@@ -285,6 +289,6 @@ async def test_who_acts_without_saying_as_whom_is_their_key_or_who_has_it(server
 async def test_only_an_administrator_may_act_as_somebody(server: Served) -> None:
     key = await server.key("ann", "read", "write")
     client = await server.client(key)
-    said = {"antiphon-actor": "person_root"}
+    headers = {"antiphon-actor": "person_root"}
 
-    assert (await client.get("/v1/threads", headers=said)).status_code == 403
+    assert (await client.get("/v1/threads", headers=headers)).status_code == 403

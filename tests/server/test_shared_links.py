@@ -16,12 +16,12 @@ TITLE = "Trip of ann"
 
 
 @asynccontextmanager
-async def sharing(mode: Sharing) -> AsyncIterator[Served]:
+async def open_server(mode: Sharing) -> AsyncIterator[Served]:
     async with serve(replace(SETTINGS, sharing=mode)) as server:
         yield server
 
 
-async def share(ann: httpx2.AsyncClient) -> str:
+async def share_thread(ann: httpx2.AsyncClient) -> str:
     messages = [{"content": "Hello"}, {"role": "assistant", "content": "Hi"}]
     thread = (await ann.post("/v1/threads", json={"title": TITLE, "messages": messages})).json()
     shared = await ann.post(f"/v1/threads/{thread['id']}/shares", json={})
@@ -30,54 +30,54 @@ async def share(ann: httpx2.AsyncClient) -> str:
 
 
 async def test_by_default_a_link_is_for_callers_with_a_key_of_their_own() -> None:
-    async with sharing("people") as server:
-        token = await share(await server.client(await server.key("ann")))
-        ben, stranger = await server.client(await server.key("ben")), await server.client()
+    async with open_server("people") as server:
+        token = await share_thread(await server.client(await server.key("ann")))
+        ben, anonymous = await server.client(await server.key("ben")), await server.client()
 
-        read = await ben.get(f"/v1/shared/{token}")
+        answer = await ben.get(f"/v1/shared/{token}")
 
-        assert read.json()["title"] == TITLE
-        assert "ann" not in read.text.replace(TITLE, "")
-        assert (await stranger.get(f"/v1/shared/{token}")).status_code == 401
+        assert answer.json()["title"] == TITLE
+        assert "ann" not in answer.text.replace(TITLE, "")
+        assert (await anonymous.get(f"/v1/shared/{token}")).status_code == 401
 
 
 async def test_where_anyone_may_read_a_link_needs_no_key_and_opens_nothing_else() -> None:
-    async with sharing("anyone") as server:
-        token = await share(await server.client(await server.key("ann")))
-        stranger = await server.client()
+    async with open_server("anyone") as server:
+        token = await share_thread(await server.client(await server.key("ann")))
+        anonymous = await server.client()
 
-        read = await stranger.get(f"/v1/shared/{token}")
-        unknown = await stranger.get("/v1/shared/unknown")
+        answer = await anonymous.get(f"/v1/shared/{token}")
+        unknown = await anonymous.get("/v1/shared/unknown")
 
-        assert [each["text"] for each in read.json()["messages"]] == ["Hello", "Hi"]
+        assert [each["text"] for each in answer.json()["messages"]] == ["Hello", "Hi"]
         assert unknown.status_code == 404
-        assert (await stranger.post(f"/v1/shared/{token}/copies")).status_code == 401
-        assert (await stranger.get("/v1/shares")).status_code == 401
-        bad = {"authorization": "Bearer ak_wrong"}
-        assert (await stranger.get(f"/v1/shared/{token}", headers=bad)).status_code == 401
+        assert (await anonymous.post(f"/v1/shared/{token}/copies")).status_code == 401
+        assert (await anonymous.get("/v1/shares")).status_code == 401
+        headers = {"authorization": "Bearer ak_wrong"}
+        assert (await anonymous.get(f"/v1/shared/{token}", headers=headers)).status_code == 401
 
 
 async def test_where_sharing_is_off_links_show_nothing_and_none_is_made() -> None:
-    async with sharing("off") as server:
+    async with open_server("off") as server:
         ann = await server.client(await server.key("ann"))
         thread = (await ann.post("/v1/threads", json={})).json()["id"]
 
-        refused = await ann.post(f"/v1/threads/{thread}/shares", json={})
+        answer = await ann.post(f"/v1/threads/{thread}/shares", json={})
 
-        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
-        assert "sharing" in refused.json()["hint"]
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert "sharing" in answer.json()["hint"]
 
 
 async def test_unknown_revoked_and_expired_links_have_one_answer_byte_for_byte() -> None:
-    async with sharing("anyone") as server:
+    async with open_server("anyone") as server:
         ann = await server.client(await server.key("ann"))
-        revoked = await share(ann)
-        (made,) = (await ann.get("/v1/shares")).json()["data"]
-        await ann.delete(f"/v1/shares/{made['id']}")
-        stranger = await server.client()
+        revoked = await share_thread(ann)
+        (share,) = (await ann.get("/v1/shares")).json()["data"]
+        await ann.delete(f"/v1/shares/{share['id']}")
+        anonymous = await server.client()
 
         answers = [
-            await stranger.get(f"/v1/shared/{token}")
+            await anonymous.get(f"/v1/shared/{token}")
             for token in (revoked, revoked[:-1], "A" * 32, "%E2%80%AE", "x" * 128)
         ]
 
@@ -86,8 +86,8 @@ async def test_unknown_revoked_and_expired_links_have_one_answer_byte_for_byte()
 
 @pytest.mark.parametrize("mode", ["people", "anyone"])
 async def test_guesses_of_links_are_limited_like_logins(mode: Sharing) -> None:
-    async with sharing(mode) as server:
-        token = await share(await server.client(await server.key("ann")))
+    async with open_server(mode) as server:
+        token = await share_thread(await server.client(await server.key("ann")))
         key = await server.key("ben") if mode == "people" else None
         client = await server.client(key)
 
@@ -103,21 +103,21 @@ async def test_guesses_of_links_are_limited_like_logins(mode: Sharing) -> None:
 @pytest.mark.parametrize("kind", ["people", "projects"])
 @pytest.mark.parametrize("end", ["removed", "disabled"])
 async def test_links_end_with_the_person_or_the_project_that_made_them(kind: str, end: str) -> None:
-    async with sharing("anyone") as server:
+    async with open_server("anyone") as server:
         admin = await server.client(await server.key("root", "admin"))
-        made = await admin.post(f"/v1/{kind}", json={"name": "Ann"})
-        assert made.status_code == 201, made.text
-        owner = made.json()["id"]
-        token = await share(await server.client(await server.key(owner)))
+        created = await admin.post(f"/v1/{kind}", json={"name": "Ann"})
+        assert created.status_code == 201, created.text
+        owner = created.json()["id"]
+        token = await share_thread(await server.client(await server.key(owner)))
         reader = await server.client()
         assert (await reader.get(f"/v1/shared/{token}")).status_code == 200
 
         if end == "removed":
-            ended = await admin.delete(f"/v1/{kind}/{owner}")
+            answer = await admin.delete(f"/v1/{kind}/{owner}")
         else:
-            ended = await admin.patch(f"/v1/{kind}/{owner}", json={"disabled": True})
+            answer = await admin.patch(f"/v1/{kind}/{owner}", json={"disabled": True})
 
-        assert ended.status_code == 200, ended.text
+        assert answer.status_code == 200, answer.text
         assert (await reader.get(f"/v1/shared/{token}")).status_code == 404
         audit = (await admin.get("/v1/acts")).json()
         assert ("share.revoked", owner) in [
@@ -128,8 +128,8 @@ async def test_links_end_with_the_person_or_the_project_that_made_them(kind: str
 @pytest.mark.parametrize("kind", ["people", "projects"])
 @pytest.mark.parametrize("end", ["removed", "disabled"])
 async def test_a_key_that_has_just_ended_with_its_owner_leaves_no_link(kind: str, end: str) -> None:
-    """Servers know a key for seconds, and this one would last for a month."""
-    async with sharing("anyone") as server:
+    """Servers cache a key for seconds, and this one would last for a month."""
+    async with open_server("anyone") as server:
         admin = await server.client(await server.key("root", "admin"))
         owner = (await admin.post(f"/v1/{kind}", json={"name": "Ann"})).json()["id"]
         ann = await server.client(await server.key(owner))
@@ -140,10 +140,10 @@ async def test_a_key_that_has_just_ended_with_its_owner_leaves_no_link(kind: str
         else:
             await admin.patch(f"/v1/{kind}/{owner}", json={"disabled": True})
 
-        shared = await ann.post(f"/v1/threads/{thread}/shares", json={})
-        published = await ann.post(f"/v1/assistants/{assistant}/publish")
+        share_answer = await ann.post(f"/v1/threads/{thread}/shares", json={})
+        publish_answer = await ann.post(f"/v1/assistants/{assistant}/publish")
 
-        assert {shared.status_code, published.status_code} == {401}
-        acting = {"antiphon-owner": owner}
-        assert (await admin.get("/v1/shares", headers=acting)).json()["data"] == []
+        assert {share_answer.status_code, publish_answer.status_code} == {401}
+        headers = {"antiphon-owner": owner}
+        assert (await admin.get("/v1/shares", headers=headers)).json()["data"] == []
         assert (await admin.get("/v1/published_assistants")).json()["data"] == []

@@ -45,9 +45,9 @@ asyncio.run(main())
 
 async def test_a_connection_too_many_is_told_so_and_closed() -> None:
     async with serve(replace(SETTINGS, max_connections=2)) as server:
-        idle = [await server.connect() for _ in range(2)]
+        idle_connections = [await server.connect() for _ in range(2)]
         answer = await server.raw(b"GET /v1/threads HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        for _, writer in idle:
+        for _, writer in idle_connections:
             writer.close()
 
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -59,21 +59,21 @@ async def test_a_connection_too_many_is_told_so_and_closed() -> None:
 
 async def test_probes_are_answered_on_a_connection_too_many() -> None:
     async with serve(replace(SETTINGS, max_connections=1)) as server:
-        _, idle = await server.connect()
+        _, idle_writer = await server.connect()
         answer = await server.raw(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        idle.close()
+        idle_writer.close()
 
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_connections_far_too_many_are_dropped_and_room_that_is_left_is_used() -> None:
     async with serve(replace(SETTINGS, max_connections=1)) as server:
-        many = [await server.connect() for _ in range(12)]
-        reader, _ = many[-1]
+        connections = [await server.connect() for _ in range(12)]
+        reader, _ = connections[-1]
         async with asyncio.timeout(DEADLINE):
             with suppress(ConnectionResetError):
                 assert await reader.read() == b""
-        for _, writer in many:
+        for _, writer in connections:
             writer.close()
         client = await server.client()
         async with asyncio.timeout(DEADLINE):
@@ -83,18 +83,18 @@ async def test_connections_far_too_many_are_dropped_and_room_that_is_left_is_use
 
 async def test_one_key_leaves_room_for_another() -> None:
     async with serve(replace(SETTINGS, max_requests=8)) as server, AsyncExitStack() as open_:
-        greedy = await server.client(await server.key("ada"))
+        greedy_client = await server.client(await server.key("ada"))
         other = await server.client(await server.key("bob"))
-        resting = await _resting_run(greedy)
-        statuses = [await _follow(open_, greedy, resting) for _ in range(7)]
-        modest = await other.post("/v1/threads")
-        refused = await greedy.get("/v1/threads")
+        run = await _resting_run(greedy_client)
+        statuses = [await _follow(open_, greedy_client, run) for _ in range(7)]
+        other_answer = await other.post("/v1/threads")
+        answer = await greedy_client.get("/v1/threads")
 
     assert statuses[:4] == [200] * 4
     assert 503 in statuses
-    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
-    assert refused.headers["retry-after"] == "1"
-    assert modest.status_code == 201
+    assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+    assert answer.headers["retry-after"] == "1"
+    assert other_answer.status_code == 201
 
 
 async def test_a_key_that_lets_go_may_come_back() -> None:
@@ -102,20 +102,20 @@ async def test_a_key_that_lets_go_may_come_back() -> None:
         client = await server.client(await server.key("ada"))
         run = await _resting_run(client)
         async with AsyncExitStack() as open_:
-            held = [await _follow(open_, client, run) for _ in range(2)]
+            statuses = [await _follow(open_, client, run) for _ in range(2)]
         async with asyncio.timeout(DEADLINE):
             while (await client.get("/v1/threads")).status_code != 200:
                 pass
 
-    assert held == [200, 503]
+    assert statuses == [200, 503]
 
 
 def test_alone_one_gets_half_and_two_get_a_third_each() -> None:
     places = ConcurrencyLimiter(90)
 
     with ExitStack() as stack:
-        assert _most(stack, places, "ada") == 45
-        assert _most(stack, places, "bob") == 23
+        assert _count_slots(stack, places, "ada") == 45
+        assert _count_slots(stack, places, "bob") == 23
         with places.enter(), places.share("eve"):
             pass
 
@@ -123,15 +123,15 @@ def test_alone_one_gets_half_and_two_get_a_third_each() -> None:
 async def test_who_asks_little_does_not_wait_for_who_asks_much() -> None:
     queue, done = FairQueue(at_once=2, per_caller=2), list[str]()
 
-    async def work(who: str) -> None:
-        async with queue.slot(who):
+    async def work(caller: str) -> None:
+        async with queue.slot(caller):
             await asyncio.sleep(0)
-            done.append(who)
+            done.append(caller)
 
     flood = [asyncio.create_task(work("flood")) for _ in range(50)]
     await asyncio.sleep(0)
-    modest = [asyncio.create_task(work("modest")) for _ in range(2)]
-    await asyncio.gather(*flood, *modest)
+    modest_tasks = [asyncio.create_task(work("modest")) for _ in range(2)]
+    await asyncio.gather(*flood, *modest_tasks)
 
     assert done.index("modest") <= 6
     assert len(done) == 52
@@ -141,37 +141,37 @@ async def test_who_asks_little_does_not_wait_for_who_asks_much() -> None:
 async def test_one_key_that_floods_does_not_slow_another(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'antiphon.db'}"
     async with open_store(Settings(database=database)) as store:
-        greedy, modest = [
+        greedy_key, modest_key = [
             (await create_unaudited_key(store, owner, "a test", ("read", "write")))[1]
             for owner in ("ada", "bob")
         ]
     server = await start_server({"ANTIPHON_DATABASE": database})
-    headers = {"authorization": f"Bearer {modest}"}
+    headers = {"authorization": f"Bearer {modest_key}"}
     async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=DEADLINE) as client:
-        alone = await _slow(client)
+        seconds_alone = await _measure_slow_call(client)
         flood = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", FLOOD, server.url, greedy), stdout=asyncio.subprocess.PIPE
+            *(sys.executable, "-c", FLOOD, server.url, greedy_key), stdout=asyncio.subprocess.PIPE
         )
         assert flood.stdout is not None
         await flood.stdout.readline()  # it has begun
-        crowded = await _slow(client)
+        seconds_crowded = await _measure_slow_call(client)
         flood.kill()
         await flood.communicate()
     await server.stop_cleanly()
 
-    assert crowded < 2 * max(alone, 0.02)
+    assert seconds_crowded < 2 * max(seconds_alone, 0.02)
 
 
-async def _slow(client: httpx2.AsyncClient) -> float:
+async def _measure_slow_call(client: httpx2.AsyncClient) -> float:
     """The seconds that nineteen of twenty calls do not take."""
-    took: list[float] = []
+    durations: list[float] = []
     for _ in range(400):
         began = time.monotonic()
         answer = await client.post("/v1/threads")
         assert answer.status_code == 201
-        took.append(time.monotonic() - began)
+        durations.append(time.monotonic() - began)
         await asyncio.sleep(0.005)
-    return sorted(took)[380]
+    return sorted(durations)[380]
 
 
 @pytest.mark.parametrize("caller", [None, "ann", ("key", "ann")])
@@ -218,66 +218,70 @@ async def test_pieces_are_made_in_slots_that_are_free_while_they_are_used() -> N
 
 
 async def test_works_that_take_long_hold_up_only_their_own() -> None:
-    queue, over = FairQueue(at_once=4, per_caller=2), asyncio.Event()
+    queue, may_end = FairQueue(at_once=4, per_caller=2), asyncio.Event()
 
-    async def stuck() -> None:
+    async def hold_slot() -> None:
         async with queue.slot("stuck"):
-            await over.wait()
+            await may_end.wait()
 
-    tasks = [asyncio.create_task(stuck()) for _ in range(10)]
+    tasks = [asyncio.create_task(hold_slot()) for _ in range(10)]
     await asyncio.sleep(0)
     async with asyncio.timeout(DEADLINE), queue.slot("other"):
-        over.set()
+        may_end.set()
     await asyncio.gather(*tasks)
 
 
 async def test_one_caller_never_has_all_connections_to_the_database_at_work() -> None:
-    queue, over, at_work = FairQueue(LIGHT_AT_ONCE, LIGHT_PER_CALLER), asyncio.Event(), list[str]()
+    queue, may_end, working = (
+        FairQueue(LIGHT_AT_ONCE, LIGHT_PER_CALLER),
+        asyncio.Event(),
+        list[str](),
+    )
 
     async def work() -> None:
         async with queue.slot("one"):
-            at_work.append("one")
-            await over.wait()
+            working.append("one")
+            await may_end.wait()
 
     tasks = [asyncio.create_task(work()) for _ in range(SETTINGS.database_connections)]
     await asyncio.sleep(0)
-    held = len(at_work)
-    over.set()
+    slots = len(working)
+    may_end.set()
     await asyncio.gather(*tasks)
 
-    assert 0 < held <= SETTINGS.database_connections // 2
+    assert 0 < slots <= SETTINGS.database_connections // 2
 
 
 async def test_a_slot_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
-    queue, over = FairQueue(at_once=1, per_caller=1), asyncio.Event()
+    queue, may_end = FairQueue(at_once=1, per_caller=1), asyncio.Event()
 
-    async def work(who: str) -> None:
-        async with queue.slot(who):
-            await over.wait()
+    async def work(caller: str) -> None:
+        async with queue.slot(caller):
+            await may_end.wait()
 
     first = asyncio.create_task(work("a"))
-    left = asyncio.create_task(work("b"))
+    cancelled_task = asyncio.create_task(work("b"))
     last = asyncio.create_task(work("c"))
     await asyncio.sleep(0)
-    left.cancel()
-    over.set()
+    cancelled_task.cancel()
+    may_end.set()
 
     await asyncio.wait_for(asyncio.gather(first, last), DEADLINE)
-    assert left.cancelled()
+    assert cancelled_task.cancelled()
 
 
-def _most(stack: ExitStack, places: ConcurrencyLimiter, who: str) -> int:
+def _count_slots(stack: ExitStack, places: ConcurrencyLimiter, caller: str) -> int:
     """Return the number of requests that this caller can hold open."""
-    got = 0
+    count = 0
     while True:
         with ExitStack() as request:
             request.enter_context(places.enter())
             try:
-                request.enter_context(places.share(who))
+                request.enter_context(places.share(caller))
             except Overloaded:
-                return got
+                return count
             stack.push(request.pop_all())
-            got += 1
+            count += 1
 
 
 async def _resting_run(client: httpx2.AsyncClient) -> str:

@@ -10,23 +10,23 @@ TIMEOUT = 60.0
 LOOK = TIMEOUT / CHECKS
 
 
-class Watched:
-    """Loops that turn or do not, and a supervisor that looks at them as time passes."""
+class WatchedLoops:
+    """Loops that turn or stand still, and a supervisor that looks at them as time passes."""
 
     def __init__(self, *loops: int) -> None:
         self.now = 1_000.0
         self.turns = dict.fromkeys(loops, 0)
-        self.watch = StallWatch(TIMEOUT, lambda: self.now)
+        self.stall_watch = StallWatch(TIMEOUT, lambda: self.now)
 
-    def looks(self, seconds: float, *, standing: tuple[int, ...] = ()) -> set[int]:
+    def watch_for(self, seconds: float, *, standing: tuple[int, ...] = ()) -> set[int]:
         """Look as often as a supervisor does for so long; return the loops that have stalled."""
         stalled: set[int] = set()
-        ends = self.now + seconds
-        while self.now < ends:
+        end = self.now + seconds
+        while self.now < end:
             self.now += LOOK
             for loop in self.turns.keys() - set(standing):
                 self.turns[loop] += 1
-            stalled |= set(self.watch.find_stalled(self.turns))
+            stalled |= set(self.stall_watch.find_stalled(self.turns))
         return stalled
 
     def sleep(self, seconds: float) -> None:
@@ -35,38 +35,38 @@ class Watched:
 
 
 def test_a_loop_without_a_turn_for_the_whole_time_has_stalled_and_no_other() -> None:
-    watched = Watched(1, 2)
+    watched_loops = WatchedLoops(1, 2)
 
-    assert watched.looks(TIMEOUT - LOOK, standing=(2,)) == set()
-    assert watched.looks(2 * LOOK, standing=(2,)) == {2}
+    assert watched_loops.watch_for(TIMEOUT - LOOK, standing=(2,)) == set()
+    assert watched_loops.watch_for(2 * LOOK, standing=(2,)) == {2}
 
 
 def test_a_loop_that_turns_now_and_then_has_not_stalled() -> None:
-    watched = Watched(1)
+    watched_loops = WatchedLoops(1)
 
     for _ in range(10):
-        assert watched.looks(TIMEOUT - LOOK, standing=(1,)) == set()
-        assert watched.looks(LOOK) == set()
+        assert watched_loops.watch_for(TIMEOUT - LOOK, standing=(1,)) == set()
+        assert watched_loops.watch_for(LOOK) == set()
 
 
 @pytest.mark.parametrize("asleep", [TIMEOUT / 2, TIMEOUT, 100 * TIMEOUT])
 def test_time_in_which_the_supervisor_stood_still_too_does_not_count(asleep: float) -> None:
-    watched = Watched(1)
-    watched.looks(TIMEOUT - LOOK, standing=(1,))
+    watched_loops = WatchedLoops(1)
+    watched_loops.watch_for(TIMEOUT - LOOK, standing=(1,))
 
-    watched.sleep(asleep)
+    watched_loops.sleep(asleep)
 
-    assert watched.looks(TIMEOUT - LOOK, standing=(1,)) == set()
-    assert watched.looks(2 * LOOK, standing=(1,)) == {1}
+    assert watched_loops.watch_for(TIMEOUT - LOOK, standing=(1,)) == set()
+    assert watched_loops.watch_for(2 * LOOK, standing=(1,)) == {1}
 
 
 def test_a_process_that_was_started_in_the_place_of_another_has_the_whole_time() -> None:
-    watched = Watched(1)
-    watched.looks(TIMEOUT - LOOK, standing=(1,))
+    watched_loops = WatchedLoops(1)
+    watched_loops.watch_for(TIMEOUT - LOOK, standing=(1,))
 
-    watched.watch.find_stalled({})  # it has died; the next one serves not yet
+    watched_loops.stall_watch.find_stalled({})  # it has died; the next one serves not yet
 
-    assert watched.looks(TIMEOUT - LOOK, standing=(1,)) == set()
+    assert watched_loops.watch_for(TIMEOUT - LOOK, standing=(1,)) == set()
 
 
 def test_without_a_timeout_nothing_stalls() -> None:

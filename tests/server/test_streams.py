@@ -44,18 +44,18 @@ async def _frames(stream: httpx2.Response) -> AsyncGenerator[sse.SseFrame, None]
             yield frame
 
 
-def _read(text: bytes) -> list[sse.SseFrame]:
+def _parse_frames(text: bytes) -> list[sse.SseFrame]:
     return sse.Decoder().feed(text)
 
 
 async def _turn(client: httpx2.AsyncClient, **fields: object) -> list[sse.SseFrame]:
     answer = await client.post("/v1/process", json=fields)
     assert answer.status_code == 200, answer.text
-    return _read(answer.content)
+    return _parse_frames(answer.content)
 
 
-async def _resting(client: httpx2.AsyncClient) -> str:
-    """A run that nobody has asked to begin: its stream is silent and does not end."""
+async def _begin_resting_run(client: httpx2.AsyncClient) -> str:
+    """Begin a run that no worker starts: its stream is silent and does not end."""
     thread = (await client.post("/v1/threads")).json()["id"]
     return (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
 
@@ -64,10 +64,10 @@ async def test_a_turn_is_streamed_as_numbered_events_up_to_its_end(
     client: httpx2.AsyncClient,
 ) -> None:
     frames = await _turn(client, message={"content": "hi"})
-    told = [events.decode(frame.data) for frame in frames]
+    sent_events = [events.decode(frame.data) for frame in frames]
 
     assert [int(frame.id or 0) for frame in frames] == list(range(1, len(frames) + 1))
-    assert [frame.event for frame in frames] == [event.type for event in told]
+    assert [frame.event for frame in frames] == [event.type for event in sent_events]
     assert (frames[0].event, frames[-1].event) == ("run.status", "turn.ended")
 
 
@@ -104,36 +104,36 @@ async def test_a_run_goes_through_a_hand_off_under_one_numbering(
     assert isinstance(manifest, events.ActionRequired)
     for action in manifest.actions:
         output = {"tool_call_id": action.tool_call_id, "output": '{"departs": "17:00"}'}
-        saved = await client.post(
+        answer = await client.post(
             "/v1/submit_tool_output", json={"run_id": manifest.run_id} | output
         )
-        assert saved.status_code == 200
+        assert answer.status_code == 200
     second = await _turn(client, run_id=manifest.run_id)
-    whole = _read((await client.get(f"/v1/runs/{manifest.run_id}/events")).content)
-    outputs = [frame for frame in whole if frame.event == "tool_output.added"]
+    all_frames = _parse_frames((await client.get(f"/v1/runs/{manifest.run_id}/events")).content)
+    outputs = [frame for frame in all_frames if frame.event == "tool_output.added"]
 
-    numbers = [int(frame.id or 0) for frame in whole]
-    assert numbers == list(range(1, len(whole) + 1))
+    numbers = [int(frame.id or 0) for frame in all_frames]
+    assert numbers == list(range(1, len(all_frames) + 1))
     assert outputs
-    assert [frame for frame in whole if frame in first] == first
-    assert whole[-len(second) :] == second
+    assert [frame for frame in all_frames if frame in first] == first
+    assert all_frames[-len(second) :] == second
 
 
-@pytest.mark.parametrize("by", ["header", "query"])
-async def test_a_stream_is_resumed_behind_any_event(client: httpx2.AsyncClient, by: str) -> None:
+@pytest.mark.parametrize("form", ["header", "query"])
+async def test_a_stream_is_resumed_behind_any_event(client: httpx2.AsyncClient, form: str) -> None:
     run = events.decode((await _turn(client, message={"content": "hi"}))[0].data)
     assert isinstance(run, events.RunStatus)
     target = f"/v1/runs/{run.run_id}/events"
-    whole = _read((await client.get(target)).content)
+    all_frames = _parse_frames((await client.get(target)).content)
 
-    for number in range(len(whole) + 1):
+    for number in range(len(all_frames) + 1):
         cursor = (
             {"headers": {"last-event-id": str(number)}}
-            if by == "header"
+            if form == "header"
             else {"params": {"after": str(number)}}
         )
-        rest = _read((await client.get(target, **cursor)).content)
-        assert rest == whole[number:]
+        later_frames = _parse_frames((await client.get(target, **cursor)).content)
+        assert later_frames == all_frames[number:]
 
 
 async def test_the_header_of_a_returning_reader_is_stronger_than_the_query(
@@ -146,7 +146,7 @@ async def test_the_header_of_a_returning_reader_is_stronger_than_the_query(
         f"/v1/runs/{run.run_id}/events?after=0", headers={"last-event-id": "2"}
     )
 
-    assert _read(answer.content)[0].id == "3"
+    assert _parse_frames(answer.content)[0].id == "3"
 
 
 GARBAGE = ["", "-1", "+1", "1.0", "0x1", "1e3", "one", "1 2", "9" * 19, "1,2", "\u0661", "%31"]
@@ -156,7 +156,7 @@ GARBAGE = ["", "-1", "+1", "1.0", "0x1", "1e3", "one", "1 2", "9" * 19, "1,2", "
 async def test_an_event_number_that_is_none_is_refused(
     client: httpx2.AsyncClient, garbage: str
 ) -> None:
-    run = await _resting(client)
+    run = await _begin_resting_run(client)
     target = f"/v1/runs/{run}/events"
     by_header = await client.get(target, headers=[(b"last-event-id", garbage.encode())])
     by_query = await client.get(target, params={"after": garbage})
@@ -167,7 +167,7 @@ async def test_an_event_number_that_is_none_is_refused(
 
 
 async def test_two_event_numbers_are_none(client: httpx2.AsyncClient) -> None:
-    run = await _resting(client)
+    run = await _begin_resting_run(client)
 
     answer = await client.get(
         f"/v1/runs/{run}/events", headers=[("last-event-id", "1"), ("last-event-id", "1")]
@@ -189,10 +189,10 @@ async def test_a_run_in_the_background_is_answered_at_once(client: httpx2.AsyncC
     assert answer.json()["id"].startswith("run_")
 
 
-async def test_silence_is_told_by_comments(impatient: StreamTimeouts) -> None:
-    async with serve(timeouts=impatient) as server:
+async def test_silence_is_told_by_comments(quick_timeouts: StreamTimeouts) -> None:
+    async with serve(timeouts=quick_timeouts) as server:
         client = await server.client()
-        run = await _resting(client)
+        run = await _begin_resting_run(client)
         decoder = sse.Decoder()
         async with client.stream("GET", f"/v1/runs/{run}/events") as stream:
             async with asyncio.timeout(DEADLINE):
@@ -213,11 +213,11 @@ async def test_a_reader_who_leaves_ends_its_stream_and_not_the_run() -> None:
         assert isinstance(run, events.RunStatus)
         await eventually(lambda: _no_streams(client))
         left_at = (await client.get(f"/v1/runs/{run.run_id}")).json()["status"]
-        rest = _read((await client.get(f"/v1/runs/{run.run_id}/events")).content)
+        later_frames = _parse_frames((await client.get(f"/v1/runs/{run.run_id}/events")).content)
 
     assert left_at == "in_progress"
-    assert rest[-1].event == "turn.ended"
-    assert events.decode(rest[-1].data).status == "completed"  # type: ignore[union-attr]
+    assert later_frames[-1].event == "turn.ended"
+    assert events.decode(later_frames[-1].data).status == "completed"  # type: ignore[union-attr]
 
 
 async def _no_streams(client: httpx2.AsyncClient) -> bool:
@@ -227,7 +227,7 @@ async def _no_streams(client: httpx2.AsyncClient) -> bool:
 async def test_a_key_that_is_revoked_ends_the_stream(server: Served) -> None:
     key = await server.key("ann")
     client = await server.client(key)
-    run = await _resting(client)
+    run = await _begin_resting_run(client)
     async with client.stream("GET", f"/v1/runs/{run}/events") as stream:
         pieces = stream.aiter_raw()
         await anext(pieces)
@@ -235,15 +235,15 @@ async def test_a_key_that_is_revoked_ends_the_stream(server: Served) -> None:
         async with asyncio.timeout(DEADLINE):  # five seconds are promised
             async for _ in pieces:
                 pass
-    again = await client.get(f"/v1/runs/{run}/events", headers={"last-event-id": "1"})
+    answer = await client.get(f"/v1/runs/{run}/events", headers={"last-event-id": "1"})
 
-    assert again.status_code == 401
+    assert answer.status_code == 401
 
 
 async def test_a_thread_that_is_deleted_ends_the_streams_of_its_runs(
     client: httpx2.AsyncClient,
 ) -> None:
-    run = await _resting(client)
+    run = await _begin_resting_run(client)
     thread = (await client.get(f"/v1/runs/{run}")).json()["thread_id"]
     async with client.stream("GET", f"/v1/runs/{run}/events") as stream:
         pieces = stream.aiter_raw()
@@ -256,38 +256,38 @@ async def test_a_thread_that_is_deleted_ends_the_streams_of_its_runs(
     assert (await client.get(f"/v1/runs/{run}/events")).status_code == 404
 
 
-# The teller alone, behind a real connection: what no run does on demand.
+# The stream's sender alone, behind a real connection: what no run does on demand.
 
 
-class Endless:
-    """Pages without end; `told` counts those that were taken."""
+class EndlessPages:
+    """Pages without end; `count` of those that were taken."""
 
     def __init__(self, lines: Sequence[bytes]) -> None:
         self.run_id = "run_endless"
         self.lines = lines
-        self.told = 0
+        self.count = 0
         self.closed = asyncio.Event()
 
     async def pages(self, _: object = None) -> AsyncGenerator[tuple[int, Sequence[bytes]], None]:
         try:
             while True:
-                yield 1 + self.told * len(self.lines), self.lines
-                self.told += 1
+                yield 1 + self.count * len(self.lines), self.lines
+                self.count += 1
                 await asyncio.sleep(0)
         finally:
             self.closed.set()
 
 
-async def _stands() -> bool:
+async def _is_valid() -> bool:
     return True
 
 
-async def _stands_no_more() -> bool:
+async def _is_not_valid() -> bool:
     return False
 
 
-def _telling(
-    pages: Endless, timeouts: StreamTimeouts, still: Callable[[], Awaitable[bool]] = _stands
+def _open_stream(
+    pages: EndlessPages, timeouts: StreamTimeouts, still: Callable[[], Awaitable[bool]] = _is_valid
 ) -> object:
     async def application(scope, receive, send):  # type: ignore[no-untyped-def]
         await receive()
@@ -303,10 +303,10 @@ TEXT = events.encode(events.TextDelta(text="x" * 1000))
 
 
 async def test_a_reader_who_does_not_read_is_cut_and_costs_a_fixed_buffer(
-    hasty: StreamTimeouts,
+    quick_send_timeouts: StreamTimeouts,
 ) -> None:
-    pages = Endless([TEXT] * 64)
-    async with asgi(_telling(pages, hasty)) as url:
+    pages = EndlessPages([TEXT] * 64)
+    async with asgi(_open_stream(pages, quick_send_timeouts)) as url:
         host, _, port = url.removeprefix("http://").partition(":")
         with socket.socket() as reader:
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -323,13 +323,13 @@ async def test_a_reader_who_does_not_read_is_cut_and_costs_a_fixed_buffer(
                     while await asyncio.get_running_loop().sock_recv(reader, 2**20):
                         pass
 
-    assert pages.told * len(TEXT) * 64 < 8_000_000
+    assert pages.count * len(TEXT) * 64 < 8_000_000
 
 
-async def test_a_key_is_looked_at_while_the_stream_is_busy(impatient: StreamTimeouts) -> None:
-    pages = Endless([TEXT])
+async def test_a_key_is_looked_at_while_the_stream_is_busy(quick_timeouts: StreamTimeouts) -> None:
+    pages = EndlessPages([TEXT])
     async with (
-        asgi(_telling(pages, impatient, _stands_no_more)) as url,
+        asgi(_open_stream(pages, quick_timeouts, _is_not_valid)) as url,
         httpx2.AsyncClient(trust_env=False) as client,
     ):
         answer = await client.get(url, timeout=DEADLINE)
@@ -339,36 +339,36 @@ async def test_a_key_is_looked_at_while_the_stream_is_busy(impatient: StreamTime
 
 
 async def test_a_key_that_cannot_be_looked_at_just_now_ends_no_stream(
-    impatient: StreamTimeouts,
+    quick_timeouts: StreamTimeouts,
 ) -> None:
-    told: list[int] = []
+    page_counts: list[int] = []
 
-    async def away_at_first() -> bool:
-        told.append(pages.told)
-        if len(told) < 4:
+    async def fail_at_first() -> bool:
+        page_counts.append(pages.count)
+        if len(page_counts) < 4:
             raise Unavailable("The database does not answer.")
         return False
 
-    pages = Endless([TEXT])
+    pages = EndlessPages([TEXT])
     async with (
-        asgi(_telling(pages, impatient, away_at_first)) as url,
+        asgi(_open_stream(pages, quick_timeouts, fail_at_first)) as url,
         httpx2.AsyncClient(trust_env=False) as client,
     ):
         await client.get(url, timeout=DEADLINE)
 
-    assert len(told) == 4
-    assert told == sorted(set(told))  # it was told on in between
+    assert len(page_counts) == 4
+    assert page_counts == sorted(set(page_counts))  # pages were taken in between
 
 
 @pytest.mark.parametrize(
     "line", [b'{"type":"text.delta"}\n', b'{"type":"a\\nid: 1"}', b'{"type":"x\r"}']
 )
 async def test_nothing_gets_into_a_stream_but_our_names_and_one_line(
-    line: bytes, impatient: StreamTimeouts
+    line: bytes, quick_timeouts: StreamTimeouts
 ) -> None:
-    pages = Endless([line])
+    pages = EndlessPages([line])
     async with (
-        asgi(_telling(pages, impatient)) as url,
+        asgi(_open_stream(pages, quick_timeouts)) as url,
         httpx2.AsyncClient(trust_env=False) as client,
     ):
         with pytest.raises(httpx2.RemoteProtocolError):
@@ -386,11 +386,13 @@ async def test_line_ends_in_what_is_told_stay_inside_their_event(
     body = {"run_id": manifest.run_id, "tool_call_id": call, "output": evil}
     await client.post("/v1/submit_tool_output", json=body)
     await _turn(client, run_id=manifest.run_id)
-    whole = _read((await client.get(f"/v1/runs/{manifest.run_id}/events")).content)
-    told = [events.decode(frame.data) for frame in whole]
+    all_frames = _parse_frames((await client.get(f"/v1/runs/{manifest.run_id}/events")).content)
+    sent_events = [events.decode(frame.data) for frame in all_frames]
 
-    assert [int(frame.id or 0) for frame in whole] == list(range(1, len(whole) + 1))
-    assert [event.output for event in told if isinstance(event, events.ToolOutputAdded)] == [evil]
+    assert [int(frame.id or 0) for frame in all_frames] == list(range(1, len(all_frames) + 1))
+    assert [event.output for event in sent_events if isinstance(event, events.ToolOutputAdded)] == [
+        evil
+    ]
 
 
 @pytest.mark.parametrize("path", ["/v1/process", "/v1/runs"])
@@ -420,24 +422,24 @@ async def test_who_leaves_while_waiting_for_a_busy_thread_starts_nothing(
 
 
 async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(
-    impatient: StreamTimeouts,
+    quick_timeouts: StreamTimeouts,
 ) -> None:
-    async with serve(timeouts=impatient) as server:
+    async with serve(timeouts=quick_timeouts) as server:
         key = await server.key("ann")
         other = await server.client(await server.key("ann"))
-        waiting = await server.client(key)
+        waiting_client = await server.client(key)
         thread = (await other.post("/v1/threads")).json()["id"]
         busy = (await other.post("/v1/runs", json={"thread_id": thread})).json()["id"]
         body = {"thread_id": thread, "if_busy": "wait"}
-        asked = asyncio.create_task(waiting.post("/v1/runs", json=body))
+        waiting_request = asyncio.create_task(waiting_client.post("/v1/runs", json=body))
 
-        async def waits() -> bool:
+        async def is_waiting() -> bool:
             return server.runtime.bus.subscribers_of("run") > 0
 
-        await eventually(waits)
+        await eventually(is_waiting)
         await server.runtime.store.revoke_key(server.keys[key])
         async with asyncio.timeout(DEADLINE):
-            answer = await asked
+            answer = await waiting_request
         await other.post(f"/v1/runs/{busy}/cancel")
 
         runs = (await other.get("/v1/runs", params={"thread_id": thread})).json()["data"]
@@ -458,9 +460,9 @@ async def test_a_finished_request_leaves_nothing_for_the_cycle_collector() -> No
         try:
             async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
                 await _turn(client, message={"content": "hi"})
-                run = await _resting(client)
-                async with client.stream("GET", f"/v1/runs/{run}/events") as left:
-                    await anext(_frames(left))
+                run = await _begin_resting_run(client)
+                async with client.stream("GET", f"/v1/runs/{run}/events") as stream:
+                    await anext(_frames(stream))
             await eventually(nothing_is_left)
         finally:
             gc.enable()

@@ -46,36 +46,36 @@ async def test_a_server_whose_disk_is_full_is_not_ready(
     ready = await client.get("/readyz")
     limits = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
-    full = await client.get("/readyz")
+    full_answer = await client.get("/readyz")
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, limits)
-    again = await client.get("/readyz")
+    last_answer = await client.get("/readyz")
 
-    assert (ready.status_code, full.status_code, again.status_code) == (200, 503, 200)
-    assert full.json()["code"] == "unavailable"
-    assert "room" in full.json()["hint"]
+    assert (ready.status_code, full_answer.status_code, last_answer.status_code) == (200, 503, 200)
+    assert full_answer.json()["code"] == "unavailable"
+    assert "room" in full_answer.json()["hint"]
 
 
-@pytest.mark.parametrize("how", ["deleted", "replaced"])
+@pytest.mark.parametrize("trouble", ["deleted", "replaced"])
 async def test_a_database_file_that_is_gone_is_told_and_nothing_is_acknowledged(
-    server: MeasuredServer, client: httpx2.AsyncClient, tmp_path: Path, how: str
+    server: MeasuredServer, client: httpx2.AsyncClient, tmp_path: Path, trouble: str
 ) -> None:
-    database, aside = tmp_path / "antiphon.db", tmp_path / "aside.db"
+    database, moved_file = tmp_path / "antiphon.db", tmp_path / "aside.db"
     thread = (await client.post("/v1/threads", json={})).json()["id"]
-    os.rename(database, aside)
-    if how == "replaced":
-        database.write_bytes(aside.read_bytes())
-    await wait_for_words(server, f"was {how}")  # nobody has asked for anything
-    lost = [
+    os.rename(database, moved_file)
+    if trouble == "replaced":
+        database.write_bytes(moved_file.read_bytes())
+    await wait_for_words(server, f"was {trouble}")  # nobody has asked for anything
+    answers = [
         await client.post("/v1/threads", json={}),
         await client.get(f"/v1/threads/{thread}"),
         await client.get("/readyz"),
     ]
-    alive = await client.get("/healthz")
-    os.rename(aside, database)
-    found = await client.get(f"/v1/threads/{thread}")
-    kept = await client.post("/v1/threads", json={})
+    health = await client.get("/healthz")
+    os.rename(moved_file, database)
+    read_answer = await client.get(f"/v1/threads/{thread}")
+    write_answer = await client.post("/v1/threads", json={})
 
-    assert [answer.status_code for answer in lost] == [503] * 3
-    assert all(f"was {how}" in answer.json()["detail"] for answer in lost)
-    assert alive.status_code == 200
-    assert (found.status_code, kept.status_code) == (200, 201)
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert all(f"was {trouble}" in answer.json()["detail"] for answer in answers)
+    assert health.status_code == 200
+    assert (read_answer.status_code, write_answer.status_code) == (200, 201)

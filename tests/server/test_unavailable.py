@@ -38,22 +38,22 @@ async def test_a_locked_file_is_told_soon_and_waited_for_no_longer(tmp_path: Pat
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             began = time.monotonic()
-            refused = await _at_once(client, WRITES)
-            ready, alive = await client.get("/readyz"), await client.get("/healthz")
-            read = await client.get("/v1/threads")
+            refusals = await _send_at_once(client, WRITES)
+            readiness, health = await client.get("/readyz"), await client.get("/healthz")
+            answer = await client.get("/v1/threads")
             assert time.monotonic() - began < 2 * SOON
             other.execute("ROLLBACK")
 
-        async def goes_on() -> bool:
+        async def is_available() -> bool:
             return (await client.post("/v1/threads")).status_code == 201
 
-        await eventually(goes_on)
+        await eventually(is_available)
 
-    _check_refusals(refused)
-    assert ready.status_code == 503
-    assert "database" in ready.json()["detail"]
-    assert alive.status_code == 200
-    assert read.status_code == 200
+    _check_refusals(refusals)
+    assert readiness.status_code == 503
+    assert "database" in readiness.json()["detail"]
+    assert health.status_code == 200
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("trouble", [FaultProxy.refuse, FaultProxy.stall], ids=["away", "stalled"])
@@ -62,29 +62,29 @@ async def test_a_database_that_is_away_is_told_soon_and_found_again(
 ) -> None:
     address = await postgres.create()
     proxy = FaultProxy(postgres.port).start()
-    there = address.replace(f":{postgres.port}/", f":{proxy.port}/")
+    proxied_address = address.replace(f":{postgres.port}/", f":{proxy.port}/")
     try:
-        async with serve(replace(SETTINGS, database=there)) as server:
+        async with serve(replace(SETTINGS, database=proxied_address)) as server:
             client = await server.client()
             thread = (await client.post("/v1/threads")).json()["id"]
             run = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
             trouble(proxy)
-            refused = await _at_once(client, (*WRITES, *_reads(thread, run), READY))
-            ready, alive = await client.get("/readyz"), await client.get("/healthz")
+            refusals = await _send_at_once(client, (*WRITES, *_list_reads(thread, run), READY))
+            readiness, health = await client.get("/readyz"), await client.get("/healthz")
             proxy.heal()
             began = time.monotonic()
             while (await client.post("/v1/threads")).status_code != 201:
                 assert time.monotonic() - began < BACK
             while (await client.get("/readyz")).status_code != 200:
                 assert time.monotonic() - began < BACK
-            said = await client.post("/v1/process", json={"message": {"content": "Hello"}})
+            turn = await client.post("/v1/process", json={"message": {"content": "Hello"}})
     finally:
         proxy.stop()
 
-    _check_refusals(refused)
-    assert "database" in ready.json()["detail"].lower()
-    assert alive.status_code == 200
-    assert "event: turn.ended" in said.text
+    _check_refusals(refusals)
+    assert "database" in readiness.json()["detail"].lower()
+    assert health.status_code == 200
+    assert "event: turn.ended" in turn.text
 
 
 @pytest.mark.parametrize("trouble", [FaultProxy.refuse, FaultProxy.stall], ids=["away", "stalled"])
@@ -92,25 +92,27 @@ async def test_a_redis_that_is_away_fails_nothing(
     tmp_path: Path, redis: Redis, trouble: Callable[[FaultProxy], None]
 ) -> None:
     proxy = FaultProxy(redis.port).start()
-    there = redis.address.replace(f":{redis.port}/", f":{proxy.port}/")
-    settings = replace(SETTINGS, database=f"sqlite:///{tmp_path / 'antiphon.db'}", redis=there)
+    proxied_address = redis.address.replace(f":{redis.port}/", f":{proxy.port}/")
+    settings = replace(
+        SETTINGS, database=f"sqlite:///{tmp_path / 'antiphon.db'}", redis=proxied_address
+    )
     try:
         async with serve(settings) as server:
             client = await server.client()
             await client.post("/v1/process", json={"message": {"content": "Hello"}})
             trouble(proxy)
-            ready = await client.get("/readyz")
-            said = await client.post("/v1/process", json={"message": {"content": "Hello"}})
-            kept = await client.get("/v1/threads")
+            readiness = await client.get("/readyz")
+            turn = await client.post("/v1/process", json={"message": {"content": "Hello"}})
+            threads = await client.get("/v1/threads")
     finally:
         proxy.stop()
 
-    assert ready.status_code == 200
-    assert "event: turn.ended" in said.text
-    assert len(kept.json()["data"]) == 2
+    assert readiness.status_code == 200
+    assert "event: turn.ended" in turn.text
+    assert len(threads.json()["data"]) == 2
 
 
-def _reads(thread: str, run: str) -> Sequence[tuple[str, str, object]]:
+def _list_reads(thread: str, run: str) -> Sequence[tuple[str, str, object]]:
     return [
         ("GET", path, {})
         for path in (
@@ -125,10 +127,10 @@ def _reads(thread: str, run: str) -> Sequence[tuple[str, str, object]]:
     ]
 
 
-async def _at_once(
-    client: httpx2.AsyncClient, asked: Sequence[tuple[str, str, object]]
+async def _send_at_once(
+    client: httpx2.AsyncClient, requests: Sequence[tuple[str, str, object]]
 ) -> Sequence[tuple[httpx2.Response, float]]:
-    return await asyncio.gather(*(_send_timed(client, *each) for each in asked))
+    return await asyncio.gather(*(_send_timed(client, *each) for each in requests))
 
 
 async def _send_timed(
@@ -139,9 +141,9 @@ async def _send_timed(
     return answer, time.monotonic() - began
 
 
-def _check_refusals(refused: Sequence[tuple[httpx2.Response, float]]) -> None:
-    """Each was answered soon, that it shall come again."""
-    for answer, seconds in refused:
+def _check_refusals(refusals: Sequence[tuple[httpx2.Response, float]]) -> None:
+    """Check that each was refused soon, and is to be sent again."""
+    for answer, seconds in refusals:
         assert answer.status_code == 503
         assert answer.json()["code"] == "unavailable"
         assert int(answer.headers["retry-after"]) >= 1

@@ -56,13 +56,13 @@ async def client(server: MeasuredServer) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def upload(client: httpx2.AsyncClient, size: int) -> str:
-    """The path of a file of so many bytes."""
-    kept = await client.post("/v1/files", params={"name": "large.bin"}, content=bytes(size))
-    return f"/v1/files/{kept.json()['id']}/content"
+    """Upload a file of so many bytes; return its path."""
+    answer = await client.post("/v1/files", params={"name": "large.bin"}, content=bytes(size))
+    return f"/v1/files/{answer.json()['id']}/content"
 
 
-async def say(client: httpx2.AsyncClient, *texts: str) -> str:
-    """The path of a list of these messages."""
+async def add_messages(client: httpx2.AsyncClient, *texts: str) -> str:
+    """Add these messages to a new thread; return the path of their list."""
     thread = (await client.post("/v1/threads", json={})).json()["id"]
     for text in texts:
         answer = await client.post("/v1/messages", json={"thread_id": thread, "content": text})
@@ -75,7 +75,7 @@ async def say(client: httpx2.AsyncClient, *texts: str) -> str:
 async def test_a_reader_who_takes_nothing_loses_the_connection_whatever_was_asked_for() -> None:
     text = "x" * 1_900_000
     async with run_measured_server(ANTIPHON_SEND_TIMEOUT="1") as server, asking(server) as client:
-        paths = [await upload(client, LARGE), await say(client, text)]
+        paths = [await upload(client, LARGE), await add_messages(client, text)]
         before = await open_files(client)
         with ExitStack() as stack:
             for path in paths:
@@ -91,12 +91,12 @@ async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
 ) -> None:
     small, large = await upload(client, 300_000), await upload(client, LARGE)
     with ExitStack() as stack:
-        few = await server.cost(open_unread_connections(stack, server.url, [small] * 60))
-        many = await server.cost(open_unread_connections(stack, server.url, [large] * 60))
+        small_cost = await server.cost(open_unread_connections(stack, server.url, [small] * 60))
+        large_cost = await server.cost(open_unread_connections(stack, server.url, [large] * 60))
 
         answer = await client.get(small)
 
-    many.refuse_growth(few, times=1)
+    large_cost.refuse_growth(small_cost, times=1)
     assert len(answer.content) == 300_000
 
 
@@ -105,12 +105,12 @@ async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
 async def test_a_page_costs_no_more_the_larger_its_things_are(
     server: MeasuredServer, client: httpx2.AsyncClient
 ) -> None:
-    small = await say(client, *["x" * 20_000] * 100)
-    large = await say(client, *["x" * 1_500_000] * 30)
-    few = await server.cost(client.get(small))
-    many = await server.cost(client.get(large))
+    small = await add_messages(client, *["x" * 20_000] * 100)
+    large = await add_messages(client, *["x" * 1_500_000] * 30)
+    small_cost = await server.cost(client.get(small))
+    large_cost = await server.cost(client.get(large))
 
-    many.refuse_growth(few, times=1)
+    large_cost.refuse_growth(small_cost, times=1)
     page = (await client.get(large)).json()
     assert (len(page["data"]), page["has_more"]) == (1, True)
 
@@ -120,36 +120,37 @@ async def test_a_page_costs_no_more_the_larger_its_things_are(
 async def test_lists_that_nobody_reads_are_refused_before_they_fill_the_memory(
     server: MeasuredServer, client: httpx2.AsyncClient
 ) -> None:
-    page = await say(client, *["x" * 1_900_000] * 2)
+    page = await add_messages(client, *["x" * 1_900_000] * 2)
     with ExitStack() as stack:
-        few = await server.cost(open_unread_connections(stack, server.url, [page] * 10))
-        many = await server.cost(open_unread_connections(stack, server.url, [page] * 150))
+        small_cost = await server.cost(open_unread_connections(stack, server.url, [page] * 10))
+        large_cost = await server.cost(open_unread_connections(stack, server.url, [page] * 150))
 
-    many.refuse_growth(few, times=15)
+    large_cost.refuse_growth(small_cost, times=15)
 
 
 async def test_one_key_that_reads_nothing_is_refused_more_and_others_are_not() -> None:
     settings = replace(SETTINGS, max_unsent=6_000_000, max_body=10_000_000)
     async with serve(settings) as server:
-        greedy, other = await server.key("ann"), await server.key("bob")
-        ann, bob = await server.client(greedy), await server.client(other)
-        path = await say(ann, "x" * 1_900_000)
-        theirs = await say(bob, "x" * 1_900_000)
+        greedy_key, other_key = await server.key("ann"), await server.key("bob")
+        ann, bob = await server.client(greedy_key), await server.client(other_key)
+        path = await add_messages(ann, "x" * 1_900_000)
+        other_path = await add_messages(bob, "x" * 1_900_000)
         readers = [
-            UnreadConnection(server.url, path, Authorization=f"Bearer {greedy}") for _ in range(3)
+            UnreadConnection(server.url, path, Authorization=f"Bearer {greedy_key}")
+            for _ in range(3)
         ]
         answers = await asyncio.gather(*(reader.wait_for_first_bytes() for reader in readers))
 
-        refused = await ann.get(path)
-        answered = await bob.get(theirs)
+        refusal = await ann.get(path)
+        answer = await bob.get(other_path)
         small = await ann.get("/v1/threads")
         for reader in readers:
             reader.close()
 
     assert sorted(answers) == [b"HTTP/1.1 200", b"HTTP/1.1 503", b"HTTP/1.1 503"]
-    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
-    assert int(refused.headers["retry-after"]) >= 1
-    assert answered.status_code == 200
+    assert (refusal.status_code, refusal.json()["code"]) == (503, "overloaded")
+    assert int(refusal.headers["retry-after"]) >= 1
+    assert answer.status_code == 200
     assert small.status_code == 200
 
 
@@ -157,7 +158,7 @@ async def test_what_was_refused_is_answered_once_the_others_have_been_read() -> 
     settings = replace(SETTINGS, max_unsent=6_000_000, max_body=10_000_000)
     async with serve(settings) as server:
         client = await server.client(await server.key("ann"))
-        path = await say(client, "x" * 1_900_000)
+        path = await add_messages(client, "x" * 1_900_000)
         answers = [await client.get(path) for _ in range(6)]
 
     assert [answer.status_code for answer in answers] == [200] * 6
@@ -166,12 +167,12 @@ async def test_what_was_refused_is_answered_once_the_others_have_been_read() -> 
 def test_of_what_may_wait_each_caller_gets_as_much_as_is_left_for_the_others() -> None:
     account = UnsentBytes(100)
     with ExitStack() as stack:
-        for who, sizes in (("ann", (25, 25)), ("bob", (20,))):
+        for caller, sizes in (("ann", (25, 25)), ("bob", (20,))):
             for size in sizes:
-                stack.enter_context(account.hold(who, size))
-        for who, size in (("ann", 1), ("bob", 11), ("cem", 31)):
+                stack.enter_context(account.hold(caller, size))
+        for caller, size in (("ann", 1), ("bob", 11), ("cem", 31)):
             with pytest.raises(Overloaded):
-                stack.enter_context(account.hold(who, size))
+                stack.enter_context(account.hold(caller, size))
         stack.enter_context(account.hold("cem", 30))
     assert account.total == 0
     with account.hold("ann", 1000):  # a single answer may be larger
@@ -183,8 +184,10 @@ async def test_a_file_comes_whole_whatever_its_length() -> None:
         client = await server.client()
         for size in (0, 1, PIECE, PIECE + 1, 131_072, 131_073, 1_000_000):
             content = bytes(range(256)) * (size // 256 + 1)
-            kept = await client.post("/v1/files", params={"name": "f"}, content=content[:size])
-            path = f"/v1/files/{kept.json()['id']}/content"
+            upload_answer = await client.post(
+                "/v1/files", params={"name": "f"}, content=content[:size]
+            )
+            path = f"/v1/files/{upload_answer.json()['id']}/content"
             answer, head = await client.get(path), await client.head(path)
 
             assert answer.content == content[:size]

@@ -32,68 +32,72 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     """`antiphon serve` on a database of this test's own; what is left of it ends with the test."""
     async with AsyncExitStack() as stack:
 
-        async def serving(*flags: str, failpoints: str = "", **settings: str) -> Server:
-            named = {f"ANTIPHON_{name.upper()}": value for name, value in settings.items()}
-            named = {"ANTIPHON_DATABASE": _database(tmp_path), "FAILPOINTS": failpoints, **named}
-            server = await start_server(named, *flags)
+        async def start(*flags: str, failpoints: str = "", **settings: str) -> Server:
+            environ = {f"ANTIPHON_{name.upper()}": value for name, value in settings.items()}
+            environ = {
+                "ANTIPHON_DATABASE": _database(tmp_path),
+                "FAILPOINTS": failpoints,
+                **environ,
+            }
+            server = await start_server(environ, *flags)
             stack.push_async_callback(server.stop_cleanly)
             return server
 
-        yield serving
+        yield start
 
 
 async def test_several_processes_serve_on_one_port(serve: Serve) -> None:
     server = await serve("--workers", "3")
 
-    assert len(_workers(server)) == 3
+    assert len(_worker_pids(server)) == 3
     assert "3 processes" in server.said[-2]
     assert await _says_hello(server.url)
 
 
 async def test_one_that_was_killed_is_replaced_and_its_run_goes_on(serve: Serve) -> None:
     server = await serve("--workers", "2", demo_delay="0.02")
-    before = _workers(server)
+    before = _worker_pids(server)
     async with AsyncClient(server.url) as client:
-        heard = []
+        events = []
         async for event in client.process(message=QUESTION):
-            heard.append(event)
-            if len(heard) == 3:
+            events.append(event)
+            if len(events) == 3:
                 for pid in before:
                     os.kill(pid, signal.SIGKILL)
 
-    assert heard[-1].status == "completed"
-    assert not set(_workers(server)) & set(before)
+    assert events[-1].status == "completed"
+    assert not set(_worker_pids(server)) & set(before)
     assert sum("signal 9; it is started again" in line for line in server.said) == 2
 
 
 @pytest.mark.slow
 async def test_all_end_in_order_when_told(serve: Serve) -> None:
     server = await serve("--workers", "2", demo_delay="0.01667")
-    pids = _workers(server)
+    pids = _worker_pids(server)
     async with AsyncClient(server.url) as client:
-        heard = []
+        events = []
         async for event in client.process(message=QUESTION):
-            if not heard:
+            if not events:
                 server.send(signal.SIGTERM)
-            heard.append(event)
+            events.append(event)
     await server.end()
 
-    assert heard[-1].status == "completed"
+    assert events[-1].status == "completed"
     assert server._process is not None
     assert server._process.returncode == 0
-    assert not any(map(_alive, pids))
+    assert not any(map(_is_alive, pids))
 
 
 @pytest.mark.soak
 async def test_one_that_does_not_end_is_ended(serve: Serve) -> None:
     server = await serve("--workers", "2", shutdown_timeout="0.1")
-    frozen, other = _workers(server)
-    os.kill(frozen, signal.SIGSTOP)
+    frozen_pid, other_pid = _worker_pids(server)
+    os.kill(frozen_pid, signal.SIGSTOP)
     server.send(signal.SIGTERM)
     await server.end()
 
     assert "some processes did not end in time: they are killed" in server.said
-    assert not any(map(_alive, (frozen, other)))
+    assert not any(map(_is_alive, (frozen_pid, other_pid)))
     assert server._process is not None
     assert server._process.returncode == 1
 
@@ -102,23 +106,23 @@ async def test_one_that_does_not_end_is_ended(serve: Serve) -> None:
 async def test_ctrl_c_reaches_all_of_them_and_is_one_signal(serve: Serve) -> None:
     server = await serve("--workers", "2", demo_delay="0.01667", shutdown_timeout="20")
     async with AsyncClient(server.url) as client:
-        heard = []
+        events = []
         async for event in client.process(message=QUESTION):
-            if not heard:
+            if not events:
                 os.killpg(os.getpgid(server.pid), signal.SIGINT)
-            heard.append(event)
+            events.append(event)
     await server.end()
 
-    assert heard[-1].status == "completed"
+    assert events[-1].status == "completed"
 
 
 async def test_nobody_outlives_the_one_who_started_them(serve: Serve) -> None:
     server = await serve("--workers", "2")
-    pids = _workers(server)
+    pids = _worker_pids(server)
     server.send(signal.SIGKILL)
 
     async def are_gone() -> bool:
-        return not any(map(_alive, pids))
+        return not any(map(_is_alive, pids))
 
     await eventually(are_gone)
 
@@ -127,8 +131,8 @@ async def test_what_keeps_one_from_starting_is_said_once_and_ends_all(serve: Ser
     with pytest.raises(Failed) as excinfo:
         await serve("--workers", "2", "--host", "0.0.0.0")
 
-    (said,) = str(excinfo.value).splitlines()
-    assert said.startswith("antiphon: Without a key this server listens on loopback only")
+    (line,) = str(excinfo.value).splitlines()
+    assert line.startswith("antiphon: Without a key this server listens on loopback only")
 
 
 @pytest.mark.slow
@@ -170,36 +174,36 @@ async def test_lines_of_a_process_bear_its_number(serve: Serve) -> None:
 @pytest.mark.slow
 async def test_metrics_are_those_of_all_processes_of_the_dead_too(serve: Serve) -> None:
     server = await serve("--workers", "3")
-    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE) as asking:
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE) as http:
         for _ in range(30):
             async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
                 await client.post("/v1/threads")
 
         async def count_runs() -> float:
-            text = (await asking.get("/metrics")).text
+            text = (await http.get("/metrics")).text
             line = 'antiphon_http_requests_total{route="/v1/threads",status="201"}'
             return sum(float(row.split()[-1]) for row in text.splitlines() if line in row)
 
-        async def whole() -> bool:
+        async def has_all_runs() -> bool:
             return await count_runs() == 30
 
-        await eventually(whole)
-        for pid in _workers(server):
+        await eventually(has_all_runs)
+        for pid in _worker_pids(server):
             os.kill(pid, signal.SIGKILL)
-    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE) as asking:
-        await eventually(whole)
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE) as http:
+        await eventually(has_all_runs)
 
 
 def _database(folder: Path) -> str:
     return f"sqlite:///{folder / 'antiphon.db'}"
 
 
-def _workers(server: Server) -> list[int]:
-    listed = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
-    return [int(pid) for pid in listed.split()]
+def _worker_pids(server: Server) -> list[int]:
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+    return [int(pid) for pid in children.split()]
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -14,7 +14,7 @@ from tests.support.providers.upstream import Upstream
 
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    """Starts servers on one database of this test; stops them at its end."""
+    """Return a function that starts servers on one database of this test; stop them at its end."""
     running: list[Server] = []
 
     async def serve(*flags: str, **settings: str) -> Server:

@@ -21,8 +21,8 @@ FREE = {"name": "far", "require_approval": "never"}
 DEADLINE = 60.0
 
 
-class Far:
-    """The MCP server's settings, and what it was asked."""
+class FarServer:
+    """Settings of the MCP server, and the calls that it got."""
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "calls"
@@ -41,73 +41,75 @@ class Far:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     async def wait_for_calls(self, times: int) -> None:
-        """Until it was called so often."""
+        """Wait until it was called so often."""
         while not self.log.exists() or len(self.calls) < times:
             await asyncio.sleep(0.02)
 
-    async def go(self) -> None:
+    async def let_calls_end(self) -> None:
         """Let every call that lingers end."""
         await asyncio.to_thread(Path(f"{self.log}.go").write_text, "go")
 
 
 @pytest.fixture
-async def far(tmp_path: Path) -> AsyncIterator[Far]:
+async def far(tmp_path: Path) -> AsyncIterator[FarServer]:
     async with asyncio.timeout(DEADLINE):
-        yield Far(tmp_path)
+        yield FarServer(tmp_path)
 
 
-def asking(text: str, **more: Any) -> dict[str, Any]:
-    return {"message": {"content": text}, "mcp_servers": [FREE], **more}
+def request_body(text: str, **fields: Any) -> dict[str, Any]:
+    return {"message": {"content": text}, "mcp_servers": [FREE], **fields}
 
 
-def text(told: list[ServerEvent]) -> str:
-    return "".join(each.json["text"] for each in told if each.type == "text.delta")
+def text_of(turn_events: list[ServerEvent]) -> str:
+    return "".join(each.json["text"] for each in turn_events if each.type == "text.delta")
 
 
 async def test_a_run_uses_a_server_of_the_operators_over_http(
-    serve: Callable[..., Any], far: Far
+    serve: Callable[..., Any], far: FarServer
 ) -> None:
     server = await serve(**far.settings)
-    told = await raw_http.read_turn(server.url, "/v1/process", asking("Use far look."))
-    run_id = told[0].json["run_id"]
+    turn_events = await raw_http.read_turn(server.url, "/v1/process", request_body("Use far look."))
+    run_id = turn_events[0].json["run_id"]
 
-    assert "16:35" in text(told)
-    assert [each.type for each in told].count("turn.ended") == 1
-    listed = (await raw_http.send_request(server.url, "GET", f"/v1/actions?run_id={run_id}")).json[
+    assert "16:35" in text_of(turn_events)
+    assert [each.type for each in turn_events].count("turn.ended") == 1
+    actions = (await raw_http.send_request(server.url, "GET", f"/v1/actions?run_id={run_id}")).json[
         "data"
     ]
-    assert [(a["name"], a["runs_on"], a["status"]) for a in listed] == [
+    assert [(a["name"], a["runs_on"], a["status"]) for a in actions] == [
         ("far__look", "server", "completed")
     ]
-    assert [each["_meta"]["antiphon/call-id"] for each in far.calls] == [listed[0]["id"]]
-    assert await raw_http.follow_run(server.url, run_id) == told
+    assert [each["_meta"]["antiphon/call-id"] for each in far.calls] == [actions[0]["id"]]
+    assert await raw_http.follow_run(server.url, run_id) == turn_events
 
 
-async def test_a_call_waits_for_its_approval_over_http(serve: Callable[..., Any], far: Far) -> None:
+async def test_a_call_waits_for_its_approval_over_http(
+    serve: Callable[..., Any], far: FarServer
+) -> None:
     server = await serve(**far.settings)
-    body = asking("Use far look.", mcp_servers=[{"name": "far"}])
-    told = await raw_http.read_turn(server.url, "/v1/process", body)
-    run_id = told[0].json["run_id"]
-    (manifest,) = [each.json for each in told if each.type == "action.required"]
-    (asked,) = manifest["actions"]
-    assert (asked["kind"], asked["server"]) == ("approval", "far")
-    output = {"run_id": run_id, "tool_call_id": asked["tool_call_id"], "output": "16:35"}
-    refused = await raw_http.send_request(server.url, "POST", "/v1/submit_tool_output", output)
-    assert (refused.status, refused.json["code"]) == (422, "invalid_request")
-    assert '{"approve": true}' in refused.json["expected"]
-    yes = {**output, "output": '{"approve": true}'}
+    body = request_body("Use far look.", mcp_servers=[{"name": "far"}])
+    turn_events = await raw_http.read_turn(server.url, "/v1/process", body)
+    run_id = turn_events[0].json["run_id"]
+    (manifest,) = [each.json for each in turn_events if each.type == "action.required"]
+    (action,) = manifest["actions"]
+    assert (action["kind"], action["server"]) == ("approval", "far")
+    output = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "16:35"}
+    refusal = await raw_http.send_request(server.url, "POST", "/v1/submit_tool_output", output)
+    assert (refusal.status, refusal.json["code"]) == (422, "invalid_request")
+    assert '{"approve": true}' in refusal.json["expected"]
+    approval = {**output, "output": '{"approve": true}'}
     assert (
-        await raw_http.send_request(server.url, "POST", "/v1/submit_tool_output", yes)
+        await raw_http.send_request(server.url, "POST", "/v1/submit_tool_output", approval)
     ).status == 200
     assert not far.log.exists()
     answer = await raw_http.read_turn(server.url, "/v1/process", {"run_id": run_id})
 
-    assert "16:35" in text(answer)
+    assert "16:35" in text_of(answer)
     assert len(far.calls) == 1
 
 
 async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_made_again(
-    serve: Callable[..., Any], far: Far
+    serve: Callable[..., Any], far: FarServer
 ) -> None:
     quick = {
         "ANTIPHON_LEASE_DURATION": "4",
@@ -115,36 +117,36 @@ async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_mad
         "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
     }
     first = await serve(**far.settings, **quick)
-    told: list[ServerEvent] = []
+    turn_events: list[ServerEvent] = []
     async with raw_http.open_request(
-        first.url, "POST", "/v1/process", asking("Use far linger.")
+        first.url, "POST", "/v1/process", request_body("Use far linger.")
     ) as stream:
         async with aclosing(stream.events()) as events:
             async for each in events:
-                told.append(each)
+                turn_events.append(each)
                 if each.type == "message.completed":
                     break
         await far.wait_for_calls(1)
         await first.kill()
-    run_id = told[0].json["run_id"]
+    run_id = turn_events[0].json["run_id"]
     second = await serve(**far.settings, **quick)
     await far.wait_for_calls(2)
-    await far.go()
-    rest = await raw_http.follow_run(second.url, run_id, told[-1].number)
+    await far.let_calls_end()
+    later_events = await raw_http.follow_run(second.url, run_id, turn_events[-1].number)
 
-    whole = [*told, *rest]
-    assert [each.number for each in whole] == list(range(1, len(whole) + 1))
-    assert whole == await raw_http.follow_run(second.url, run_id)
-    assert rest[-1].json["status"] == "completed"
-    outputs = [each.json["output"] for each in whole if each.type == "tool_output.added"]
+    all_events = [*turn_events, *later_events]
+    assert [each.number for each in all_events] == list(range(1, len(all_events) + 1))
+    assert all_events == await raw_http.follow_run(second.url, run_id)
+    assert later_events[-1].json["status"] == "completed"
+    outputs = [each.json["output"] for each in all_events if each.type == "tool_output.added"]
     assert outputs == ["linger saw 16:35"]
-    assert "turn.restarted" not in [each.type for each in whole]
-    lost, again = (each["_meta"]["antiphon/call-id"] for each in far.calls)
-    assert lost == again
+    assert "turn.restarted" not in [each.type for each in all_events]
+    first_id, second_id = (each["_meta"]["antiphon/call-id"] for each in far.calls)
+    assert first_id == second_id
 
 
 @pytest.mark.parametrize(
-    ("allowed", "named", "status", "code"),
+    ("allowed", "mcp_server", "status", "code"),
     [
         ("off", {"name": "far"}, 403, "forbidden"),
         ("off", {"name": "new", "url": "https://mcp.example/"}, 403, "forbidden"),
@@ -156,16 +158,16 @@ async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_mad
     ],
 )
 async def test_a_server_that_may_not_be_named_is_refused_in_clear_words(
-    serve: Callable[..., Any], far: Far, allowed: str, named: Any, status: int, code: str
+    serve: Callable[..., Any], far: FarServer, allowed: str, mcp_server: Any, status: int, code: str
 ) -> None:
     server = await serve(**{**far.settings, "ANTIPHON_BACKEND_MCP": allowed})
     for path, body in (
-        ("/v1/process", {"message": {"content": "Hi"}, "mcp_servers": [named]}),
-        ("/v1/assistants", {"mcp_servers": [named]}),
+        ("/v1/process", {"message": {"content": "Hi"}, "mcp_servers": [mcp_server]}),
+        ("/v1/assistants", {"mcp_servers": [mcp_server]}),
     ):
-        refused = await raw_http.send_request(server.url, "POST", path, body)
-        assert (refused.status, refused.json["code"]) == (status, code)
-        assert refused.json["detail"]
+        answer = await raw_http.send_request(server.url, "POST", path, body)
+        assert (answer.status, answer.json["code"]) == (status, code)
+        assert answer.json["detail"]
     assert not (await raw_http.send_request(server.url, "GET", "/v1/runs")).json["data"]
 
 
@@ -182,7 +184,7 @@ async def test_a_server_that_may_not_be_named_is_refused_in_clear_words(
     ],
 )
 async def test_wherever_a_server_dies_each_call_has_one_output(
-    serve: Callable[..., Any], far: Far, point: str, calls: int
+    serve: Callable[..., Any], far: FarServer, point: str, calls: int
 ) -> None:
     """Only between the call and its output being kept is a tool run again, under the same id."""
     quick = {
@@ -190,18 +192,18 @@ async def test_wherever_a_server_dies_each_call_has_one_output(
         "ANTIPHON_EXPIRY_INTERVAL": "0.2",
         "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
     }
-    armed = point if ":" in point else f"{point}:kill"
-    first = await serve(**far.settings, **quick, FAILPOINTS=armed)
-    body = asking("Use far look.", background=True)
+    failpoint = point if ":" in point else f"{point}:kill"
+    first = await serve(**far.settings, **quick, FAILPOINTS=failpoint)
+    body = request_body("Use far look.", background=True)
     await raw_http.send_fatal_request(first.url, "POST", "/v1/process", body)
     await first.end()
     second = await serve(**far.settings, **quick)
     (run,) = (await raw_http.send_request(second.url, "GET", "/v1/runs")).json["data"]
-    told = await raw_http.follow_run(second.url, run["id"])
+    turn_events = await raw_http.follow_run(second.url, run["id"])
 
-    assert told[-1].json["status"] == "completed"
-    assert [each.number for each in told] == list(range(1, len(told) + 1))
-    assert [each.type for each in told].count("tool_output.added") == 1
+    assert turn_events[-1].json["status"] == "completed"
+    assert [each.number for each in turn_events] == list(range(1, len(turn_events) + 1))
+    assert [each.type for each in turn_events].count("tool_output.added") == 1
     path = f"/v1/messages?thread_id={run['thread_id']}"
     messages = (await raw_http.send_request(second.url, "GET", path)).json["data"]
     assert [m["role"] for m in messages] == ["user", "assistant", "tool", "assistant"]

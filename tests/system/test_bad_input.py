@@ -45,14 +45,14 @@ class Place:
     async def thread(self) -> str:
         return str((await self.post("threads", {})).json["id"])
 
-    async def turn(self, model: str, **more: Any) -> list[raw_http.ServerEvent]:
-        body = {**GO, "model": f"quirk:{model}", **more}
+    async def turn(self, model: str, **fields: Any) -> list[raw_http.ServerEvent]:
+        body = {**GO, "model": f"quirk:{model}", **fields}
         return await raw_http.read_turn(self.server.url, "/v1/process", body)
 
 
 @pytest.fixture
 async def place(serve: Any, upstream: Upstream, tmp_path: Path) -> AsyncIterator[Place]:
-    """After each test the same process answers, and the database is whole."""
+    """Check after each test that the same process answers, and that the database is intact."""
     server = await serve(ANTIPHON_BASE_URL=upstream.url, ANTIPHON_MODEL="quirk:ok")
     place = Place(server, upstream, tmp_path / "antiphon.db")
     yield place
@@ -108,18 +108,18 @@ async def test_a_body_without_end_that_does_not_say_so_is_cut_off(place: Place) 
     reader, writer = await asyncio.open_connection(*_host(place.server.url))
     writer.write(b"POST /v1/threads HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n")
     writer.write(b"Content-Type: application/json\r\n\r\n")
-    answering = asyncio.create_task(reader.read(100))
+    answer_task = asyncio.create_task(reader.read(100))
     sent = 0
     piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
     async with asyncio.timeout(60):
-        while sent < ENDLESS and not answering.done():
+        while sent < ENDLESS and not answer_task.done():
             writer.write(piece)
             try:
                 await writer.drain()
             except ConnectionError:
                 break
             sent += 1
-        answer = await answering
+        answer = await answer_task
     writer.close()
 
     assert b" 413 " in answer
@@ -140,8 +140,8 @@ async def test_a_header_of_a_megabyte_is_refused(place: Place, where: str) -> No
 
 
 async def test_an_output_for_a_call_that_nobody_made_is_refused(place: Place) -> None:
-    told = await place.turn("t_normal", tools=TOOLS)
-    body = {"run_id": told[0].json["run_id"], "tool_call_id": "call_x", "output": "42"}
+    turn_events = await place.turn("t_normal", tools=TOOLS)
+    body = {"run_id": turn_events[0].json["run_id"], "tool_call_id": "call_x", "output": "42"}
 
     answer = await place.post("submit_tool_output", body)
 
@@ -151,25 +151,25 @@ async def test_an_output_for_a_call_that_nobody_made_is_refused(place: Place) ->
 
 
 async def test_another_output_is_refused_and_the_first_stays(place: Place) -> None:
-    told = await place.turn("t_normal", tools=TOOLS)
-    run_id = told[0].json["run_id"]
+    turn_events = await place.turn("t_normal", tools=TOOLS)
+    run_id = turn_events[0].json["run_id"]
     (action,) = (await place.get("actions", run_id=run_id)).json["data"]
     body = {"run_id": run_id, "tool_call_id": action["tool_call_id"]}
 
     first = await place.post("submit_tool_output", {**body, "output": "42"})
     other = await place.post("submit_tool_output", {**body, "output": "43"})
-    again = await place.post("submit_tool_output", {**body, "output": "42"})
+    repeated = await place.post("submit_tool_output", {**body, "output": "42"})
 
-    assert (first.status, other.status, again.status) == (200, 409, 200)
+    assert (first.status, other.status, repeated.status) == (200, 409, 200)
     assert other.json["code"] == "output_conflict"
-    assert first.body == again.body
+    assert first.body == repeated.body
 
 
 async def test_a_second_run_in_a_busy_thread_is_refused_with_the_first_ones_id(
     place: Place,
 ) -> None:
-    told = await place.turn("t_normal", tools=TOOLS)
-    run = told[0].json
+    turn_events = await place.turn("t_normal", tools=TOOLS)
+    run = turn_events[0].json
 
     second = await place.post("runs", {"thread_id": run["thread_id"]})
     message = await place.post("messages", {"thread_id": run["thread_id"], "content": "hi"})
@@ -180,15 +180,15 @@ async def test_a_second_run_in_a_busy_thread_is_refused_with_the_first_ones_id(
         assert answer.json["run_id"] == run["run_id"]
 
 
-async def test_who_has_time_waits_for_the_first_run(place: Place) -> None:
+async def test_a_request_that_may_wait_waits_for_the_first_run(place: Place) -> None:
     first = (await place.turn("t_normal", tools=TOOLS))[0].json
     body = {"thread_id": first["thread_id"], "if_busy": "wait"}
-    waiting = asyncio.create_task(place.post("runs", body))
-    done, _ = await asyncio.wait([waiting], timeout=0.3)
+    waiting_request = asyncio.create_task(place.post("runs", body))
+    done, _ = await asyncio.wait([waiting_request], timeout=0.3)
     assert not done
 
     await place.post(f"runs/{first['run_id']}/cancel", {})
-    answer = await waiting
+    answer = await waiting_request
 
     assert answer.status == 201
     assert answer.json["id"] != first["run_id"]
@@ -223,11 +223,11 @@ async def test_one_key_for_two_bodies_is_refused(place: Place) -> None:
 
     first = await place.post("threads", {"title": "one"}, headers=key)
     other = await place.post("threads", {"title": "two"}, headers=key)
-    again = await place.post("threads", {"title": "one"}, headers=key)
+    repeated = await place.post("threads", {"title": "one"}, headers=key)
 
-    assert (first.status, other.status, again.status) == (201, 409, 201)
+    assert (first.status, other.status, repeated.status) == (201, 409, 201)
     assert other.json["code"] == "idempotency_conflict"
-    assert first.json == again.json
+    assert first.json == repeated.json
 
 
 PROVIDER_FAULTS = [
@@ -249,25 +249,25 @@ PROVIDER_FAULTS = [
 async def test_a_provider_that_fails_ends_the_run_and_says_why(
     place: Place, quirk: str, status: str, why: str
 ) -> None:
-    told = await place.turn(quirk, tools=TOOLS)
+    turn_events = await place.turn(quirk, tools=TOOLS)
 
-    ended = [each.json for each in told if each.type == "run.status"][-1]
-    run = (await place.get(f"runs/{ended['run_id']}")).json
-    for each in (ended, run):
+    last_status = [each.json for each in turn_events if each.type == "run.status"][-1]
+    run = (await place.get(f"runs/{last_status['run_id']}")).json
+    for each in (last_status, run):
         assert each["status"] == status
         assert (each.get("error") or {"code": each.get("reason")})["code"] == why
-    assert told[-1].type == "turn.ended"
+    assert turn_events[-1].type == "turn.ended"
     # What the user said is there, and the thread takes the next message.
-    body = {**GO, "thread_id": ended["thread_id"], "model": "quirk:ok"}
+    body = {**GO, "thread_id": last_status["thread_id"], "model": "quirk:ok"}
     assert (await raw_http.read_turn(place.server.url, "/v1/process", body))[-1].json[
         "status"
     ] == "completed"
 
 
 async def test_a_provider_that_asks_to_wait_is_asked_again(place: Place) -> None:
-    told = await place.turn("429_once")
+    turn_events = await place.turn("429_once")
 
-    assert told[-1].json["status"] == "completed"
+    assert turn_events[-1].json["status"] == "completed"
     assert len(place.upstream.requests) == 2
 
 
@@ -276,9 +276,12 @@ async def test_a_silent_provider_ends_the_run_as_stalled(serve: Any, upstream: U
         ANTIPHON_BASE_URL=upstream.url, ANTIPHON_MODEL="quirk:stall", ANTIPHON_CHUNK_TIMEOUT="1"
     )
 
-    told = await raw_http.read_turn(server.url, "/v1/process", GO)
+    turn_events = await raw_http.read_turn(server.url, "/v1/process", GO)
 
-    assert (told[-1].json["status"], told[-1].json["reason"]) == ("incomplete", "stalled")
+    assert (turn_events[-1].json["status"], turn_events[-1].json["reason"]) == (
+        "incomplete",
+        "stalled",
+    )
     request = await upstream.wait_for_request(1)
     async with asyncio.timeout(20):
         await request.done.wait()
@@ -292,11 +295,11 @@ async def test_a_key_that_is_refused_upstream_is_told_to_nobody(serve: Any) -> N
             ANTIPHON_MODEL="quirk:401",
             ANTIPHON_PROVIDER_KEY="sk-canary-0123456789",
         )
-        told = await raw_http.read_turn(server.url, "/v1/process", GO)
+        turn_events = await raw_http.read_turn(server.url, "/v1/process", GO)
         await server.stop_cleanly()
 
-    assert told[-1].json["status"] == "failed"
-    assert b"canary" not in b"".join(each.data for each in told)
+    assert turn_events[-1].json["status"] == "failed"
+    assert b"canary" not in b"".join(each.data for each in turn_events)
     assert "canary" not in "\n".join(server.said)
     assert "canary" in upstream.requests[0].headers["authorization"]
 
@@ -311,9 +314,9 @@ async def test_a_reader_who_leaves_in_the_middle_leaves_the_run_alone(place: Pla
         run_id = json.loads((await anext(events)).data)["run_id"]
     place.upstream.gate.set()
 
-    told = await raw_http.follow_run(place.server.url, run_id)
+    turn_events = await raw_http.follow_run(place.server.url, run_id)
 
-    assert told[-1].json["status"] == "completed"
+    assert turn_events[-1].json["status"] == "completed"
 
 
 # The matrix of tenants asks the same of every call, with every credential.
@@ -321,19 +324,19 @@ async def test_a_reader_who_leaves_in_the_middle_leaves_the_run_alone(place: Pla
 async def test_another_owners_things_are_as_if_they_had_never_been(
     serve: Any, upstream: Upstream, tmp_path: Path
 ) -> None:
-    keys = {name: await _key(tmp_path / "antiphon.db", name) for name in ("alice", "bob")}
+    keys = {name: await _create_key(tmp_path / "antiphon.db", name) for name in ("alice", "bob")}
     server = await serve(ANTIPHON_BASE_URL=upstream.url, ANTIPHON_MODEL="quirk:t_normal")
 
     def bearer(name: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {keys[name]}"}
 
-    told = await raw_http.read_turn(
+    turn_events = await raw_http.read_turn(
         server.url, "/v1/process", {**GO, "tools": TOOLS}, headers=bearer("alice")
     )
-    run = told[0].json
-    (action,) = next(each.json for each in told if each.type == "action.required")["actions"]
+    run = turn_events[0].json
+    (action,) = next(each.json for each in turn_events if each.type == "action.required")["actions"]
     output = {"tool_call_id": action["tool_call_id"], "output": "mine"}
-    asked = [
+    requests = [
         ("GET", f"/v1/threads/{run['thread_id']}", None),
         ("GET", f"/v1/messages?thread_id={run['thread_id']}", None),
         ("GET", f"/v1/runs/{run['run_id']}", None),
@@ -347,28 +350,30 @@ async def test_another_owners_things_are_as_if_they_had_never_been(
         ("POST", f"/v1/runs/{run['run_id']}/cancel", {}),
         ("DELETE", f"/v1/threads/{run['thread_id']}", None),
     ]
-    for method, path, body in asked:
+    for method, path, body in requests:
         answer = await raw_http.send_request(server.url, method, path, body, headers=bearer("bob"))
         assert (answer.status, answer.json["code"]) == (404, "not_found"), (path, answer.body)
-        stranger = await raw_http.send_request(server.url, method, path, body)
-        assert stranger.status == 401
+        anonymous_answer = await raw_http.send_request(server.url, method, path, body)
+        assert anonymous_answer.status == 401
 
     body = {"run_id": run["run_id"], **output}
     path = "/v1/submit_tool_output"
-    saved = await raw_http.send_request(server.url, "POST", path, body, headers=bearer("alice"))
-    assert saved.json["output"] == "mine"
+    alice_answer = await raw_http.send_request(
+        server.url, "POST", path, body, headers=bearer("alice")
+    )
+    assert alice_answer.json["output"] == "mine"
 
 
-async def _key(database: Path, owner: str) -> str:
-    """A new key, as the command line makes it."""
+async def _create_key(database: Path, owner: str) -> str:
+    """Create a key as the command line does, and return it."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "antiphon", "keys", "create", "--owner", owner, "a test"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment({"ANTIPHON_DATABASE": f"sqlite:///{database}"}),
     )
-    said, _ = await process.communicate()
-    return next(word for word in said.decode().split() if word.startswith("ak_"))
+    output, _ = await process.communicate()
+    return next(word for word in output.decode().split() if word.startswith("ak_"))
 
 
 def _host(url: str) -> tuple[str, int]:

@@ -21,19 +21,19 @@ def status(word: str) -> Doc:
     return {"type": "run.status", "run_id": RUN, "thread_id": THREAD, "status": word}
 
 
-def message(number: int, role: str, said: str, **more: Any) -> Doc:
+def message(number: int, role: str, text: str, **fields: Any) -> Doc:
     return {
         "id": f"msg_{number}",
         "thread_id": THREAD,
         "number": number,
         "role": role,
-        "content": [{"type": "text", "text": said}],
+        "content": [{"type": "text", "text": text}],
         "tool_calls": [],
         "reasoning": None,
         "tool_call_id": None,
         "run_id": RUN,
         "status": "completed",
-        **more,
+        **fields,
     }
 
 
@@ -103,8 +103,8 @@ GOOD = FinalState(
 OUTPUT_BODY = {"run_id": RUN, "tool_call_id": "call_1", "output": "42"}
 
 
-def story() -> Record:
-    """Record of the clients that led to the good final state."""
+def good_record() -> Record:
+    """Return a record of the clients that led to the good final state."""
     record = Record()
     add_operation(record, "thread", {"title": "t"}, {"id": THREAD})
     add_operation(record, "message", {"content": "hello"}, None, {"id": "msg_1"})
@@ -119,7 +119,7 @@ def story() -> Record:
 def add_operation(
     record: Record, what: OperationKind, request: Doc, *responses: Doc | None
 ) -> None:
-    """An operation with its tries; None for one whose outcome is not known."""
+    """Add an operation with its attempts; None is an attempt whose outcome is not known."""
     op = record.begin_operation()
     for response in responses:
         record.add(Entry(op, "invoke", what, request))
@@ -127,23 +127,23 @@ def add_operation(
         record.add(Entry(op, kind, what, request, response=response))
 
 
-def events(*changed: Doc | None, at: int) -> FinalState:
-    """The good state, with other events in the place of those from number `at` on."""
-    kept = [*EVENTS]
-    kept[at - 1 : at - 1 + len(changed)] = [each for each in changed if each]
-    return replace(GOOD, events={RUN: log_lines(kept)})
+def events(*changed_events: Doc | None, at: int) -> FinalState:
+    """Return the good state, with other events in the place of those from number `at` on."""
+    stored_events = [*EVENTS]
+    stored_events[at - 1 : at - 1 + len(changed_events)] = [each for each in changed_events if each]
+    return replace(GOOD, events={RUN: log_lines(stored_events)})
 
 
-def messages(*kept: Doc) -> FinalState:
-    return replace(GOOD, messages=kept)
+def messages(*stored: Doc) -> FinalState:
+    return replace(GOOD, messages=stored)
 
 
 def test_nothing_is_said_of_a_good_story() -> None:
-    assert not any(judge(story(), GOOD).numbers.values()), judge(story(), GOOD)
+    assert not any(judge(good_record(), GOOD).numbers.values()), judge(good_record(), GOOD)
 
 
 def test_an_effect_that_was_never_acknowledged_may_be_there_or_not() -> None:
-    record = story()
+    record = good_record()
     add_operation(record, "message", {"content": "hello"}, None)
     add_operation(record, "message", {"content": "never came"}, None)
 
@@ -151,7 +151,7 @@ def test_an_effect_that_was_never_acknowledged_may_be_there_or_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("final", "named"),
+    ("final", "expected_word"),
     [
         (replace(GOOD, threads={}), "thread"),
         (messages(CALLED, OUTPUT, ANSWER), "msg_1"),
@@ -160,16 +160,16 @@ def test_an_effect_that_was_never_acknowledged_may_be_there_or_not() -> None:
         (replace(GOOD, actions=()), "call_1"),
     ],
 )
-def test_what_was_acknowledged_and_is_gone_is_lost(final: FinalState, named: str) -> None:
-    lost = judge(story(), final).lost
+def test_what_was_acknowledged_and_is_gone_is_lost(final: FinalState, expected_word: str) -> None:
+    complaints = judge(good_record(), final).lost
 
-    assert any(named in complaint for complaint in lost), lost
+    assert any(expected_word in complaint for complaint in complaints), complaints
 
 
 def test_a_cancel_that_was_acknowledged_and_did_not_stop_the_run_is_lost() -> None:
     running = {RUN: GOOD.runs[RUN] | {"status": "in_progress"}}
 
-    assert judge(story(), replace(GOOD, runs=running)).lost
+    assert judge(good_record(), replace(GOOD, runs=running)).lost
 
 
 @pytest.mark.parametrize(
@@ -182,11 +182,11 @@ def test_a_cancel_that_was_acknowledged_and_did_not_stop_the_run_is_lost() -> No
     ],
 )
 def test_what_was_asked_for_once_and_is_there_twice_is_a_dup(final: FinalState) -> None:
-    assert judge(story(), final).dup
+    assert judge(good_record(), final).dup
 
 
 def test_two_ids_for_one_key_are_a_dup() -> None:
-    record = story()
+    record = good_record()
     add_operation(record, "message", {"content": "hello"}, {"id": "msg_1"}, {"id": "msg_4"})
 
     assert judge(record, GOOD).dup
@@ -202,7 +202,7 @@ def test_two_ids_for_one_key_are_a_dup() -> None:
     ],
 )
 def test_what_was_acknowledged_and_is_otherwise_is_changed(final: FinalState) -> None:
-    assert judge(story(), final).changed
+    assert judge(good_record(), final).changed
 
 
 def test_two_workers_in_one_epoch_are_a_double_claim() -> None:
@@ -211,11 +211,11 @@ def test_two_workers_in_one_epoch_are_a_double_claim() -> None:
         RunTransition(RUN, "in_progress", "in_progress", 3, 3, "b", "c"),
     )
 
-    assert judge(story(), replace(GOOD, transitions=transitions)).double_claim
+    assert judge(good_record(), replace(GOOD, transitions=transitions)).double_claim
 
 
 @pytest.mark.parametrize(
-    ("final", "named"),
+    ("final", "expected_word"),
     [
         (replace(GOOD, faults=["row 1 missing from index"]), "missing from index"),
         (
@@ -249,10 +249,10 @@ def test_two_workers_in_one_epoch_are_a_double_claim() -> None:
         (messages(ASKED, CALLED), "ends without the outputs"),
     ],
 )
-def test_what_no_database_may_hold_is_broken(final: FinalState, named: str) -> None:
-    broken = judge(story(), final).broken
+def test_what_no_database_may_hold_is_broken(final: FinalState, expected_word: str) -> None:
+    complaints = judge(good_record(), final).broken
 
-    assert any(named in complaint for complaint in broken), broken
+    assert any(expected_word in complaint for complaint in complaints), complaints
 
 
 def test_what_was_refused_must_not_be_there() -> None:
@@ -265,7 +265,7 @@ def test_what_was_refused_must_not_be_there() -> None:
 
 
 def test_two_readers_with_different_words_under_one_number_are_told_apart() -> None:
-    record = story()
+    record = good_record()
     record.received.append(ReceivedEvent(RUN, 3, digest(b"something else")))
 
     assert "event 3" in judge(record, GOOD).broken[0]

@@ -61,36 +61,36 @@ wrong_clocks = pytest.mark.skipif(
 
 
 def clocks() -> Sequence[dict[str, str]]:
-    """Where each server takes its time from; all are right where they cannot be put wrong."""
+    """Return where each server takes its time from; all are right where none can be put wrong."""
     return ({}, AHEAD or {}, BEHIND or {})
 
 
-def one_by_one(seed: int) -> Iterator[Trouble]:
-    """Every trouble once, in some order; then again in another."""
-    dice = Random(seed)
+def single_troubles(seed: int) -> Iterator[Trouble]:
+    """Yield every trouble once, in some order; then again in another."""
+    rng = Random(seed)
     while True:
-        yield from dice.sample([*OF_THE_DATABASE, *OF_OTHERS], 10)
+        yield from rng.sample([*OF_THE_DATABASE, *OF_OTHERS], 10)
 
 
-def in_pairs(seed: int) -> Iterator[Trouble]:
-    """Every trouble, two of them at once; then again, paired otherwise."""
-    dice = Random(seed)
+def paired_troubles(seed: int) -> Iterator[Trouble]:
+    """Yield every trouble, two of them at once; then again, paired otherwise."""
+    rng = Random(seed)
     while True:
-        yield from map(at_once, dice.sample(OF_THE_DATABASE, 5), dice.sample(OF_OTHERS, 5))
+        yield from map(at_once, rng.sample(OF_THE_DATABASE, 5), rng.sample(OF_OTHERS, 5))
 
 
-def nothing_wrong(result: Result) -> None:
+def check_nothing_is_wrong(result: Result) -> None:
     assert not any(result.verdict.numbers.values()), str(result)
 
 
 async def test_a_cluster_keeps_its_promises_through_ten_troubles(
     open_folder: Path, tmp_path: Path
 ) -> None:
-    plan = Plan(seed=1, troubles=[*islice(in_pairs(1), 5)], surroundings=clocks(), people=4)
+    plan = Plan(seed=1, troubles=[*islice(paired_troubles(1), 5)], surroundings=clocks(), people=4)
 
     result = await rounds(plan, open_folder, tmp_path)
 
-    nothing_wrong(result)
+    check_nothing_is_wrong(result)
     assert len(result.record.entries) > 100, str(result)
 
 
@@ -99,14 +99,14 @@ async def test_a_cluster_keeps_its_promises_through_ten_troubles(
 async def test_a_cluster_keeps_its_promises_through_two_hundred_troubles(
     seed: int, open_folder: Path, tmp_path: Path
 ) -> None:
-    troubles = islice(one_by_one(seed), 20) if seed % 2 else islice(in_pairs(seed), 10)
+    troubles = islice(single_troubles(seed), 20) if seed % 2 else islice(paired_troubles(seed), 10)
     plan = Plan(seed=seed, troubles=[*troubles], surroundings=clocks(), people=8)
 
-    nothing_wrong(await rounds(plan, open_folder, tmp_path))
+    check_nothing_is_wrong(await rounds(plan, open_folder, tmp_path))
 
 
-def calmly(record: Record, final: FinalState) -> Verdict:
-    """As ever; and where no server has any trouble, no run is taken from one."""
+def judge_calm_servers(record: Record, final: FinalState) -> Verdict:
+    """Judge as ever; where no server has any trouble, no run may be taken from one."""
     verdict = judge(record, final)
     return replace(verdict, broken=[*verdict.broken, *find_taken_runs(final)])
 
@@ -117,13 +117,13 @@ async def test_servers_whose_clocks_are_wrong_take_no_run_from_another(
     open_folder: Path, tmp_path: Path
 ) -> None:
     calm = (redis_flushed, redis_killed) * 25
-    plan = Plan(seed=4, troubles=calm, surroundings=clocks(), judge=calmly)
+    plan = Plan(seed=4, troubles=calm, surroundings=clocks(), judge=judge_calm_servers)
 
-    nothing_wrong(await rounds(plan, open_folder, tmp_path))
+    check_nothing_is_wrong(await rounds(plan, open_folder, tmp_path))
 
 
 def hunt_parameters() -> Iterator[Any]:
-    """The bugs, each with when it is hunted."""
+    """Yield the bugs, each with the marks that say when it is hunted."""
     for bug in BUGS:
         marks = [] if bug in QUICKLY_FOUND else [pytest.mark.soak]
         yield pytest.param(bug, marks=[*marks, wrong_clocks] if "clock" in bug else marks)
@@ -145,5 +145,5 @@ async def test_a_harness_that_could_not_fail_would_prove_nothing_of_a_cluster(
 
     result = await rounds(plan, open_folder, tmp_path)
 
-    found = getattr(result.verdict, kind)
-    assert any(word in complaint for complaint in found), str(result)
+    complaints = getattr(result.verdict, kind)
+    assert any(word in complaint for complaint in complaints), str(result)

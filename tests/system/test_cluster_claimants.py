@@ -32,12 +32,12 @@ LEASE_MS = 60_000
 MANY = pytest.param(1000, marks=pytest.mark.soak)
 ROUNDS = [30, MANY]
 
-Line = AsyncEmbeddedTransport
+Transport = AsyncEmbeddedTransport
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Sequence[Store]]:
-    """Several on one database, as several processes have them."""
+    """Open several stores on one database, as several processes do."""
     if request.param == "sqlite":
         address = f"sqlite:///{tmp_path}/antiphon.db"
     else:
@@ -48,8 +48,8 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 @pytest.fixture
-async def lines(stores: Sequence[Store]) -> AsyncIterator[Sequence[Line]]:
-    """A line to each, behind which nobody drives runs."""
+async def transports(stores: Sequence[Store]) -> AsyncIterator[Sequence[Transport]]:
+    """Return a transport to each store, behind which no worker drives runs."""
     settings = Settings(model="demo")
     async with AsyncExitStack() as stack:
         catalogs = [Catalog(settings, {}) for _ in stores]
@@ -61,84 +61,86 @@ async def lines(stores: Sequence[Store]) -> AsyncIterator[Sequence[Line]]:
         ]
         for runtime in runtimes:
             await runtime.worker.stop(0)  # it would start with the first run, and claim some
-        yield [Line.over(runtime) for runtime in runtimes]
+        yield [Transport.over(runtime) for runtime in runtimes]
 
 
-async def send_at_once(lines: Sequence[Line], call: Any, key: str | None = None) -> list[Any]:
+async def send_at_once(
+    transports: Sequence[Transport], call: Any, key: str | None = None
+) -> list[Any]:
     """Send the call as every claimant at once; return what each of them got.
 
     A claimant whose database took too long sends the same again under its key, as clients do.
     """
     return await asyncio.gather(
         *(
-            _send_until_available(lines[number % len(lines)], call, key or str(uuid4()))
+            _send_until_available(transports[number % len(transports)], call, key or str(uuid4()))
             for number in range(CLAIMANTS)
         )
     )
 
 
-async def _send_until_available(line: Line, call: Any, key: str) -> Any:
+async def _send_until_available(transport: Transport, call: Any, key: str) -> Any:
     while True:
         try:
-            return await line.send(call, key)
+            return await transport.send(call, key)
         except errors.Unavailable:
             continue
-        except errors.AntiphonError as refused:
-            return refused
+        except errors.AntiphonError as error:
+            return error
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
 async def test_of_those_who_begin_a_run_in_one_thread_at_once_one_does(
-    lines: Sequence[Line], rounds: int
+    transports: Sequence[Transport], rounds: int
 ) -> None:
     for _ in range(rounds):
-        thread = await lines[0].send(operations.CreateThread())
+        thread = await transports[0].send(operations.CreateThread())
 
-        told = await send_at_once(lines, operations.CreateRun(thread.id))
+        results = await send_at_once(transports, operations.CreateRun(thread.id))
 
-        (begun,) = [each for each in told if isinstance(each, Run)]
-        refused = [each for each in told if isinstance(each, errors.RunActive)]
-        assert len(refused) == CLAIMANTS - 1, told
-        assert {each.details["run_id"] for each in refused} == {begun.id}
-        kept = await lines[1].send(operations.ListRuns(thread_id=thread.id))
-        assert [run.id for run in kept.data] == [begun.id]
+        (created_run,) = [each for each in results if isinstance(each, Run)]
+        refusals = [each for each in results if isinstance(each, errors.RunActive)]
+        assert len(refusals) == CLAIMANTS - 1, results
+        assert {each.details["run_id"] for each in refusals} == {created_run.id}
+        page = await transports[1].send(operations.ListRuns(thread_id=thread.id))
+        assert [run.id for run in page.data] == [created_run.id]
 
 
 @pytest.mark.parametrize("rounds", [10, MANY])
 async def test_of_those_who_send_the_same_under_one_key_at_once_each_is_told_the_same(
-    lines: Sequence[Line], rounds: int
+    transports: Sequence[Transport], rounds: int
 ) -> None:
     for number in range(rounds):
         call = operations.Process(message=operations.NewMessage("Hello?"), background=True)
 
-        told = await send_at_once(lines, call, f"key-{number}")
+        results = await send_at_once(transports, call, f"key-{number}")
 
-        assert len({each.id for each in told}) == 1
-        kept = await lines[1].send(operations.ListMessages(told[0].thread_id))
-        assert len(kept.data) == 1
+        assert len({each.id for each in results}) == 1
+        page = await transports[1].send(operations.ListMessages(results[0].thread_id))
+        assert len(page.data) == 1
 
 
-@pytest.mark.parametrize("named", [False, True], ids=["any", "named"])
+@pytest.mark.parametrize("is_named", [False, True], ids=["any", "named"])
 @pytest.mark.parametrize("rounds", [10, MANY])
 async def test_of_those_who_claim_the_one_run_that_is_wanted_one_has_it(
-    stores: Sequence[Store], lines: Sequence[Line], rounds: int, named: bool
+    stores: Sequence[Store], transports: Sequence[Transport], rounds: int, is_named: bool
 ) -> None:
     for _ in range(rounds):
-        asked = operations.Process(message=operations.NewMessage("Hello?"), background=True)
-        run = await lines[0].send(asked)
+        request = operations.Process(message=operations.NewMessage("Hello?"), background=True)
+        run = await transports[0].send(request)
 
         destination = (await stores[0].run_lease(run.id)).destination
-        serves = {destination}.__contains__ if named else serve_all
-        told = await asyncio.gather(
+        predicate = {destination}.__contains__ if is_named else serve_all
+        results = await asyncio.gather(
             *(
                 stores[number % len(stores)].claim(
-                    transitions.claim(f"worker {number}", LEASE_MS), serves
+                    transitions.claim(f"worker {number}", LEASE_MS), predicate
                 )
                 for number in range(CLAIMANTS)
             )
         )
 
-        (claim,) = [each for each in told if isinstance(each, Claim)]
+        (claim,) = [each for each in results if isinstance(each, Claim)]
         assert claim.run.id == run.id
         lease = await stores[1].run_lease(run.id)
         assert (lease.worker, lease.epoch) == (claim.lease.worker, claim.lease.epoch)

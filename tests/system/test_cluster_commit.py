@@ -40,20 +40,20 @@ IDLE = {
 
 
 @dataclass
-class Pair:
-    """A server, and its way to the database."""
+class ProxiedServer:
+    """Server, and the proxy through which it reaches the database."""
 
     url: str
     link: FaultProxy
     database: PostgresDatabase
-    driven: bool
-    sent: int = 0
+    drives_runs: bool
+    word_count: int = 0
 
     async def measure_answer(self, path: str, body: Any, ways: tuple[Way, ...]) -> int:
         """Count the bytes behind the word until the call has its response."""
-        word = self.word()
-        self.link.cut(Cut(1_000_000, word.encode(), ways))
-        assert (await self.ask(path, _replace_word(body, word), word)).status < 300
+        new_word = self.new_word()
+        self.link.cut(Cut(1_000_000, new_word.encode(), ways))
+        assert (await self.ask(path, _replace_word(body, new_word), new_word)).status < 300
         self.link.heal()
         return self.link.passed
 
@@ -64,7 +64,7 @@ class Pair:
         )
 
     async def ask_again(self, path: str, body: Any, key: str) -> Response:
-        """Until it is answered, which must be soon."""
+        """Repeat the call until it is answered, which must be soon."""
         deadline = time.monotonic() + AGAIN_SECONDS
         while True:
             answer = await self.ask(path, body, key)
@@ -73,20 +73,20 @@ class Pair:
             assert "retry-after" in answer.headers
             await asyncio.sleep(0.05)
 
-    def word(self) -> str:
-        """One that nobody has said."""
-        self.sent += 1
-        return f"word-{self.sent}-"
+    def new_word(self) -> str:
+        """Return a word that no message has yet."""
+        self.word_count += 1
+        return f"word-{self.word_count}-"
 
 
 @pytest.fixture(params=["undriven", pytest.param("driven", marks=pytest.mark.soak)])
-async def pair(
+async def proxied_server(
     request: pytest.FixtureRequest, postgres: Postgres, serve: Any, upstream: Upstream
-) -> AsyncIterator[Pair]:
-    """With one connection to the database each call goes the way that was measured.
+) -> AsyncIterator[ProxiedServer]:
+    """Run a server with one connection to the database, so that each call goes the measured way.
 
-    Its worker has another run to wait for, so that nothing but the call passes there; or it drives
-    what is asked for, at any time.
+    Its worker waits in another run, so that nothing but the call passes the proxy; or it drives
+    the runs that the test begins, at any time.
     """
     address = await postgres.create()
     link = FaultProxy(postgres.port).start()
@@ -96,11 +96,13 @@ async def pair(
         if request.param == "undriven":
             settings |= {"ANTIPHON_BASE_URL": upstream.url, **IDLE}
         server = await serve(**settings)
-        pair = Pair(server.url, link, PostgresDatabase(address), driven=request.param == "driven")
-        if not pair.driven:
-            assert (await pair.ask(*PROCESS, "the-run-that-waits")).status < 300
+        proxied_server = ProxiedServer(
+            server.url, link, PostgresDatabase(address), drives_runs=request.param == "driven"
+        )
+        if not proxied_server.drives_runs:
+            assert (await proxied_server.ask(*PROCESS, "the-run-that-waits")).status < 300
             await upstream.wait_for_request(1)
-        yield pair
+        yield proxied_server
         await server.stop_cleanly()
     finally:
         link.stop()
@@ -115,37 +117,42 @@ PLACES = [SHORT_PLACES, pytest.param(ALL_PLACES, marks=pytest.mark.soak)]
 @pytest.mark.parametrize("call", [MESSAGE, PROCESS], ids=lambda call: call[0])
 @pytest.mark.parametrize("way", BOTH)
 async def test_a_commit_that_is_cut_at_any_byte_is_cleared_up(
-    pair: Pair, call: tuple[str, Any], way: Way, places: int
+    proxied_server: ProxiedServer, call: tuple[str, Any], way: Way, places: int
 ) -> None:
     path, body = call
     if path == "/v1/messages":
-        thread = (await raw_http.send_request(pair.url, "POST", "/v1/threads", {})).json
+        thread = (await raw_http.send_request(proxied_server.url, "POST", "/v1/threads", {})).json
         body = {**body, "thread_id": thread["id"]}
-    await pair.measure_answer(path, body, (way,))
-    bytes_behind = await pair.measure_answer(path, body, (way,))  # once its statements are prepared
+    await proxied_server.measure_answer(path, body, (way,))
+    # The second measurement counts, once the statements are prepared.
+    bytes_behind = await proxied_server.measure_answer(path, body, (way,))
 
     words = []
-    for after in _spread(bytes_behind, places):
-        word = pair.word()
-        pair.link.cut(Cut(after, word.encode(), (way,)))
-        told = await _try_call(pair, path, _replace_word(body, word), word)
-        pair.link.heal()
-        again = await pair.ask_again(path, _replace_word(body, word), word)
+    for after in _spread_evenly(bytes_behind, places):
+        word = proxied_server.new_word()
+        proxied_server.link.cut(Cut(after, word.encode(), (way,)))
+        first_answer = await _try_call(proxied_server, path, _replace_word(body, word), word)
+        proxied_server.link.heal()
+        answer = await proxied_server.ask_again(path, _replace_word(body, word), word)
 
-        assert again.status < 300, (after, again)
-        assert told is None or told.json["id"] == again.json["id"]
+        assert answer.status < 300, (after, answer)
+        assert first_answer is None or first_answer.json["id"] == answer.json["id"]
         words.append(word)
     # The measured answer may hold bytes of the worker or of the housekeeping, which a later one
     # lacks: cuts behind its end do not happen.
-    assert pair.link.cuts >= (1 if pair.driven else 0.5 * len(words))
-    said = Counter(text_of(message) for message in (await pair.database.load()).messages)
-    assert {word: said[word] for word in words if said[word] != 1} == {}
+    assert proxied_server.link.cuts >= (1 if proxied_server.drives_runs else 0.5 * len(words))
+    counts = Counter(
+        text_of(message) for message in (await proxied_server.database.load()).messages
+    )
+    assert {word: counts[word] for word in words if counts[word] != 1} == {}
 
 
-async def _try_call(pair: Pair, path: str, body: Any, key: str) -> Response | None:
-    """The answer of a call that may be cut: none, or that it is to be tried again."""
+async def _try_call(
+    proxied_server: ProxiedServer, path: str, body: Any, key: str
+) -> Response | None:
+    """Return the answer of a call that may be cut: None if it has none, or may be tried again."""
     try:
-        answer = await pair.ask(path, body, key)
+        answer = await proxied_server.ask(path, body, key)
     except raw_http.NoResponse:
         raise
     except raw_http.ConnectionCut:
@@ -157,8 +164,8 @@ async def _try_call(pair: Pair, path: str, body: Any, key: str) -> Response | No
     return answer
 
 
-def _spread(count: int, places: int) -> list[int]:
-    """So many numbers below `count`, the last among them."""
+def _spread_evenly(count: int, places: int) -> list[int]:
+    """Return so many numbers below `count`, the last among them."""
     places = min(places, count)
     return sorted({(count - 1) * place // max(1, places - 1) for place in range(places)})
 

@@ -39,7 +39,7 @@ WEEK = 7 * 86_400
 TOOLS = (ToolSpec("look", "Look something up."), ToolSpec("add", "Add numbers."))
 UNKNOWN = "0123456789abcdefghjkmnpq"
 
-# What the model says, and what must come of it: status, text that is kept, tools that are called.
+# What the model says, and what must come of it: status, text that is stored, tools that are called.
 ONE = ('call look {"q":1}', "action_required", "", ("look",))
 TWO = ('say So:\ncall look {"q":1}\ncall add {}', "action_required", "So:", ("look", "add"))
 SCRIPTS = (
@@ -60,15 +60,15 @@ _TURN_ENDED = b'"type":"turn.ended"'
 
 PLACES = st.integers(0, 20)
 WHERE = st.integers(0, 1)
-SAID = st.sampled_from(SCRIPTS)
+SCRIPT = st.sampled_from(SCRIPTS)
 OUTPUTS = st.sampled_from(["42", "", "43"])
-THEIRS = st.sampled_from([True] * 9 + [False])
-"""Whether it is asked by whose thread it is."""
+BY_OWNER = st.sampled_from([True] * 9 + [False])
+"""True if the owner of the thread asks, False if another owner does."""
 
 
 @dataclass
 class Call:
-    """A tool call; `output` is what it has got."""
+    """Tool call; `output` is the output that was submitted for it."""
 
     id: str
     status: str = "pending"
@@ -77,7 +77,7 @@ class Call:
 
 @dataclass
 class Run:
-    """A run as it must be; `heard` are the events that anybody was ever told."""
+    """Run as it must be; `known_events` are all events that any reader ever got."""
 
     id: str
     thread: Thread
@@ -86,7 +86,7 @@ class Run:
     status: str = "queued"
     calls: list[Call] = field(default_factory=list)
     handed_out: int = 0
-    heard: list[NumberedLine] = field(default_factory=list)
+    known_events: list[NumberedLine] = field(default_factory=list)
 
     @property
     def open(self) -> list[Call]:
@@ -95,11 +95,11 @@ class Run:
 
 @dataclass
 class Thread:
-    """A thread as it must be. `said` are roles and texts, or calls whose outputs stand there."""
+    """Thread as it must be. `entries` are roles and texts, or calls whose outputs stand there."""
 
     id: str
     owner: str
-    said: list[tuple[str, str] | Call] = field(default_factory=list)
+    entries: list[tuple[str, str] | Call] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
 
     @property
@@ -110,7 +110,7 @@ class Thread:
     def history(self) -> list[tuple[str, str]]:
         return [
             ("tool", each.output or "") if isinstance(each, Call) else each
-            for each in self.said
+            for each in self.entries
             if not isinstance(each, Call) or each.status != "pending"
         ]
 
@@ -122,7 +122,7 @@ class TwoWorkers(RuleBasedStateMachine):
     perform: Callable[[Awaitable[Any]], Any]
 
     @initialize()
-    def begin_with_a_thread(self) -> None:
+    def create_first_thread(self) -> None:
         self.owners = (new_owner(), new_owner())
         self.threads: list[Thread] = []
         self.answers: list[tuple[Any, str, str, Any]] = []
@@ -133,145 +133,174 @@ class TwoWorkers(RuleBasedStateMachine):
     # Threads and messages
 
     @precondition(lambda self: len(self.threads) < 4)
-    @rule(where=WHERE, whose=WHERE)
-    def create_thread(self, where: int, whose: int) -> None:
-        thread = self.tell(where, self.owners[whose], operations.CreateThread(), None, keyed=True)
-        self.threads.append(Thread(thread.id, self.owners[whose]))
+    @rule(worker=WHERE, owner_index=WHERE)
+    def create_thread(self, worker: int, owner_index: int) -> None:
+        thread = self.send_and_check(
+            worker, self.owners[owner_index], operations.CreateThread(), None, with_key=True
+        )
+        self.threads.append(Thread(thread.id, self.owners[owner_index]))
 
     @precondition(lambda self: len(self.threads) > 1)
-    @rule(where=WHERE, at=PLACES, theirs=THEIRS)
-    def delete_thread(self, where: int, at: int, theirs: bool) -> None:
+    @rule(worker=WHERE, at=PLACES, by_owner=BY_OWNER)
+    def delete_thread(self, worker: int, at: int, by_owner: bool) -> None:
         thread = self.threads[at % len(self.threads)]
-        refused = None if theirs else "not_found"
-        self.tell(where, self.asker(thread, theirs), operations.DeleteThread(thread.id), refused)
-        if theirs:
+        expected_error = None if by_owner else "not_found"
+        self.send_and_check(
+            worker,
+            self.choose_owner(thread, by_owner),
+            operations.DeleteThread(thread.id),
+            expected_error,
+        )
+        if by_owner:
             self.threads.remove(thread)
             for run in thread.runs:
-                self.tell(1 - where, thread.owner, operations.GetRun(run.id), "not_found")
+                self.send_and_check(
+                    1 - worker, thread.owner, operations.GetRun(run.id), "not_found"
+                )
             self.answers = [each for each in self.answers if thread.id not in repr(each)]
 
-    @rule(where=WHERE, at=PLACES, theirs=THEIRS, role=st.sampled_from(["user", "system"]))
-    def say(self, where: int, at: int, theirs: bool, role: Any) -> None:
+    @rule(worker=WHERE, at=PLACES, by_owner=BY_OWNER, role=st.sampled_from(["user", "system"]))
+    def add_message(self, worker: int, at: int, by_owner: bool, role: Any) -> None:
         thread = self.threads[at % len(self.threads)]
-        refused = None if theirs else "not_found"
-        if theirs and thread.active:
-            refused = "run_active"
+        expected_error = None if by_owner else "not_found"
+        if by_owner and thread.active:
+            expected_error = "run_active"
         call = operations.CreateMessage(thread.id, "Well?", role)
-        self.tell(where, self.asker(thread, theirs), call, refused, keyed=True)
-        if refused is None:
-            thread.said.append((role, "Well?"))
+        self.send_and_check(
+            worker, self.choose_owner(thread, by_owner), call, expected_error, with_key=True
+        )
+        if expected_error is None:
+            thread.entries.append((role, "Well?"))
 
     # Runs
 
-    @rule(where=WHERE, at=PLACES, theirs=THEIRS, on_expiry=st.sampled_from(["continue", "expire"]))
-    def create_run(self, where: int, at: int, theirs: bool, on_expiry: Any) -> None:
+    @rule(
+        worker=WHERE,
+        at=PLACES,
+        by_owner=BY_OWNER,
+        on_expiry=st.sampled_from(["continue", "expire"]),
+    )
+    def create_run(self, worker: int, at: int, by_owner: bool, on_expiry: Any) -> None:
         thread = self.threads[at % len(self.threads)]
-        refused = None if theirs else "not_found"
-        if theirs and thread.active:
-            refused = "run_active"
+        expected_error = None if by_owner else "not_found"
+        if by_owner and thread.active:
+            expected_error = "run_active"
         call = operations.CreateRun(thread_id=thread.id, tools=TOOLS, on_expiry=on_expiry)
-        run = self.tell(where, self.asker(thread, theirs), call, refused, keyed=True)
-        if refused is None:
+        run = self.send_and_check(
+            worker, self.choose_owner(thread, by_owner), call, expected_error, with_key=True
+        )
+        if expected_error is None:
             thread.runs.append(Run(run.id, thread, on_expiry, self.pair.now + WEEK * 1000))
 
-    @rule(where=WHERE, at=PLACES, said=SAID, theirs=THEIRS)
-    def ask(self, where: int, at: int, said: Any, theirs: bool) -> None:
-        """The next turn of some run, of whichever status."""
-        if (run := self.run(at)) is None:
+    @rule(worker=WHERE, at=PLACES, script=SCRIPT, by_owner=BY_OWNER)
+    def ask_for_turn(self, worker: int, at: int, script: Any, by_owner: bool) -> None:
+        """Ask for the next turn of some run, of whichever status."""
+        if (run := self.choose_run(at)) is None:
             return
-        refused = None if theirs else "not_found"
-        if theirs and run.open:
-            refused = "outputs_missing"
-        if theirs and run.status in ENDS:
-            refused = "run_ended"
-        self.pair.model.script = said[0]
-        owner = self.asker(run.thread, theirs)
-        turn = self.hear(where, owner, operations.Complete(run.id), refused)
-        if refused is None:
-            self.end_turn(run, said, turn)
+        expected_error = None if by_owner else "not_found"
+        if by_owner and run.open:
+            expected_error = "outputs_missing"
+        if by_owner and run.status in ENDS:
+            expected_error = "run_ended"
+        self.pair.model.script = script[0]
+        owner = self.choose_owner(run.thread, by_owner)
+        turn = self.run_turn(worker, owner, operations.Complete(run.id), expected_error)
+        if expected_error is None:
+            self.end_turn(run, script, turn)
 
-    @rule(where=WHERE, at=PLACES, said=SAID, on_expiry=st.sampled_from(["continue", "expire"]))
-    def process(self, where: int, at: int, said: Any, on_expiry: Any) -> None:
-        """A message, a run and its first turn."""
+    @rule(worker=WHERE, at=PLACES, script=SCRIPT, on_expiry=st.sampled_from(["continue", "expire"]))
+    def process(self, worker: int, at: int, script: Any, on_expiry: Any) -> None:
+        """Send a message, with a run and its first turn."""
         thread = self.threads[at % len(self.threads)]
-        refused = "run_active" if thread.active else None
-        self.pair.model.script = said[0]
+        expected_error = "run_active" if thread.active else None
+        self.pair.model.script = script[0]
         call = new_process(thread.id, tools=TOOLS, on_expiry=on_expiry)
-        turn = self.hear(where, thread.owner, call, refused)
-        if refused is None:
-            self.end_turn(self.begin_run(thread, turn, on_expiry), said, turn)
+        turn = self.run_turn(worker, thread.owner, call, expected_error)
+        if expected_error is None:
+            self.end_turn(self.begin_run(thread, turn, on_expiry), script, turn)
 
-    @rule(where=WHERE, at=PLACES, first=st.sampled_from(["say Lost", "think Lost"]), then=SAID)
-    def lose_worker(self, where: int, at: int, first: str, then: Any) -> None:
-        """The worker stands still in the middle, another takes its place, then it goes on."""
+    @rule(
+        worker=WHERE,
+        at=PLACES,
+        first=st.sampled_from(["say Lost", "think Lost"]),
+        then_script=SCRIPT,
+    )
+    def lose_worker(self, worker: int, at: int, first: str, then_script: Any) -> None:
+        """Have the worker stand still in the middle, another take its place, then let it go on."""
         thread = self.threads[at % len(self.threads)]
         if thread.active or any(other.active for other in self.threads):
             return  # time will pass, which would befall them too
         name, gate = self.pair.gate()
         self.pair.model.script = f"{first}\nwait {name}\nsay Zombie.\n{ONE[0]}"
 
-        line = self.pair.transports[where].on_behalf_of(thread.owner)
+        transport = self.pair.transports[worker].on_behalf_of(thread.owner)
         call = new_process(thread.id, tools=TOOLS)
-        turn = self.perform(self.pair.read_overtaken_turn(line, call, gate, then[0]))
-        lost = [event for event in _of_type(turn, "turn.restarted") if event["reason"] == LOST]
-        assert [event["attempt"] for event in lost] == [2]
-        self.end_turn(self.begin_run(thread, turn, "continue"), then, turn)
+        turn = self.perform(self.pair.read_overtaken_turn(transport, call, gate, then_script[0]))
+        restarts = [event for event in _of_type(turn, "turn.restarted") if event["reason"] == LOST]
+        assert [event["attempt"] for event in restarts] == [2]
+        self.end_turn(self.begin_run(thread, turn, "continue"), then_script, turn)
 
-    @rule(where=WHERE, at=PLACES, theirs=THEIRS)
-    def cancel(self, where: int, at: int, theirs: bool) -> None:
-        if (run := self.run(at)) is None:
+    @rule(worker=WHERE, at=PLACES, by_owner=BY_OWNER)
+    def cancel(self, worker: int, at: int, by_owner: bool) -> None:
+        if (run := self.choose_run(at)) is None:
             return
-        owner = self.asker(run.thread, theirs)
-        self.tell(where, owner, operations.CancelRun(run.id), None if theirs else "not_found")
-        if theirs and run.status not in ENDS:
-            _end(run, "cancelled")
+        owner = self.choose_owner(run.thread, by_owner)
+        self.send_and_check(
+            worker, owner, operations.CancelRun(run.id), None if by_owner else "not_found"
+        )
+        if by_owner and run.status not in ENDS:
+            _end_run(run, "cancelled")
 
-    @rule(where=WHERE, at=PLACES, which=PLACES, output=OUTPUTS, theirs=THEIRS)
-    def submit(self, where: int, at: int, which: int, output: str, theirs: bool) -> None:
-        """Some call's output, in any order, twice, otherwise or too late."""
-        run = self.run(at)
+    @rule(worker=WHERE, at=PLACES, which=PLACES, output=OUTPUTS, by_owner=BY_OWNER)
+    def submit(self, worker: int, at: int, which: int, output: str, by_owner: bool) -> None:
+        """Submit some call's output, in any order, twice, otherwise or too late."""
+        run = self.choose_run(at)
         if run is None or not run.calls:
             return
         call = run.calls[which % len(run.calls)]
-        refused = None if theirs else "not_found"
+        expected_error = None if by_owner else "not_found"
         if (
-            theirs
+            by_owner
             and call.status != "pending"
             and (call.status, call.output) != ("completed", output)
         ):
-            late = call.status != "completed" and run.status in ENDS
-            refused = "run_ended" if late else "output_conflict"
-        asked = operations.SubmitToolOutput(run.id, call.id, output)
-        self.tell(where, self.asker(run.thread, theirs), asked, refused)
-        if refused is None and call.status == "pending":
+            is_late = call.status != "completed" and run.status in ENDS
+            expected_error = "run_ended" if is_late else "output_conflict"
+        operation = operations.SubmitToolOutput(run.id, call.id, output)
+        self.send_and_check(
+            worker, self.choose_owner(run.thread, by_owner), operation, expected_error
+        )
+        if expected_error is None and call.status == "pending":
             call.status, call.output = "completed", output
             if not run.open:
                 run.status, run.due = "queued", self.pair.now + WEEK * 1000
 
-    @rule(where=WHERE, at=PLACES)
-    def submit_to_no_call(self, where: int, at: int) -> None:
-        if run := self.run(at):
-            asked = operations.SubmitToolOutput(run.id, "call_none", "42")
-            self.tell(where, run.thread.owner, asked, "unknown_tool_call")
+    @rule(worker=WHERE, at=PLACES)
+    def submit_to_no_call(self, worker: int, at: int) -> None:
+        if run := self.choose_run(at):
+            operation = operations.SubmitToolOutput(run.id, "call_none", "42")
+            self.send_and_check(worker, run.thread.owner, operation, "unknown_tool_call")
 
-    @rule(where=WHERE, whose=WHERE)
-    def ask_for_what_never_was(self, where: int, whose: int) -> None:
-        owner = self.owners[whose]
-        self.tell(where, owner, operations.GetRun(f"run_{UNKNOWN}"), "not_found")
-        self.tell(where, owner, operations.CancelRun(f"run_{UNKNOWN}"), "not_found")
-        self.tell(where, owner, operations.CreateRun(thread_id=f"thread_{UNKNOWN}"), "not_found")
+    @rule(worker=WHERE, owner_index=WHERE)
+    def ask_for_what_never_was(self, worker: int, owner_index: int) -> None:
+        owner = self.owners[owner_index]
+        self.send_and_check(worker, owner, operations.GetRun(f"run_{UNKNOWN}"), "not_found")
+        self.send_and_check(worker, owner, operations.CancelRun(f"run_{UNKNOWN}"), "not_found")
+        self.send_and_check(
+            worker, owner, operations.CreateRun(thread_id=f"thread_{UNKNOWN}"), "not_found"
+        )
 
     # Again, and later
 
     @precondition(lambda self: self.answers)
-    @rule(where=WHERE, at=PLACES, same=st.booleans())
-    def send_again(self, where: int, at: int, same: bool) -> None:
-        """Under the same key: the same is told the same, and another is refused."""
+    @rule(worker=WHERE, at=PLACES, same=st.booleans())
+    def send_again(self, worker: int, at: int, same: bool) -> None:
+        """Send under the same key: the same gets the same answer, another one is refused."""
         call, owner, key, answer = self.answers[at % len(self.answers)]
         if not same:
             call = msgspec.structs.replace(call, metadata={"another": "one"})
         self.compare_answer(
-            where, owner, call, None if same else "idempotency_conflict", key, answer
+            worker, owner, call, None if same else "idempotency_conflict", key, answer
         )
 
     @rule(days=st.sampled_from([1, 8]))
@@ -281,38 +310,38 @@ class TwoWorkers(RuleBasedStateMachine):
             self.answers.clear()  # keys are kept for two days
         for run in [run for thread in self.threads for run in thread.runs]:
             if run.status not in ENDS and run.due <= self.pair.now:
-                self.overdue(run)
+                self.handle_overdue_run(run)
 
-    def overdue(self, run: Run) -> None:
+    def handle_overdue_run(self, run: Run) -> None:
         expires = run.on_expiry == "expire" or run.status == "queued"
         for call in run.open:
             call.status, call.output = "expired", UNANSWERED
         run.status, run.due = "queued", self.pair.now + WEEK * 1000
         if expires:
-            _end(run, "expired")
+            _end_run(run, "expired")
 
     # What must hold
 
     @invariant()
-    def both_workers_tell_what_the_model_tells(self) -> None:
+    def check_both_workers(self) -> None:
         for thread in getattr(self, "threads", ()):
-            for where in range(2):
-                self.compare(where, thread)
+            for worker in range(2):
+                self.compare(worker, thread)
 
-    def compare(self, where: int, thread: Thread) -> None:
-        listed = self.send(where, thread.owner, operations.ListMessages(thread.id, limit=100))
-        assert [(each.role, each.text) for each in listed.data] == thread.history
+    def compare(self, worker: int, thread: Thread) -> None:
+        page = self.send(worker, thread.owner, operations.ListMessages(thread.id, limit=100))
+        assert [(each.role, each.text) for each in page.data] == thread.history
         for run in thread.runs:
-            assert self.send(where, thread.owner, operations.GetRun(run.id)).status == run.status
-            actions = self.send(where, thread.owner, operations.ListActions(run_id=run.id)).data
-            kept = [(each.tool_call_id, each.status, each.output) for each in actions]
-            assert kept == [(each.id, each.status, each.output) for each in run.calls]
-            log = self.perform(self.pair.read_log(where, run.id))
+            assert self.send(worker, thread.owner, operations.GetRun(run.id)).status == run.status
+            actions = self.send(worker, thread.owner, operations.ListActions(run_id=run.id)).data
+            stored_actions = [(each.tool_call_id, each.status, each.output) for each in actions]
+            assert stored_actions == [(each.id, each.status, each.output) for each in run.calls]
+            log = self.perform(self.pair.read_log(worker, run.id))
             assert [number for number, _ in log] == list(range(1, len(log) + 1))
-            assert log[: len(run.heard)] == run.heard
+            assert log[: len(run.known_events)] == run.known_events
             assert _of_type(log, "run.status")[-1]["status"] == run.status
             assert sum(each["status"] in ENDS for each in _of_type(log, "run.status")) <= 1
-            run.heard = log
+            run.known_events = log
 
     def teardown(self) -> None:
         for thread in getattr(self, "threads", ()):
@@ -320,87 +349,95 @@ class TwoWorkers(RuleBasedStateMachine):
 
     # How it is done
 
-    def run(self, at: int) -> Run | None:
-        """Some run, the newest ones most often."""
+    def choose_run(self, at: int) -> Run | None:
+        """Choose some run, the newest ones most often."""
         runs = [run for thread in self.threads for run in thread.runs[-3:]]
         return runs[at % len(runs)] if runs else None
 
-    def asker(self, thread: Thread, theirs: bool) -> str:
+    def choose_owner(self, thread: Thread, by_owner: bool) -> str:
         one, other = self.owners
-        return thread.owner if theirs else other if thread.owner == one else one
+        return thread.owner if by_owner else other if thread.owner == one else one
 
-    def tell(
-        self, where: int, owner: str, call: Any, refused: str | None, *, keyed: bool = False
+    def send_and_check(
+        self,
+        worker: int,
+        owner: str,
+        call: Any,
+        expected_error: str | None,
+        *,
+        with_key: bool = False,
     ) -> Any:
-        """Ask for something; it must be refused so, or not at all."""
-        if not keyed:
-            return self.compare_answer(where, owner, call, refused, None)
+        """Send an operation; it must fail with this error, or not at all."""
+        if not with_key:
+            return self.compare_answer(worker, owner, call, expected_error, None)
         self.keys += 1
         key = f"key-{self.keys}"
-        answer = self.compare_answer(where, owner, call, refused, key)
-        if refused is None:
+        answer = self.compare_answer(worker, owner, call, expected_error, key)
+        if expected_error is None:
             self.answers.append((call, owner, key, answer))
         return answer
 
     def compare_answer(
         self,
-        where: int,
+        worker: int,
         owner: str,
         call: Any,
-        refused: str | None,
+        expected_error: str | None,
         key: str | None,
         before: Any = None,
     ) -> Any:
-        line = self.pair.transports[where].on_behalf_of(owner)
-        answer = self.answer(call, line.send(call, key), refused)
-        assert before is None or answer == before or refused
+        transport = self.pair.transports[worker].on_behalf_of(owner)
+        answer = self.answer(call, transport.send(call, key), expected_error)
+        assert before is None or answer == before or expected_error
         return answer
 
-    def hear(self, where: int, owner: str, call: Any, refused: str | None) -> list[NumberedLine]:
-        line = self.pair.transports[where].on_behalf_of(owner)
-        return self.answer(call, self.pair.read_turn(line, call), refused) or []
+    def run_turn(
+        self, worker: int, owner: str, call: Any, expected_error: str | None
+    ) -> list[NumberedLine]:
+        transport = self.pair.transports[worker].on_behalf_of(owner)
+        return self.answer(call, self.pair.read_turn(transport, call), expected_error) or []
 
-    def send(self, where: int, owner: str, call: Any) -> Any:
-        return self.perform(self.pair.transports[where].on_behalf_of(owner).send(call))
+    def send(self, worker: int, owner: str, call: Any) -> Any:
+        return self.perform(self.pair.transports[worker].on_behalf_of(owner).send(call))
 
-    def answer(self, call: Any, deed: Awaitable[Any], refused: str | None) -> Any:
-        """The answer, None if it is refused with this code. Raises any other error."""
+    def answer(self, call: Any, awaitable: Awaitable[Any], expected_error: str | None) -> Any:
+        """Return the answer, None if it fails with the expected code. Raise any other error."""
         try:
-            answer = self.perform(deed)
+            answer = self.perform(awaitable)
         except errors.AntiphonError as error:
-            if error.code != refused:
+            if error.code != expected_error:
                 raise
             return None
-        assert refused is None, (call, answer)
+        assert expected_error is None, (call, answer)
         return answer
 
     def begin_run(self, thread: Thread, turn: list[NumberedLine], on_expiry: str) -> Run:
         run_id = _of_type(turn, "run.status")[0]["run_id"]
         run = Run(run_id, thread, on_expiry, self.pair.now + WEEK * 1000)
         thread.runs.append(run)
-        thread.said.append(("user", "Well?"))
+        thread.entries.append(("user", "Well?"))
         return run
 
-    def end_turn(self, run: Run, said: Any, turn: list[NumberedLine]) -> None:
-        """A turn was heard in which the model said this."""
-        _, status, text, tools = said
-        before = [number for number, line in run.heard if _TURN_ENDED in line]
+    def end_turn(self, run: Run, script: Any, turn: list[NumberedLine]) -> None:
+        """Record a turn in which the model said what the script has."""
+        _, status, text, tools = script
+        before = [number for number, line in run.known_events if _TURN_ENDED in line]
         assert turn[0][0] == max(before, default=0) + 1
-        known = run.heard[turn[0][0] - 1 :]
-        assert turn[: len(known)] == known
-        run.heard[turn[0][0] - 1 :] = turn
+        known_lines = run.known_events[turn[0][0] - 1 :]
+        assert turn[: len(known_lines)] == known_lines
+        run.known_events[turn[0][0] - 1 :] = turn
         run.status, run.due = status, self.pair.now + WEEK * 1000
         if text or tools:
-            run.thread.said.append(("assistant", text))
-        handed = [each for event in _of_type(turn, "action.required") for each in event["actions"]]
-        assert [each["name"] for each in handed] == list(tools)
-        made = [Call(each["tool_call_id"]) for each in handed]
-        run.calls += made
-        run.thread.said += made
+            run.thread.entries.append(("assistant", text))
+        actions = [each for event in _of_type(turn, "action.required") for each in event["actions"]]
+        assert [each["name"] for each in actions] == list(tools)
+        calls = [Call(each["tool_call_id"]) for each in actions]
+        run.calls += calls
+        run.thread.entries += calls
         assert len({call.id for call in run.calls}) == len(run.calls)
 
 
-def _end(run: Run, status: str) -> None:
+def _end_run(run: Run, status: str) -> None:
     for call in run.open:
         call.status, call.output = status, CLOSED[status]
     run.status = status
@@ -410,21 +447,21 @@ def _of_type(turn: list[NumberedLine], kind: str) -> list[Any]:
     return [event for _, line in turn if (event := msgspec.json.decode(line))["type"] == kind]
 
 
-def _tried(
+def _run_machine(
     store: Callable[[Callable[[], int]], Awaitable[Store]], examples: int, steps: int
 ) -> None:
-    """One pair for all examples; their owners are others."""
+    """Run the machine with one pair for all examples; each example has owners of its own."""
     loop = asyncio.new_event_loop()
 
-    async def within_time(deed: Awaitable[Any]) -> Any:
+    async def within_time(awaitable: Awaitable[Any]) -> Any:
         async with asyncio.timeout(30):
-            return await deed
+            return await awaitable
 
     class Machine(TwoWorkers):
         pair = WorkerPair()
 
-        def perform(self, deed: Awaitable[Any]) -> Any:
-            return loop.run_until_complete(within_time(deed))
+        def perform(self, awaitable: Awaitable[Any]) -> Any:
+            return loop.run_until_complete(within_time(awaitable))
 
     try:
         loop.run_until_complete(Machine.pair.open(store))
@@ -452,7 +489,7 @@ def test_two_workers_on_sqlite_tell_what_the_model_tells(
     length: tuple[int, int], tmp_path: Path
 ) -> None:
     path = tmp_path / "antiphon.db"
-    _tried(lambda clock: SqliteStore.open(path, clock=clock), *length)
+    _run_machine(lambda clock: SqliteStore.open(path, clock=clock), *length)
 
 
 @pytest.mark.parametrize("length", [SHORTER, SLOW])
@@ -460,4 +497,4 @@ def test_two_workers_on_postgresql_tell_what_the_model_tells(
     length: tuple[int, int], postgres: Postgres
 ) -> None:
     address = asyncio.run(postgres.create())
-    _tried(lambda clock: PostgresStore.open(address, clock=clock), *length)
+    _run_machine(lambda clock: PostgresStore.open(address, clock=clock), *length)

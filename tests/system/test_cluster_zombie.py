@@ -49,23 +49,23 @@ async def test_a_server_that_stood_still_writes_nothing_more(
 
     for _ in range(rounds):
         upstream.gate.clear()
-        asked = await raw_http.send_request(
+        answer = await raw_http.send_request(
             servers[0].url, "POST", "/v1/process", {**STORY, "background": True}
         )
-        await _stood_still(database, servers, upstream, asked.json["id"], woken)
+        await _check_stopped_server(database, servers, upstream, answer.json["id"], woken)
 
     verdict = judge(Record(), await database.load())
     assert not any(verdict.numbers.values()), str(verdict)
 
 
-async def _stood_still(
+async def _check_stopped_server(
     database: PostgresDatabase,
     servers: tuple[Server, Server],
     upstream: Upstream,
     run_id: str,
     woken: str,
 ) -> None:
-    driver, other = await _driver(database, servers, run_id)
+    driver, other = await _find_driver(database, servers, run_id)
     await _first_event(other.url, run_id, "text.delta")
     driver.send(signal.SIGSTOP)
     try:
@@ -79,7 +79,7 @@ async def _stood_still(
         driver.send(signal.SIGCONT)
     upstream.gate.set()
     async with asyncio.timeout(DEADLINE):
-        told = await raw_http.follow_run(other.url, run_id)
+        run_events = await raw_http.follow_run(other.url, run_id)
     # Once it answers again it has had its turn on the loop, and its writes were refused.
     for _ in range(3):
         assert (await raw_http.send_request(driver.url, "GET", "/readyz")).status == 200
@@ -87,12 +87,12 @@ async def _stood_still(
 
     assert after[: len(before)] == before
     assert woken == "turn.restarted" or after == before
-    assert told[-1].json["status"] == "completed"
-    assert [each.type for each in told].count("turn.restarted") == 1
-    assert told == await raw_http.follow_run(driver.url, run_id)
+    assert run_events[-1].json["status"] == "completed"
+    assert [each.type for each in run_events].count("turn.restarted") == 1
+    assert run_events == await raw_http.follow_run(driver.url, run_id)
 
 
-async def _driver(
+async def _find_driver(
     database: PostgresDatabase, servers: tuple[Server, Server], run_id: str
 ) -> tuple[Server, Server]:
     """Return the server that drives the run, and the other one."""
@@ -106,14 +106,14 @@ async def _driver(
 
 
 async def _read_log(database: PostgresDatabase, run_id: str) -> list[bytes]:
-    """The run's events as they stand in the database."""
+    """Return the run's events as they are in the database."""
     return [line for _, _, lines in await database.log(run_id) for line in lines.split(b"\n")]
 
 
 async def _first_event(url: str, run_id: str, kind: str) -> ServerEvent:
-    """The first event of a kind, as soon as it comes."""
+    """Return the first event of a kind, as soon as it comes."""
     async with raw_http.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream:
-        async for told in stream.events():
-            if told.type == kind:
-                return told
+        async for event in stream.events():
+            if event.type == kind:
+                return event
     raise AssertionError(f"{kind} never came")

@@ -50,26 +50,26 @@ DRIVING = [
     *("replay.after_subscribe", "replay.middle", "replay.before_live"),
 ]
 ALL = [
-    (story, point, deed, number)
+    (story, point, effect, number)
     for story in STORIES
     for point in COMMITS + DRIVING
-    for deed in ("kill", "raise")
+    for effect in ("kill", "raise")
     for number in (1, 2, 5)
-    if (point, deed) != ("append.after_wake", "raise")  # a callback has nobody to raise it to
+    if (point, effect) != ("append.after_wake", "raise")  # a callback has nobody to raise it to
 ]
 # A server that takes over dies in its turn.
 SECOND = ["takeover.after_commit", "expire.before_commit", "expire.after_commit"]
 SECOND += ["sweep.after_commit", "claim.before_commit", "beat.before_commit", "lease.before_beat"]
 
 
-async def live_through(story: str, arms: list[str], folder: Path, **settings: str) -> Fleet:
-    """The story, told while servers die where they are armed to; all of it is judged."""
+async def run_story(story: str, failpoints: list[str], folder: Path, **settings: str) -> Fleet:
+    """Run the story while servers die at their failpoints; judge all of it."""
     record = Record()
     database = folder / "antiphon.db"
     environment = {**SHORT, "ANTIPHON_DATABASE": f"sqlite:///{database}", **settings}
     async with Forge() as forge:
         places = [Place(forge, environment)]
-        fleet = Fleet(places, Random(1), lambda: arms.pop(0) if arms else "")
+        fleet = Fleet(places, Random(1), lambda: failpoints.pop(0) if failpoints else "")
         await fleet.start()
         final_state.record_transitions(database)
         person = Person("p", Random(3), lambda: fleet.urls, record)
@@ -90,19 +90,17 @@ async def test_a_server_that_dies_in_a_narrow_window_loses_nothing(
 ) -> None:
     name, _, number = point.partition("@")
 
-    fleet = await live_through(
-        story, [f"{name}:kill@{number or 1}"], tmp_path, **_settings_for(name)
-    )
+    fleet = await run_story(story, [f"{name}:kill@{number or 1}"], tmp_path, **_settings_for(name))
 
     assert fleet.deaths == 1
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("story", "point", "deed", "number"), ALL)
+@pytest.mark.parametrize(("story", "point", "effect", "number"), ALL)
 async def test_every_failpoint_is_lived_through(
-    story: str, point: str, deed: str, number: int, tmp_path: Path
+    story: str, point: str, effect: str, number: int, tmp_path: Path
 ) -> None:
-    await live_through(story, [f"{point}:{deed}@{number}"], tmp_path, **_settings_for(point))
+    await run_story(story, [f"{point}:{effect}@{number}"], tmp_path, **_settings_for(point))
 
 
 def _settings_for(point: str) -> dict[str, str]:
@@ -113,7 +111,7 @@ def _settings_for(point: str) -> dict[str, str]:
 async def test_a_server_that_dies_while_it_takes_over_loses_nothing(
     point: str, tmp_path: Path
 ) -> None:
-    fleet = await live_through("text", ["append.after_commit:kill@3", f"{point}:kill"], tmp_path)
+    fleet = await run_story("text", ["append.after_commit:kill@3", f"{point}:kill"], tmp_path)
 
     assert fleet.deaths == 2
 
@@ -124,18 +122,18 @@ async def test_a_server_that_dies_while_it_takes_over_loses_nothing(
 async def test_every_failpoint_of_a_takeover_is_lived_through(
     story: str, point: str, tmp_path: Path
 ) -> None:
-    arms = ["append.after_commit:kill@3", f"{point}:kill"]
+    failpoints = ["append.after_commit:kill@3", f"{point}:kill"]
 
-    await live_through(story, arms, tmp_path, ANTIPHON_DEMO_DELAY="0.02")
+    await run_story(story, failpoints, tmp_path, ANTIPHON_DEMO_DELAY="0.02")
 
 
 async def test_a_server_that_dies_while_it_gives_a_run_back_loses_nothing(tmp_path: Path) -> None:
     database = tmp_path / "antiphon.db"
     settings = {**SHORT, "ANTIPHON_DATABASE": f"sqlite:///{database}"}
-    dying = {"FAILPOINTS": "drain.before_release:kill", "ANTIPHON_SHUTDOWN_TIMEOUT": "0.1"}
+    dying_settings = {"FAILPOINTS": "drain.before_release:kill", "ANTIPHON_SHUTDOWN_TIMEOUT": "0.1"}
     record = Record()
     async with Forge() as forge, asyncio.timeout(DEADLINE):
-        first = await forge.start({**settings, **dying, "ANTIPHON_DEMO_DELAY": "0.2"})
+        first = await forge.start({**settings, **dying_settings, "ANTIPHON_DEMO_DELAY": "0.2"})
         urls = [await first.listening()]
         person = Person("p", Random(3), lambda: urls, record)
         run_id = await person.begin_process({"message": {"content": "Tell me a long story."}})
@@ -146,7 +144,7 @@ async def test_a_server_that_dies_while_it_gives_a_run_back_loses_nothing(tmp_pa
         await person.read_turn(run_id)
         await second.stop_cleanly()
 
-    verdict = judge(record, kept := final_state.load(database))
+    verdict = judge(record, state := final_state.load(database))
 
     assert not any(verdict.numbers.values()), str(verdict)
-    assert kept.runs[run_id]["status"] == "completed"
+    assert state.runs[run_id]["status"] == "completed"

@@ -12,31 +12,31 @@ import pytest
 
 from tests.support.services.fault_proxy import BOTH, Cut, FaultProxy, Way
 
-SAID = b"0123456789"
+DATA = b"0123456789"
 PATIENCE = 60.0
 
 
 class Echo(socketserver.BaseRequestHandler):
-    """Says again what it hears, and remembers all of it."""
+    """Sends back what it receives, and remembers all of it."""
 
     server: EchoServer
 
     def handle(self) -> None:
         with suppress(ConnectionError):
             while data := self.request.recv(1000):
-                self.server.heard += data
+                self.server.received += data
                 self.request.sendall(data)
         self.server.ended.set()
 
 
 class EchoServer(socketserver.ThreadingTCPServer):
-    """`ended` once a connection has."""
+    """Server whose `ended` is set once a connection has ended."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Echo)
-        self.heard = b""
+        self.received = b""
         self.ended = threading.Event()
 
 
@@ -57,27 +57,27 @@ def proxy(echo: EchoServer) -> Iterator[FaultProxy]:
 
 async def send_pieces(proxy: FaultProxy, *pieces: bytes) -> tuple[bytes, bool]:
     """Send the pieces one after another; return the echo, and True if a RST ended it."""
-    got = bytearray()
+    echoed = bytearray()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         with closing(writer):
             async with asyncio.timeout(PATIENCE):
                 for piece in pieces:
                     writer.write(piece)
-                    await _read_echo(reader, len(got) + len(piece), got)
+                    await _read_echo(reader, len(echoed) + len(piece), echoed)
     except ConnectionError:
-        return bytes(got), True
+        return bytes(echoed), True
     else:
-        return bytes(got), False
+        return bytes(echoed), False
 
 
-async def _read_echo(reader: asyncio.StreamReader, count: int, got: bytearray) -> None:
-    while len(got) < count and (data := await reader.read(1000)):
-        got += data
+async def _read_echo(reader: asyncio.StreamReader, count: int, echoed: bytearray) -> None:
+    while len(echoed) < count and (data := await reader.read(1000)):
+        echoed += data
 
 
 async def test_everything_passes_as_long_as_nothing_was_ordered(proxy: FaultProxy) -> None:
-    assert await send_pieces(proxy, SAID, SAID * 50_000) == (SAID * 50_001, False)
+    assert await send_pieces(proxy, DATA, DATA * 50_000) == (DATA * 50_001, False)
 
 
 @pytest.mark.parametrize("reset", [True, False])
@@ -87,11 +87,11 @@ async def test_so_many_bytes_pass_and_none_more(
 ) -> None:
     proxy.cut(Cut(count, ways=("up",), reset=reset))
 
-    got, was_reset = await send_pieces(proxy, SAID, SAID)
+    echoed, was_reset = await send_pieces(proxy, DATA, DATA)
 
     assert await asyncio.to_thread(echo.ended.wait, PATIENCE)
-    assert echo.heard == SAID[:count]
-    assert SAID.startswith(got)
+    assert echo.received == DATA[:count]
+    assert DATA.startswith(echoed)
     assert was_reset == reset
     assert proxy.cuts == 1
 
@@ -100,17 +100,17 @@ async def test_so_many_bytes_pass_and_none_more(
 async def test_an_answer_may_be_cut_in_its_middle(proxy: FaultProxy, count: int) -> None:
     proxy.cut(Cut(count, ways=("down",)))
 
-    assert await send_pieces(proxy, SAID) == (SAID[:count], True)
+    assert await send_pieces(proxy, DATA) == (DATA[:count], True)
 
 
-@pytest.mark.parametrize(("count", "got"), [(0, b""), (3, b""), (5, b"xx"), (9, b"xx COM")])
+@pytest.mark.parametrize(("count", "echoed"), [(0, b""), (3, b""), (5, b"xx"), (9, b"xx COM")])
 async def test_bytes_of_both_ways_are_counted_behind_a_word(
-    proxy: FaultProxy, count: int, got: bytes
+    proxy: FaultProxy, count: int, echoed: bytes
 ) -> None:
     proxy.cut(Cut(count, seen=b"COMMIT"))
 
     # Three bytes behind the word go up; whatever else is let through comes down.
-    assert await send_pieces(proxy, b"xx COMMITyyy") == (got, True)
+    assert await send_pieces(proxy, b"xx COMMITyyy") == (echoed, True)
 
 
 async def test_a_word_in_two_pieces_is_seen(proxy: FaultProxy, echo: EchoServer) -> None:
@@ -118,21 +118,21 @@ async def test_a_word_in_two_pieces_is_seen(proxy: FaultProxy, echo: EchoServer)
 
     assert await send_pieces(proxy, b"COM", b"MIT now") == (b"COM", True)
     assert await asyncio.to_thread(echo.ended.wait, PATIENCE)
-    assert echo.heard == b"COMMIT "
+    assert echo.received == b"COMMIT "
 
 
 async def test_what_passes_behind_a_word_is_counted(proxy: FaultProxy) -> None:
     proxy.cut(Cut(1_000, seen=b"345"))
 
-    assert await send_pieces(proxy, SAID) == (SAID, False)
-    assert proxy.passed == len(b"6789" + SAID)
+    assert await send_pieces(proxy, DATA) == (DATA, False)
+    assert proxy.passed == len(b"6789" + DATA)
 
 
 async def test_what_follows_a_cut_passes(proxy: FaultProxy) -> None:
     proxy.cut(Cut(0))
-    await send_pieces(proxy, SAID)
+    await send_pieces(proxy, DATA)
 
-    assert await send_pieces(proxy, SAID) == (SAID, False)
+    assert await send_pieces(proxy, DATA) == (DATA, False)
 
 
 @pytest.mark.parametrize("ways", [BOTH, ("up",), ("down",)])
@@ -140,44 +140,44 @@ async def test_what_was_stalled_comes_once_it_is_healed(
     proxy: FaultProxy, ways: tuple[Way, ...]
 ) -> None:
     proxy.stall(ways)
-    hearing = asyncio.create_task(send_pieces(proxy, SAID))
-    done, _ = await asyncio.wait([hearing], timeout=0.05)
+    send_task = asyncio.create_task(send_pieces(proxy, DATA))
+    done, _ = await asyncio.wait([send_task], timeout=0.05)
     assert not done
 
     proxy.heal()
 
-    assert await hearing == (SAID, False)
+    assert await send_task == (DATA, False)
 
 
 async def test_late_is_late_and_whole(proxy: FaultProxy) -> None:
     proxy.slow(0.05, ("down",))
     began = asyncio.get_running_loop().time()
 
-    assert await send_pieces(proxy, SAID) == (SAID, False)
+    assert await send_pieces(proxy, DATA) == (DATA, False)
     assert asyncio.get_running_loop().time() - began >= 0.05
 
 
 async def test_whoever_is_refused_gets_a_reset(proxy: FaultProxy) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-    writer.write(SAID)
-    assert await reader.readexactly(10) == SAID
+    writer.write(DATA)
+    assert await reader.readexactly(10) == DATA
 
     proxy.refuse()
 
     with pytest.raises(ConnectionError):
         await reader.read(1)
     writer.close()
-    assert await send_pieces(proxy, SAID) == (b"", True)
+    assert await send_pieces(proxy, DATA) == (b"", True)
 
 
 @pytest.mark.parametrize("reset", [True, False])
 async def test_those_that_are_ended_are_ended_and_new_ones_pass(
     proxy: FaultProxy, *, reset: bool
 ) -> None:
-    hearing = asyncio.create_task(send_pieces(proxy, SAID, b""))
-    await hearing
+    send_task = asyncio.create_task(send_pieces(proxy, DATA, b""))
+    await send_task
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-    writer.write(SAID)
+    writer.write(DATA)
     await reader.readexactly(10)
 
     proxy.end(reset=reset)
@@ -188,4 +188,4 @@ async def test_those_that_are_ended_are_ended_and_new_ones_pass(
     else:
         assert await reader.read(1) == b""
     writer.close()
-    assert await send_pieces(proxy, SAID) == (SAID, False)
+    assert await send_pieces(proxy, DATA) == (DATA, False)

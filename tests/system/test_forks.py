@@ -38,12 +38,12 @@ def run(folder: Path, *options: str, **modules: str) -> tuple[int, Sequence[str]
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        printed, _ = process.communicate(timeout=60)
-    return process.returncode, printed.splitlines()
+        output, _ = process.communicate(timeout=60)
+    return process.returncode, output.splitlines()
 
 
 def test_tests_of_all_modules_are_reported_with_what_they_printed(tmp_path: Path) -> None:
-    code, printed = run(
+    code, lines = run(
         tmp_path,
         first="def test_passes(service): ...\ndef test_fails(): print('seen'); assert 1 == 2",
         second="@pytest.mark.skip(reason='no moon')\ndef test_skipped(): ...",
@@ -51,23 +51,23 @@ def test_tests_of_all_modules_are_reported_with_what_they_printed(tmp_path: Path
     )
 
     assert code == pytest.ExitCode.TESTS_FAILED
-    assert "1 failed, 2 passed, 1 skipped, 1 warning in" in printed[-1]
-    assert {"FAILED test_first.py::test_fails - assert 1 == 2", "seen"} <= {*printed}
-    assert any(line.startswith("SKIPPED") and line.endswith("no moon") for line in printed)
-    assert any(line.endswith("UserWarning: odd") for line in printed)
+    assert "1 failed, 2 passed, 1 skipped, 1 warning in" in lines[-1]
+    assert {"FAILED test_first.py::test_fails - assert 1 == 2", "seen"} <= {*lines}
+    assert any(line.startswith("SKIPPED") and line.endswith("no moon") for line in lines)
+    assert any(line.endswith("UserWarning: odd") for line in lines)
     assert (tmp_path / "ended").exists()
 
 
 def test_a_test_whose_process_dies_has_failed_and_those_after_it_run(tmp_path: Path) -> None:
-    code, printed = run(
+    code, lines = run(
         tmp_path,
         only="def test_before(): ...\ndef test_dies(): os._exit(3)\ndef test_after(service): ...",
     )
 
     assert code == pytest.ExitCode.TESTS_FAILED
-    assert "1 failed, 2 passed in" in printed[-1]
-    [failed] = [line for line in printed if line.startswith("FAILED")]
-    assert failed.startswith("FAILED test_only.py::test_dies - the process that ran this test")
+    assert "1 failed, 2 passed in" in lines[-1]
+    [failed_line] = [line for line in lines if line.startswith("FAILED")]
+    assert failed_line.startswith("FAILED test_only.py::test_dies - the process that ran this test")
     assert (tmp_path / "ended").exists()
 
 
@@ -77,7 +77,7 @@ def test_a_run_that_is_stopped_ends_the_services_of_its_tests(tmp_path: Path, en
     waiting = "def test_waits(service): open('line', 'w').close(); signal.pause()"
     ending = f"def test_ends(): open('line').read(); {ending}"
 
-    code, printed = run(tmp_path, "-x", first=waiting, second=ending)
+    code, lines = run(tmp_path, "-x", first=waiting, second=ending)
 
-    assert code in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}, printed
+    assert code in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}, lines
     assert (tmp_path / "ended").read_text() == "in order"

@@ -47,14 +47,14 @@ RESTS = {Status.COMPLETED, Status.ACTION_REQUIRED, Status.INCOMPLETE, Status.FAI
 
 @dataclass(frozen=True)
 class Answer:
-    """Bytes to send on a connection, in these writes, and its end."""
+    """Bytes to send on a connection, in these writes, and how the connection ends."""
 
     writes: tuple[bytes, ...]
     ending: str = "close"
 
 
-class Bytes:
-    """A server that answers any request with the same bytes."""
+class BytesServer:
+    """Server that answers any request with the same bytes."""
 
     def __init__(self) -> None:
         self.answer = Answer(())
@@ -62,7 +62,7 @@ class Bytes:
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
 
-    def __enter__(self) -> Bytes:
+    def __enter__(self) -> BytesServer:
         self._thread.start()
         return self
 
@@ -84,7 +84,7 @@ class Bytes:
 
     def _reply(self, peer: socket.socket, answer: Answer) -> None:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _request(peer)
+        _read_request(peer)
         for piece in answer.writes:
             peer.sendall(piece)
         if answer.ending == "reset":
@@ -93,7 +93,7 @@ class Bytes:
             peer.recv(1)
 
 
-def _request(peer: socket.socket) -> None:
+def _read_request(peer: socket.socket) -> None:
     head = b""
     while b"\r\n\r\n" not in head:
         head += peer.recv(65_536) or b"\r\n\r\n"
@@ -142,9 +142,9 @@ def answers(draw: st.DrawFn) -> Answer:
             body = b"%x\r\n%b" % (len(body) + 1, body)
         case _:
             head += b"Connection: close\r\n\r\n"
-    whole = head + body
-    cuts = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=3)))
-    pieces = [whole[a:b] for a, b in itertools.pairwise([0, *cuts, len(whole)])]
+    all_bytes = head + body
+    cuts = sorted(draw(st.lists(st.integers(0, len(all_bytes)), max_size=3)))
+    pieces = [all_bytes[a:b] for a, b in itertools.pairwise([0, *cuts, len(all_bytes)])]
     ending = draw(st.sampled_from(["close"] * 10 + ["reset", "reset", "hold"]))
     return Answer(tuple(filter(None, pieces)), ending)
 
@@ -153,30 +153,30 @@ ANSWERS = st.integers(0, 20).flatmap(lambda at: answers() if at else NO_HTTP)
 
 
 class Complaints(logging.Handler):
-    """Log records of faults of our own."""
+    """Handler that keeps log records of faults of our own."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.said: list[str] = []
+        self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it."""
-        self.said.append(self.format(record))
+        self.lines.append(self.format(record))
 
 
 @dataclass
-class Whole:
-    """The runtime, what stands before it, and what it complained of."""
+class FuzzTarget:
+    """Runtime, the server before which it stands, and the faults that it logged."""
 
     client: Client
-    upstream: Bytes
+    upstream: BytesServer
     complaints: Complaints
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzTarget]:
     folder, complaints = tmp_path_factory.mktemp("fuzz"), Complaints()
-    with Bytes() as upstream:
+    with BytesServer() as upstream:
         server = {"base_url": f"http://127.0.0.1:{upstream.port}/v1", "retries": 0}
         limits = Settings(
             database=f"sqlite:///{folder}/antiphon.db",
@@ -189,48 +189,48 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
         logging.getLogger().addHandler(complaints)
         try:
             with Client(settings=limits) as client:
-                yield Whole(client, upstream, complaints)
+                yield FuzzTarget(client, upstream, complaints)
         finally:
             logging.getLogger().removeHandler(complaints)
 
 
-def _ends_in_order(whole: Whole, answer: Answer, provider: str) -> None:
-    whole.upstream.answer = answer
-    whole.complaints.said.clear()
+def _check_run_ends(target: FuzzTarget, answer: Answer, provider: str) -> None:
+    target.upstream.answer = answer
+    target.complaints.lines.clear()
     began = time.monotonic()
 
-    turn = whole.client.process(
+    turn = target.client.process(
         message=NewMessage("go"), model=f"{provider}:m", tools=[ToolSpec("f")]
     )
-    told = list(turn)
+    sent_events = list(turn)
 
-    run = whole.client.get_run(str(turn.run_id))
+    run = target.client.get_run(str(turn.run_id))
     assert time.monotonic() - began < SOON
-    assert isinstance(told[-1], events.TurnEnded)
+    assert isinstance(sent_events[-1], events.TurnEnded)
     assert turn.status == run.status
     assert run.status in RESTS
     assert (run.error.code in CODES) if run.error else run.status != Status.FAILED
     assert run.reason is None or run.reason in get_args(Reason)
-    assert whole.complaints.said == []
-    kept = whole.client.list_messages(run.thread_id).data
-    _is_what_was_streamed(told, [each for each in kept if each.role == "assistant"])
+    assert target.complaints.lines == []
+    messages = target.client.list_messages(run.thread_id).data
+    _check_messages_match(sent_events, [each for each in messages if each.role == "assistant"])
 
 
-def _is_what_was_streamed(told: Sequence[events.Event], kept: Sequence[Message]) -> None:
-    """Deltas joined, less what was voided, are the message, as it was told and as it is kept."""
-    again = [at for at, each in enumerate(told) if isinstance(each, events.TurnRestarted)]
-    heard = list(told)
-    for at in reversed(again):
-        void: Any = told[at]
-        del heard[void.after : at + 1]
-    text = "".join(each.text for each in heard if isinstance(each, events.TextDelta))
-    thought = "".join(each.text for each in heard if isinstance(each, events.ReasoningDelta))
-    completed = [each.message for each in heard if isinstance(each, events.MessageCompleted)]
-    assert completed == list(kept)
-    assert text == "".join(message.text for message in kept)
-    assert thought == "".join(message.reasoning or "" for message in kept)
-    for call in (call for message in kept for call in message.tool_calls):
-        pieces = [each.arguments for each in heard if _belongs(each, call.id)]
+def _check_messages_match(sent_events: Sequence[events.Event], messages: Sequence[Message]) -> None:
+    """Check that deltas joined, less what was voided, are the messages, as sent and as stored."""
+    restarts = [at for at, each in enumerate(sent_events) if isinstance(each, events.TurnRestarted)]
+    valid_events = list(sent_events)
+    for at in reversed(restarts):
+        restart: Any = sent_events[at]
+        del valid_events[restart.after : at + 1]
+    text = "".join(each.text for each in valid_events if isinstance(each, events.TextDelta))
+    thought = "".join(each.text for each in valid_events if isinstance(each, events.ReasoningDelta))
+    completed = [each.message for each in valid_events if isinstance(each, events.MessageCompleted)]
+    assert completed == list(messages)
+    assert text == "".join(message.text for message in messages)
+    assert thought == "".join(message.reasoning or "" for message in messages)
+    for call in (call for message in messages for call in message.tool_calls):
+        pieces = [each.arguments for each in valid_events if _belongs(each, call.id)]
         assert "".join(pieces) == call.arguments
 
 
@@ -245,18 +245,18 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 @settings(max_examples=4 * settings.default.max_examples, deadline=None, suppress_health_check=SLOW)
 @given(ANSWERS, PROVIDERS)
 def test_whatever_comes_a_run_ends_soon_and_truthfully(
-    whole: Whole, answer: Answer, provider: str
+    target: FuzzTarget, answer: Answer, provider: str
 ) -> None:
-    _ends_in_order(whole, answer, provider)
+    _check_run_ends(target, answer, provider)
 
 
 @pytest.mark.soak
 @settings(max_examples=5_000, deadline=None, suppress_health_check=SLOW)
 @given(ANSWERS, PROVIDERS)
 def test_whatever_comes_for_hours_a_run_ends_soon_and_truthfully(
-    whole: Whole, answer: Answer, provider: str
+    target: FuzzTarget, answer: Answer, provider: str
 ) -> None:
-    _ends_in_order(whole, answer, provider)
+    _check_run_ends(target, answer, provider)
 
 
 QUIRKS = st.builds(
@@ -267,38 +267,38 @@ QUIRKS = st.builds(
 )
 
 
-def _reads_to_an_end(body: bytes, quirks: Quirks, cuts: Sequence[int]) -> None:
+def _check_cuts_change_nothing(body: bytes, quirks: Quirks, cuts: Sequence[int]) -> None:
     edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
     pieces = [body[a:b] for a, b in itertools.pairwise(edges)]
 
-    read, again = _read(pieces, quirks), _read([body], quirks)
+    result, uncut_result = _parse(pieces, quirks), _parse([body], quirks)
 
-    assert read == again
+    assert result == uncut_result
 
 
-def _read(pieces: Sequence[bytes], quirks: Quirks) -> Any:
+def _parse(pieces: Sequence[bytes], quirks: Quirks) -> Any:
     """Parse the reply; check that its deltas are its text."""
-    mint = map("call_{}".format, itertools.count())
-    reply, turn = ChatCompletionsParser(quirks), Turn(["f"], lambda: next(mint))
-    told: list[events.Event] = []
+    ids = map("call_{}".format, itertools.count())
+    reply, turn = ChatCompletionsParser(quirks), Turn(["f"], lambda: next(ids))
+    sent_events: list[events.Event] = []
     fault: ProviderError | None = None
     try:
         for piece in pieces:
-            told += turn.feed(reply.feed(piece) or [])
+            sent_events += turn.feed(reply.feed(piece) or [])
             if reply.done:
                 break
-        late: list[Chunk] = reply.close()
-        told += turn.feed(late)
+        last_chunks: list[Chunk] = reply.close()
+        sent_events += turn.feed(last_chunks)
         reply.check()
     except ProviderError as error:
         fault = error
-    ended = turn.close(fault)
-    text = "".join(each.text for each in told if isinstance(each, events.TextDelta))
-    thought = "".join(each.text for each in told if isinstance(each, events.ReasoningDelta))
-    assert (text, thought or None) == (ended.text, ended.reasoning)
-    assert ended.fault is None or ended.fault.code in CODES
-    assert bool(ended.calls) == (ended.outcome == "calls")
-    return ended
+    result = turn.close(fault)
+    text = "".join(each.text for each in sent_events if isinstance(each, events.TextDelta))
+    thought = "".join(each.text for each in sent_events if isinstance(each, events.ReasoningDelta))
+    assert (text, thought or None) == (result.text, result.reasoning)
+    assert result.fault is None or result.fault.code in CODES
+    assert bool(result.calls) == (result.outcome == "calls")
+    return result
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=SLOW)
@@ -306,7 +306,7 @@ def _read(pieces: Sequence[bytes], quirks: Quirks) -> Any:
 def test_whatever_is_read_however_it_is_cut_comes_to_one_end(
     body: bytes, quirks: Quirks, cuts: list[int]
 ) -> None:
-    _reads_to_an_end(body, quirks, cuts)
+    _check_cuts_change_nothing(body, quirks, cuts)
 
 
 @pytest.mark.soak
@@ -315,4 +315,4 @@ def test_whatever_is_read_however_it_is_cut_comes_to_one_end(
 def test_whatever_is_read_for_hours_comes_to_one_end(
     body: bytes, quirks: Quirks, cuts: list[int]
 ) -> None:
-    _reads_to_an_end(body, quirks, cuts)
+    _check_cuts_change_nothing(body, quirks, cuts)

@@ -39,21 +39,24 @@ POISON = (
 )
 
 
-class Obedient(Upstream):
-    """Calls whatever the last message tells it to call."""
+class ObedientModel(Upstream):
+    """Model that calls whatever the last message tells it to call."""
 
     async def _answer(self, request: Request, *streams: Any) -> bool:
-        wish = re.search(r"CALL (\w+) (\{.*?\})", str(request.body["messages"][-1]["content"]))
-        if wish is None:
+        command = re.search(r"CALL (\w+) (\{.*?\})", str(request.body["messages"][-1]["content"]))
+        if command is None:
             return await self._play(Scenario(sse(*text_chunks("done"), STOP)), request, *streams)
         call = call_chunk(
-            index=0, id=f"c{len(self.requests)}", name=wish[1], arguments=wish[2].replace("'", '"')
+            index=0,
+            id=f"c{len(self.requests)}",
+            name=command[1],
+            arguments=command[2].replace("'", '"'),
         )
         return await self._play(Scenario(sse(call, CALLS)), request, *streams)
 
 
 class Server:
-    """Somebody else's tools, which claim to be harmless."""
+    """Tools of somebody else, which claim to be harmless."""
 
     def __init__(self) -> None:
         self.dropped: list[str] = []
@@ -74,8 +77,8 @@ def read_page() -> str:
 
 
 @pytest.fixture
-async def model() -> AsyncIterator[Obedient]:
-    async with Obedient() as model:
+async def model() -> AsyncIterator[ObedientModel]:
+    async with ObedientModel() as model:
         yield model
 
 
@@ -87,8 +90,10 @@ def refuse_all(questions: list[ConsentRequest]) -> Consent:
     return Consent(asker=ask)
 
 
-@pytest.mark.parametrize("who", ["nobody", "a person", "a rule"])
-async def test_what_a_tool_says_makes_no_other_tool_run(model: Obedient, who: str) -> None:
+@pytest.mark.parametrize("consent_kind", ["nobody", "a person", "a rule"])
+async def test_what_a_tool_says_makes_no_other_tool_run(
+    model: ObedientModel, consent_kind: str
+) -> None:
     server, questions = Server(), list[ConsentRequest]()
     consents = {
         "nobody": None,
@@ -98,21 +103,21 @@ async def test_what_a_tool_says_makes_no_other_tool_run(model: Obedient, who: st
     settings = Settings(model="quirk:x", base_url=model.url, database="memory:")
     async with AsyncClient(settings=settings) as client:
         events = client.converse(
-            "CALL read_page {}", tools=[read_page], toolbox=server, consent=consents[who]
+            "CALL read_page {}", tools=[read_page], toolbox=server, consent=consents[consent_kind]
         )
-        heard = [event async for event in events]
+        received = [event async for event in events]
 
-    assert heard
+    assert received
     assert events.status is Status.COMPLETED
     assert server.dropped == []
     refusal = json.dumps(model.requests[-1].body["messages"][-1])
     assert "refused" in refusal or "consent" in refusal or "do not allow" in refusal
     assert [each.call.arguments for each in questions] == (
-        ['{"table":"users"}'] if who == "a person" else []
+        ['{"table":"users"}'] if consent_kind == "a person" else []
     )
 
 
-async def test_the_model_does_call_it_where_the_user_agrees(model: Obedient) -> None:
+async def test_the_model_does_call_it_where_the_user_agrees(model: ObedientModel) -> None:
     server = Server()
     settings = Settings(model="quirk:x", base_url=model.url, database="memory:")
     async with AsyncClient(settings=settings) as client:

@@ -23,8 +23,8 @@ async def test_an_event_outlives_the_server_that_wrote_it(
         far.say("/", "thanks")
         settings = {"ANTIPHON_WEBHOOK_HOSTS": "127.0.0.1", "ANTIPHON_DEMO_DELAY": "0"}
         first = await serve(**settings, FAILPOINTS=f"{point}:kill")
-        made = await raw_http.send_request(first.url, "POST", "/v1/webhooks", {"url": far.url()})
-        assert made.json["secret"].startswith("whsec_")
+        answer = await raw_http.send_request(first.url, "POST", "/v1/webhooks", {"url": far.url()})
+        assert answer.json["secret"].startswith("whsec_")
         await raw_http.send_fatal_request(first.url, "POST", "/v1/process", BACKGROUND)
         await first.end()
         assert far.requests == []

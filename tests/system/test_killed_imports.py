@@ -29,31 +29,31 @@ def test_an_import_that_is_killed_anywhere_goes_on_when_it_is_run_again(place: P
     for number in range(3):
         assert place.run("ask", f"Hello {number}").returncode == 0
     assert place.run("owners", "export", "local", "--output", "all.zip").returncode == 0
-    whole = state(place, {})
+    original = state(place, {})
     for number, point in enumerate(POINTS):
-        there = {"ANTIPHON_DATABASE": f"sqlite:///{place.root}/{number}.db"}
+        environ = {"ANTIPHON_DATABASE": f"sqlite:///{place.root}/{number}.db"}
 
-        kill(place, {**there, "FAILPOINTS": point})
-        again = place.run("owners", "import", "all.zip", environ=there)
-        third = place.run("owners", "import", "all.zip", environ=there)
+        kill(place, {**environ, "FAILPOINTS": point})
+        second = place.run("owners", "import", "all.zip", environ=environ)
+        third = place.run("owners", "import", "all.zip", environ=environ)
 
-        assert again.returncode == 0, again.stderr
+        assert second.returncode == 0, second.stderr
         assert "nothing was changed" in third.stderr
-        assert state(place, there) == whole, point
+        assert state(place, environ) == original, point
 
 
 def kill(place: Place, environ: dict[str, str]) -> None:
-    """An import that dies at a failpoint."""
+    """Run an import that dies at a failpoint."""
     with place.start("owners", "import", "all.zip", environ=environ) as process:
-        _, said = process.communicate(timeout=SECONDS)
-    assert process.returncode == -signal.SIGKILL, said
+        _, stderr = process.communicate(timeout=SECONDS)
+    assert process.returncode == -signal.SIGKILL, stderr
 
 
 def state(place: Place, environ: dict[str, str]) -> object:
     """Return the objects of an owner, and their texts."""
-    held = json.loads(place.run("owners", "list", "--json", environ=environ).stdout)
+    owners = json.loads(place.run("owners", "list", "--json", environ=environ).stdout)
     threads = json.loads(place.run("threads", "list", "--json", environ=environ).stdout)
-    said = [
+    transcripts = [
         place.run("threads", "show", thread["id"], environ=environ).stdout for thread in threads
     ]
-    return held, threads, said
+    return owners, threads, transcripts

@@ -49,14 +49,14 @@ def client_of(server: Server) -> AsyncOpenAI:
 
 async def read_until_killed(server: Server, stream: Any) -> list[Any]:
     """Return the events of a stream whose server is killed in the middle of its text."""
-    seen: list[Any] = []
+    received: list[Any] = []
     with suppress(openai.APIError, httpx2.TransportError):
         async for event in stream:
-            seen.append(event)
-            if len(seen) == 20:
+            received.append(event)
+            if len(received) == 20:
                 await server.kill()
     assert not server.alive
-    return seen
+    return received
 
 
 @pytest.mark.parametrize("background", [False, True])
@@ -67,11 +67,11 @@ async def test_a_response_goes_on_where_its_server_was_killed(
 
     async with client_of(server) as client:
         stream = await client.responses.create(**ASKED, stream=True, background=background)
-        seen = await read_until_killed(server, stream)
+        received = await read_until_killed(server, stream)
     async with client_of(await start()) as client:
-        response_id, after = seen[0].response.id, seen[-1].sequence_number
-        rest = await client.responses.retrieve(response_id, stream=True, starting_after=after)
-        events = [*seen, *[event async for event in rest]]
+        response_id, after = received[0].response.id, received[-1].sequence_number
+        replay = await client.responses.retrieve(response_id, stream=True, starting_after=after)
+        events = [*received, *[event async for event in replay]]
         stored = await client.responses.retrieve(response_id)
 
     assert [event.sequence_number for event in events] == list(range(len(events)))
@@ -92,8 +92,8 @@ async def test_a_chat_that_names_its_thread_goes_on_where_its_server_was_killed(
 ) -> None:
     server = await start()
 
-    async with client_of(server) as client, AsyncClient(server.url) as ours:
-        thread = await ours.create_thread()
+    async with client_of(server) as client, AsyncClient(server.url) as native_client:
+        thread = await native_client.create_thread()
         stream = await client.chat.completions.create(
             model="demo",
             messages=[{"role": "user", "content": ASKED["input"]}],
@@ -101,9 +101,9 @@ async def test_a_chat_that_names_its_thread_goes_on_where_its_server_was_killed(
             extra_headers={"Antiphon-Thread": thread.id},
         )
         await read_until_killed(server, stream)
-    async with AsyncClient((await start()).url) as ours:
-        (run,) = (await ours.list_runs(thread.id)).data
-        _ = [event async for event in ours.events(run.id)]
-        *_, answer = (await ours.list_messages(thread.id)).data
+    async with AsyncClient((await start()).url) as native_client:
+        (run,) = (await native_client.list_runs(thread.id)).data
+        _ = [event async for event in native_client.events(run.id)]
+        *_, answer = (await native_client.list_messages(thread.id)).data
 
     assert len(answer.text.split()) == WORDS

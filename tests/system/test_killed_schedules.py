@@ -31,20 +31,20 @@ async def test_an_occurrence_is_started_once_whenever_its_server_is_killed(
     (run,) = (await raw_http.send_request(second.url, "GET", "/v1/runs")).json["data"]
     (schedule,) = (await raw_http.send_request(second.url, "GET", "/v1/schedules")).json["data"]
     path = f"/v1/schedules/{schedule['id']}"
-    (started,) = (await raw_http.send_request(second.url, "GET", f"{path}/occurrences")).json[
+    (occurrence,) = (await raw_http.send_request(second.url, "GET", f"{path}/occurrences")).json[
         "data"
     ]
-    assert (started["run_id"], started["status"]) == (run["id"], "started")
+    assert (occurrence["run_id"], occurrence["status"]) == (run["id"], "started")
     assert run["status"] == "completed"
     assert (await raw_http.send_request(second.url, "GET", path)).json["next_at"] is None
 
 
 async def create_schedule(url: str) -> None:
-    """Make a schedule with one time, soon; a busy machine takes more than one attempt."""
-    ahead = 1_000
+    """Create a schedule with one time, soon; a busy machine takes more than one attempt."""
+    delay = 1_000
     while True:
-        wanted = {"message": "Report.", "run_at": time.time_ns() // 1_000_000 + ahead}
-        answer = await raw_http.send_fatal_request(url, "POST", "/v1/schedules", wanted)
+        schedule_fields = {"message": "Report.", "run_at": time.time_ns() // 1_000_000 + delay}
+        answer = await raw_http.send_fatal_request(url, "POST", "/v1/schedules", schedule_fields)
         if answer is None or answer.status == 201:
             return
-        ahead *= 2
+        delay *= 2

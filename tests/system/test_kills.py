@@ -83,16 +83,16 @@ async def test_a_hundred_rolls_lose_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bug", BUGS)
 async def test_a_planted_bug_is_the_only_one_of_its_store(bug: str, tmp_path: Path) -> None:
-    kind, cached = buggy_server.BUGS[bug]
-    store = cached(await kind.open(tmp_path / "antiphon.db"))
+    kind, wrap = buggy_server.BUGS[bug]
+    store = wrap(await kind.open(tmp_path / "antiphon.db"))
     try:
         await add_thread(store)
         await add_run(store, wanted=True)
         claim = await store.claim(take())
         assert claim is not None
         await append(store, claim, claim.lease.last_event + 1, "hello")
-        about = ReadSet(owner="ann", thread_id="thread_1", what="message")
-        await store.change(about, say(a_message(1, "hello")))
+        read_set = ReadSet(owner="ann", thread_id="thread_1", what="message")
+        await store.change(read_set, say(a_message(1, "hello")))
     finally:
         await store.close()
     stored = await SqliteStore.open(tmp_path / "antiphon.db")
@@ -110,7 +110,7 @@ async def test_a_planted_bug_is_the_only_one_of_its_store(bug: str, tmp_path: Pa
 )
 async def test_a_harness_that_could_not_fail_would_prove_nothing(bug: str, tmp_path: Path) -> None:
     kind, word, failpoints, kills = BUGS[bug]
-    told = ""
+    reports = ""
     for seed in HUNTS:
         plan = Plan(
             seed=seed,
@@ -125,6 +125,6 @@ async def test_a_harness_that_could_not_fail_would_prove_nothing(bug: str, tmp_p
         result = await chaos(plan, folder)
         if any(word in complaint for complaint in getattr(result.verdict, kind)):
             return
-        told += f"{result}\n"
+        reports += f"{result}\n"
 
-    pytest.fail(f"never found:\n{told}")
+    pytest.fail(f"never found:\n{reports}")

@@ -60,7 +60,7 @@ with McpServerPool.from_config("servers.json") as servers, Client() as client:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The folder of the server with tasks."""
+    """Return the folder of the server with tasks."""
     folder = tmp_path / "server"
     folder.mkdir()
     return folder
@@ -68,37 +68,37 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["stdio", "http"])
 def server(request: pytest.FixtureRequest, folder: Path) -> Generator[dict[str, Any]]:
-    """The server in a file of configuration; over HTTP it lives on, over stdio it dies too."""
+    """Return the server's configuration; over HTTP it lives on, over stdio it dies too."""
     if request.param == "http":
         with tasked_over_http(folder) as config:
             yield {"type": "http", "url": config.url}
     else:
-        yield started(folder)
+        yield stdio_config(folder)
 
 
-def started(folder: Path) -> dict[str, Any]:
+def stdio_config(folder: Path) -> dict[str, Any]:
     args = ["-I", "-S", str(SERVERS / "tasks.py"), str(folder), "stdio"]
     return {"command": sys.executable, "args": args}
 
 
-def polls(folder: Path) -> int:
+def count_polls(folder: Path) -> int:
     return sum(line.startswith("tasks/get") for line in lines_of(folder, "log"))
 
 
-async def until(what: Callable[[], object]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(DEADLINE):
-        while not what():
+        while not condition():
             await asyncio.sleep(0.02)
 
 
-def wait_until(what: Callable[[], object]) -> None:
-    ends = time.monotonic() + DEADLINE
-    while not what():
-        assert time.monotonic() < ends
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def ended_once(folder: Path) -> None:
+def check_ran_once(folder: Path) -> None:
     """Check that the tool was called once, for all polls of one task, and nothing was cancelled."""
     log = lines_of(folder, "log")
     assert len(lines_of(folder, "ran")) == 1
@@ -108,7 +108,7 @@ def ended_once(folder: Path) -> None:
 
 
 @contextmanager
-def killed(process: subprocess.Popen[bytes]) -> Generator[subprocess.Popen[bytes]]:
+def killed_at_end(process: subprocess.Popen[bytes]) -> Generator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
@@ -120,7 +120,7 @@ def killed(process: subprocess.Popen[bytes]) -> Generator[subprocess.Popen[bytes
 
 
 @pytest.fixture
-async def told() -> AsyncGenerator[list[ServerEvent]]:
+async def received_events() -> AsyncGenerator[list[ServerEvent]]:
     async with asyncio.timeout(DEADLINE):
         yield []
 
@@ -130,53 +130,53 @@ async def test_a_backend_that_is_killed_goes_on_with_the_task_of_its_call(
     server: dict[str, Any],
     folder: Path,
     tmp_path: Path,
-    told: list[ServerEvent],
+    received_events: list[ServerEvent],
 ) -> None:
     config(tmp_path, {"tasked": {**server, "backend": True}})
-    where = {
+    environ = {
         "ANTIPHON_CONFIG": str(tmp_path / "servers.json"),
         "ANTIPHON_BACKEND_MCP": "configured",
         **QUICK,
     }
-    first = await serve(**where)
+    first = await serve(**environ)
     async with raw_http.open_request(first.url, "POST", "/v1/process", USE) as stream:
         async with aclosing(stream.events()) as events:
             async for each in events:
-                told.append(each)
+                received_events.append(each)
                 if each.type == "message.completed":
                     break
-        await until(lambda: polls(folder) > 1)
-        run_id = told[0].json["run_id"]
+        await until(lambda: count_polls(folder) > 1)
+        run_id = received_events[0].json["run_id"]
         actions = (
             await raw_http.send_request(first.url, "GET", f"/v1/actions?run_id={run_id}")
         ).json["data"]
         await first.kill()
-    before = polls(folder)
-    second = await serve(**where)
-    await until(lambda: polls(folder) > before)
+    before = count_polls(folder)
+    second = await serve(**environ)
+    await until(lambda: count_polls(folder) > before)
     (folder / "done").write_text("built")
-    rest = await raw_http.follow_run(second.url, run_id, told[-1].number)
+    later_events = await raw_http.follow_run(second.url, run_id, received_events[-1].number)
 
-    assert rest[-1].json["status"] == "completed"
-    outputs = [each.json["output"] for each in rest if each.type == "tool_output.added"]
+    assert later_events[-1].json["status"] == "completed"
+    outputs = [each.json["output"] for each in later_events if each.type == "tool_output.added"]
     assert outputs == ["built"]
     assert actions[0]["task"]["tool"] == "job"
-    ended_once(folder)
+    check_ran_once(folder)
 
 
 async def test_a_run_that_is_cancelled_cancels_the_task_of_its_call(
     serve: Callable[..., Any], folder: Path, tmp_path: Path
 ) -> None:
-    config(tmp_path, {"tasked": {**started(folder), "backend": True}})
-    where = {
+    config(tmp_path, {"tasked": {**stdio_config(folder), "backend": True}})
+    environ = {
         "ANTIPHON_CONFIG": str(tmp_path / "servers.json"),
         "ANTIPHON_BACKEND_MCP": "configured",
     }
-    server = await serve(**where)
+    server = await serve(**environ)
     run_id = (
         await raw_http.send_request(server.url, "POST", "/v1/process", {**USE, "background": True})
     ).json["id"]
-    await until(lambda: polls(folder) > 1)
+    await until(lambda: count_polls(folder) > 1)
     await raw_http.send_request(server.url, "POST", f"/v1/runs/{run_id}/cancel")
     await until(lambda: any(line.startswith("tasks/cancel") for line in lines_of(folder, "log")))
 
@@ -184,25 +184,25 @@ async def test_a_run_that_is_cancelled_cancels_the_task_of_its_call(
 async def test_a_backend_that_is_stopped_in_order_leaves_the_task_to_the_next(
     serve: Callable[..., Any], folder: Path, tmp_path: Path
 ) -> None:
-    config(tmp_path, {"tasked": {**started(folder), "backend": True}})
-    where = {
+    config(tmp_path, {"tasked": {**stdio_config(folder), "backend": True}})
+    environ = {
         "ANTIPHON_CONFIG": str(tmp_path / "servers.json"),
         "ANTIPHON_BACKEND_MCP": "configured",
         "ANTIPHON_SHUTDOWN_TIMEOUT": "0.5",
         **QUICK,
     }
-    first = await serve(**where)
+    first = await serve(**environ)
     run_id = (
         await raw_http.send_request(first.url, "POST", "/v1/process", {**USE, "background": True})
     ).json["id"]
-    await until(lambda: polls(folder) > 1)
+    await until(lambda: count_polls(folder) > 1)
     await first.stop_cleanly()
     (folder / "done").write_text("built")
-    second = await serve(**where)
-    told = await raw_http.follow_run(second.url, run_id)
+    second = await serve(**environ)
+    turn_events = await raw_http.follow_run(second.url, run_id)
 
-    assert told[-1].json["status"] == "completed"
-    ended_once(folder)
+    assert turn_events[-1].json["status"] == "completed"
+    check_ran_once(folder)
 
 
 # Workers for tools, programs with the SDK, and chats.
@@ -221,29 +221,29 @@ def test_a_worker_that_is_killed_leaves_the_task_to_the_next(
         events = client.process(message=question, tools=(spec,), background=False)
         list(events)
         run_id = events.run_id or ""
-        with killed(place.start(*work)):
-            wait_until(lambda: polls(folder) > 1)
-            (pending,) = client.list_actions(run_id).data
-        before = polls(folder)
-        with killed(place.start(*work)):
-            wait_until(lambda: polls(folder) > before)
+        with killed_at_end(place.start(*work)):
+            wait_until(lambda: count_polls(folder) > 1)
+            (pending_action,) = client.list_actions(run_id).data
+        before = count_polls(folder)
+        with killed_at_end(place.start(*work)):
+            wait_until(lambda: count_polls(folder) > before)
             (folder / "done").write_text("built")
             list(client.events(run_id))
         (action,) = client.list_actions(run_id).data
         run = client.get_run(run_id)
 
-    assert pending.task is not None
+    assert pending_action.task is not None
     assert (action.output, action.task) == ("built", None)
     assert action.attempt >= 2
     assert run.status is Status.COMPLETED
-    ended_once(folder)
+    check_ran_once(folder)
 
 
 def test_a_worker_that_is_stopped_in_order_leaves_the_task_to_the_next(
     folder: Path, tmp_path: Path
 ) -> None:
     place = Place(tmp_path)
-    config(tmp_path, {"tasked": started(folder)})
+    config(tmp_path, {"tasked": stdio_config(folder)})
     spec = ToolSpec("tasked__job", "A long job.", {"type": "object", "properties": {}})
     work = ("work", "--config", "servers.json", "--allow", "*", "--grace", "0", "--quiet")
     with serve_in_thread(SETTINGS) as url, Client(url) as client:
@@ -251,15 +251,15 @@ def test_a_worker_that_is_stopped_in_order_leaves_the_task_to_the_next(
         question = NewMessage("Use tasked job.")
         events = client.process(message=question, tools=(spec,), background=False)
         list(events)
-        with killed(place.start(*work)) as worker:
-            wait_until(lambda: polls(folder) > 1)
+        with killed_at_end(place.start(*work)) as worker:
+            wait_until(lambda: count_polls(folder) > 1)
             worker.terminate()
             worker.wait(DEADLINE)
         (folder / "done").write_text("built")
-        with killed(place.start(*work)):
+        with killed_at_end(place.start(*work)):
             list(client.events(events.run_id or ""))
 
-    ended_once(folder)
+    check_ran_once(folder)
 
 
 def test_a_program_that_is_killed_goes_on_with_the_task_of_its_run(
@@ -273,32 +273,32 @@ def test_a_program_that_is_killed_goes_on_with_the_task_of_its_run(
         command = fork_python.command("program.py", *arguments)
         return subprocess.Popen(command, cwd=tmp_path, env=place.environ, stdout=subprocess.PIPE)
 
-    with killed(start()) as program:
-        wait_until(lambda: polls(folder) > 1)
+    with killed_at_end(start()) as program:
+        wait_until(lambda: count_polls(folder) > 1)
     assert program.stdout is not None
-    before = polls(folder)
+    before = count_polls(folder)
     threads = place.threads()
     run_id = json.loads(place.run("runs", "list", "--json").stdout)[0]["id"]
-    with killed(start(run_id)) as again:
-        wait_until(lambda: polls(folder) > before)
+    with killed_at_end(start(run_id)) as second_program:
+        wait_until(lambda: count_polls(folder) > before)
         (folder / "done").write_text("built")
-        out, _ = again.communicate(timeout=DEADLINE)
+        output, _ = second_program.communicate(timeout=DEADLINE)
 
     assert len(threads) == 1
-    assert out.decode().splitlines()[-1] == f"{run_id} completed"
-    ended_once(folder)
+    assert output.decode().splitlines()[-1] == f"{run_id} completed"
+    check_ran_once(folder)
 
 
 def test_a_question_that_is_interrupted_cancels_the_task_of_its_call(
     folder: Path, tmp_path: Path
 ) -> None:
     place = Place(tmp_path)
-    config(tmp_path, {"tasked": started(folder)})
-    asked = ("ask", "Use tasked job.", "--config", "servers.json", "--allow", "*")
-    with killed(place.start(*asked)) as asking:
-        wait_until(lambda: polls(folder) > 1)
-        asking.send_signal(signal.SIGINT)
-        asking.wait(DEADLINE)
+    config(tmp_path, {"tasked": stdio_config(folder)})
+    command = ("ask", "Use tasked job.", "--config", "servers.json", "--allow", "*")
+    with killed_at_end(place.start(*command)) as process:
+        wait_until(lambda: count_polls(folder) > 1)
+        process.send_signal(signal.SIGINT)
+        process.wait(DEADLINE)
 
     assert any(line.startswith("tasks/cancel") for line in lines_of(folder, "log"))
 
@@ -306,7 +306,7 @@ def test_a_question_that_is_interrupted_cancels_the_task_of_its_call(
 async def test_a_chat_in_which_an_answer_is_stopped_cancels_the_task_of_its_call(
     folder: Path, tmp_path: Path
 ) -> None:
-    flags = config(tmp_path, {"tasked": started(folder)})
+    flags = config(tmp_path, {"tasked": stdio_config(folder)})
     async with Model() as model, Chatting(model, *flags, "--allow", "*", home=tmp_path) as chat:
         await chat.ready()
         await chat.sees("tasked")
@@ -314,7 +314,7 @@ async def test_a_chat_in_which_an_answer_is_stopped_cancels_the_task_of_its_call
         reply = await model.next_request()
         await reply.call("tasked__job", {}, id="call-1")
         await reply.end("tool_calls")
-        await until(lambda: polls(folder) > 1)
+        await until(lambda: count_polls(folder) > 1)
         chat.press("escape")
         await chat.sees("[stopped]")
         await until(lambda: any("tasks/cancel" in line for line in lines_of(folder, "log")))
@@ -332,17 +332,17 @@ async def test_a_chat_that_is_killed_goes_on_with_the_task_of_its_call(
             reply = await model.next_request()
             await reply.call("tasked__job", {}, id="call-1")
             await reply.end("tool_calls")
-            await until(lambda: polls(folder) > 1)
+            await until(lambda: count_polls(folder) > 1)
             chat.kill()
             await chat.wait()
-        before = polls(folder)
+        before = count_polls(folder)
         async with Chatting(model, *flags, "--allow", "*", "--resume", home=tmp_path) as chat:
             await chat.sees("Tool calls wait in this thread: tasked__job")
             await deliberately(chat, "y", "This thread has an unfinished run")
-            await until(lambda: polls(folder) > before)
+            await until(lambda: count_polls(folder) > before)
             (folder / "done").write_text("built of stone")
             await (await model.next_request()).answer("It is built.")
             await chat.sees("It is built.")
 
         assert model.requests[-1]["messages"][-1]["content"] == "built of stone"
-    ended_once(folder)
+    check_ran_once(folder)

@@ -25,8 +25,8 @@ def _count(spans: Sequence[ReceivedSpan], name: str) -> int:
     return sum(span.name == name for span in spans)
 
 
-def _one_tree(spans: Sequence[ReceivedSpan]) -> ReceivedSpan:
-    """The root: all others hang below it, and nothing is missing between."""
+def _find_only_root(spans: Sequence[ReceivedSpan]) -> ReceivedSpan:
+    """Return the root: all others hang below it, and nothing is missing between."""
     ids = {span.id for span in spans}
     roots = [span for span in spans if span.parent not in ids]
     assert len(roots) == 1, [(span.name, span.parent) for span in roots]
@@ -42,17 +42,17 @@ async def test_a_script_its_server_the_model_and_the_tool_are_one_trace(tmp_path
         spans = collector.wait_for(lambda spans: _count(spans, "POST /v1/process") > 3)
 
     assert events.splitlines()[-1] == "turn.ended"
-    root = _one_tree(spans)
+    root = _find_only_root(spans)
     assert (root.service, root.name, root.parent) == ("antiphon-client", "invoke_agent", "")
     sent = ["POST /v1/process", "POST /v1/process", "POST /v1/submit_tool_output"]
     tool = "execute_tool get_flight_times"
     assert _span_names(spans, "antiphon-client") == [*sent, tool, "invoke_agent"]
     turns = ["chat demo", "chat demo", "invoke_agent", "invoke_agent"]
     assert _span_names(spans, "antiphon") == [*sent, *turns]
-    _tells_what_was_used_and_not_what_was_written(spans)
+    _check_usage_without_content(spans)
 
 
-def _tells_what_was_used_and_not_what_was_written(spans: Sequence[ReceivedSpan]) -> None:
+def _check_usage_without_content(spans: Sequence[ReceivedSpan]) -> None:
     chat = next(span for span in spans if span.name == "chat demo")
     assert chat.facts["gen_ai.operation.name"] == "chat"
     assert chat.facts["gen_ai.provider.name"] == "demo"
@@ -65,7 +65,7 @@ def _tells_what_was_used_and_not_what_was_written(spans: Sequence[ReceivedSpan])
 
 
 async def test_a_browser_the_web_chat_and_its_backend_are_one_trace(tmp_path: Path) -> None:
-    theirs = "0af7651916cd43dd8448eb211c80319c"
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
     with Collector() as collector:
         env = environ(tmp_path, **collector.environ)
         front = {**env, "OTEL_SERVICE_NAME": "web"}
@@ -74,20 +74,22 @@ async def test_a_browser_the_web_chat_and_its_backend_are_one_trace(tmp_path: Pa
             serving(tmp_path, "web", "--server", server.address, environ=front) as web,
             httpx2.AsyncClient(base_url=web.address, timeout=60) as browser,
         ):
-            sent = {"Origin": web.address, "traceparent": f"00-{theirs}-b7ad6b7169203331-01"}
+            headers = {"Origin": web.address, "traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
             await browser.get("/")
-            answer = await browser.post("/api/messages/process?sdk=5", json=MESSAGE, headers=sent)
+            answer = await browser.post(
+                "/api/messages/process?sdk=5", json=MESSAGE, headers=headers
+            )
             assert answer.status_code == 200, answer.text
         spans = collector.wait_for(lambda spans: _count(spans, "chat demo") > 1)
 
-    ours = [span for span in spans if span.trace == theirs]
-    root = next(span for span in ours if span.parent == "b7ad6b7169203331")
+    trace_spans = [span for span in spans if span.trace == trace_id]
+    root = next(span for span in trace_spans if span.parent == "b7ad6b7169203331")
     assert (root.service, root.name) == ("web", "POST /api/messages/process")
-    names = _span_names(ours, "web")
+    names = _span_names(trace_spans, "web")
     assert {"invoke_agent", "execute_tool get_flight_times"} < set(names), names
-    assert _span_names(ours, "antiphon").count("chat demo") == 2
-    ids = {span.id for span in ours}
-    assert [span.name for span in ours if span.parent not in ids] == [root.name]
+    assert _span_names(trace_spans, "antiphon").count("chat demo") == 2
+    ids = {span.id for span in trace_spans}
+    assert [span.name for span in trace_spans if span.parent not in ids] == [root.name]
 
 
 async def test_what_was_written_is_told_where_the_operator_wants_it(tmp_path: Path) -> None:
@@ -102,12 +104,15 @@ async def test_what_was_written_is_told_where_the_operator_wants_it(tmp_path: Pa
             )
         )
 
-    asked = [span.facts["gen_ai.input.messages"] for span in spans if span.name == "chat demo"]
+    input_messages = [
+        span.facts["gen_ai.input.messages"] for span in spans if span.name == "chat demo"
+    ]
     tool = next(span for span in spans if span.name.startswith("execute_tool"))
     assert (
-        '"parts":[{"type":"text","content":"When does the next LAX-JFK flight leave?"}]' in asked[0]
+        '"parts":[{"type":"text","content":"When does the next LAX-JFK flight leave?"}]'
+        in input_messages[0]
     )
-    assert '"type":"tool_call_response"' in max(asked, key=len)
+    assert '"type":"tool_call_response"' in max(input_messages, key=len)
     assert "LAX" in tool.facts["gen_ai.tool.call.arguments"]
     assert "08:00" in tool.facts["gen_ai.tool.call.result"]
 
@@ -115,13 +120,13 @@ async def test_what_was_written_is_told_where_the_operator_wants_it(tmp_path: Pa
 async def test_a_provider_is_told_only_if_it_may_be_and_its_failure_is_seen(tmp_path: Path) -> None:
     with Collector() as collector:
         async with Upstream() as upstream:
-            own = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "quirk:401"}
+            provider_environ = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "quirk:401"}
             host = upstream.url.split("/")[2]
-            env = environ(tmp_path, **collector.environ, **own)
-            told = {**env, "ANTIPHON_PROPAGATE_TRACE_TO_PROVIDERS": "true"}
-            for each in (env, told):
+            env = environ(tmp_path, **collector.environ, **provider_environ)
+            propagating_env = {**env, "ANTIPHON_PROPAGATE_TRACE_TO_PROVIDERS": "true"}
+            for each in (env, propagating_env):
                 async with serving(tmp_path, "serve", environ=each) as server:
-                    metrics = await _failing(server.address)
+                    metrics = await _ask_and_fail(server.address)
         spans = collector.wait_for(lambda spans: _count(spans, "chat quirk:401") > 1)
 
     first, last = (request.headers for request in upstream.requests)
@@ -134,8 +139,8 @@ async def test_a_provider_is_told_only_if_it_may_be_and_its_failure_is_seen(tmp_
     assert value(metrics, "antiphon_turns_total", outcome="failed") == 1
 
 
-async def _failing(address: str) -> str:
-    """A question that fails, and the metrics after it."""
+async def _ask_and_fail(address: str) -> str:
+    """Ask a question that fails; return the metrics after it."""
     async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
         answer = await client.post("/v1/process", json={"message": {"content": "hello"}})
         assert '"status":"failed"' in answer.text
@@ -151,10 +156,10 @@ async def test_a_collector_that_is_broken_costs_no_run_and_little_of_an_end(
         async with serving(tmp_path, "serve", environ=env) as server:
             began = time.monotonic()
             events = await script(tmp_path, server.address, environ=env)
-            took = time.monotonic() - began
+            seconds = time.monotonic() - began
 
     assert events.splitlines()[-1] == "turn.ended"
-    assert took < 30
+    assert seconds < 30
 
 
 @pytest.mark.slow

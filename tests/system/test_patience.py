@@ -23,24 +23,24 @@ SILENT = 0.9  # longer than a short limit, and than the slack that a limit has
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     async with Upstream() as upstream:
-        spoken = sse(*text_chunks("partial"), done=False)
-        again = Scenario(b"", "", status=503, headers=(("Retry-After", "0.05"),))
-        later = Scenario(b"", "", status=429, headers=(("Retry-After", "100"),))
+        partial_stream = sse(*text_chunks("partial"), done=False)
+        unavailable = Scenario(b"", "", status=503, headers=(("Retry-After", "0.05"),))
+        rate_limited = Scenario(b"", "", status=429, headers=(("Retry-After", "100"),))
         upstream.scenarios |= {
-            "spoken": Scenario(spoken, ending="hold"),
-            "drip": Scenario(spoken, repeat=True),
+            "spoken": Scenario(partial_stream, ending="hold"),
+            "drip": Scenario(partial_stream, repeat=True),
             "slow": Scenario(OK, gated=True),
-            "slow_at_last": Scenario(OK, gated=True, first=(again,)),
-            "wait": Scenario(HI, first=(later,)),
+            "slow_at_last": Scenario(OK, gated=True, first=(unavailable,)),
+            "wait": Scenario(HI, first=(rate_limited,)),
         }
         yield upstream
 
 
-class Told:
-    """A run to its end."""
+class Reply:
+    """Reply to one message, with its run and the end of its turn."""
 
-    def __init__(self, run: Run, text: str, marked: str | None, ended: TurnEnded) -> None:
-        self.run, self.text, self.marked, self.ended = run, text, marked, ended
+    def __init__(self, run: Run, text: str, message_status: str | None, end: TurnEnded) -> None:
+        self.run, self.text, self.message_status, self.end = run, text, message_status, end
 
 
 async def read_reply(
@@ -49,16 +49,16 @@ async def read_reply(
     table: dict[str, float] | None = None,
     deadlines: Deadlines | None = None,
     **settings: Any,
-) -> Told:
-    house = {"base_url": upstream.url, **(table or {})}
-    configured = Settings(
+) -> Reply:
+    provider = {"base_url": upstream.url, **(table or {})}
+    client_settings = Settings(
         model=f"house:quirk:{scenario}",
         database="memory:",
-        providers={"house": house},
+        providers={"house": provider},
         shutdown_timeout=0.1,
         **settings,
     )
-    async with asyncio.timeout(SECONDS), AsyncClient(settings=configured) as client:
+    async with asyncio.timeout(SECONDS), AsyncClient(settings=client_settings) as client:
         thread = await client.create_thread()
         conversation = client.converse(
             "Hi",
@@ -66,80 +66,80 @@ async def read_reply(
             deadlines=deadlines or Deadlines(),
             raise_on_failure=False,
         )
-        ended = [event async for event in conversation if isinstance(event, TurnEnded)]
+        turn_ends = [event async for event in conversation if isinstance(event, TurnEnded)]
         run = await client.get_run(conversation.run_id)
         _, *replies = (await client.list_messages(thread.id)).data
         text = "".join(reply.text for reply in replies)
-        return Told(run, text, replies[-1].status if replies else None, ended[-1])
+        return Reply(run, text, replies[-1].status if replies else None, turn_ends[-1])
 
 
-def has_stalled(told: Told) -> bool:
-    return (told.run.status, told.run.reason) == ("incomplete", "stalled")
+def has_stalled(reply: Reply) -> bool:
+    return (reply.run.status, reply.run.reason) == ("incomplete", "stalled")
 
 
 async def test_what_was_said_before_a_silence_is_kept_and_marked(upstream: Upstream):
     limits = {"first_chunk_timeout": LONG, "chunk_timeout": SHORT}
-    seen = await read_reply(upstream, "spoken", limits)
+    reply = await read_reply(upstream, "spoken", limits)
 
-    assert has_stalled(seen)
-    assert (seen.text, seen.marked) == ("partial", "incomplete")
-    assert (seen.ended.status, seen.ended.reason) == ("incomplete", "stalled")
+    assert has_stalled(reply)
+    assert (reply.text, reply.message_status) == ("partial", "incomplete")
+    assert (reply.end.status, reply.end.reason) == ("incomplete", "stalled")
 
 
 async def test_a_table_goes_before_the_settings(upstream: Upstream):
-    seen = await read_reply(upstream, "spoken", {"chunk_timeout": SHORT}, chunk_timeout=LONG)
+    reply = await read_reply(upstream, "spoken", {"chunk_timeout": SHORT}, chunk_timeout=LONG)
 
-    assert has_stalled(seen)
+    assert has_stalled(reply)
 
 
 async def test_a_run_goes_before_a_table(upstream: Upstream):
-    seen = await read_reply(upstream, "spoken", {"chunk_timeout": LONG}, Deadlines(chunk=SHORT))
+    reply = await read_reply(upstream, "spoken", {"chunk_timeout": LONG}, Deadlines(chunk=SHORT))
 
-    assert has_stalled(seen)
+    assert has_stalled(reply)
 
 
 async def test_a_drip_within_every_silence_ends_with_its_turn(upstream: Upstream):
-    seen = await read_reply(upstream, "drip", {"turn_timeout": 4.0})
+    reply = await read_reply(upstream, "drip", {"turn_timeout": 4.0})
 
-    assert has_stalled(seen)
-    assert seen.text.startswith("partialpartial")
-    assert seen.marked == "incomplete"
+    assert has_stalled(reply)
+    assert reply.text.startswith("partialpartial")
+    assert reply.message_status == "incomplete"
 
 
 async def test_a_first_byte_that_does_not_come_is_a_stall_without_a_word(upstream: Upstream):
-    seen = await read_reply(upstream, "slow", {"first_chunk_timeout": SHORT}, chunk_timeout=LONG)
+    reply = await read_reply(upstream, "slow", {"first_chunk_timeout": SHORT}, chunk_timeout=LONG)
 
-    assert has_stalled(seen)
-    assert seen.text == ""
+    assert has_stalled(reply)
+    assert reply.text == ""
 
 
 @pytest.mark.parametrize("scenario", ["slow", "slow_at_last"])
 async def test_a_model_may_take_longer_to_begin_than_to_go_on(upstream: Upstream, scenario: str):
-    """Also after a sign of life, which a retry gives: it is not the first chunk."""
+    """This holds also after a sign of life that a retry gives: it is not the first chunk."""
     limits = {"chunk_timeout": SHORT, "first_chunk_timeout": LONG}
-    asking = asyncio.ensure_future(read_reply(upstream, scenario, limits))
+    reply_task = asyncio.ensure_future(read_reply(upstream, scenario, limits))
     await upstream.wait_for_request(1 if scenario == "slow" else 2)
-    await asyncio.wait({asking}, timeout=SILENT)
+    await asyncio.wait({reply_task}, timeout=SILENT)
     upstream.gate.set()
 
-    seen = await asking
+    reply = await reply_task
 
-    assert seen.run.status == "completed"
-    assert seen.text == TEXT
+    assert reply.run.status == "completed"
+    assert reply.text == TEXT
 
 
 async def test_patience_for_the_beginning_ends_with_it(upstream: Upstream):
-    seen = await read_reply(
+    reply = await read_reply(
         upstream, "spoken", {"first_chunk_timeout": LONG}, Deadlines(chunk=SHORT)
     )
 
-    assert has_stalled(seen)
+    assert has_stalled(reply)
 
 
 async def test_a_wait_that_the_server_asks_for_ends_with_the_turn(upstream: Upstream):
-    seen = await read_reply(upstream, "wait", {"turn_timeout": 0.3})
+    reply = await read_reply(upstream, "wait", {"turn_timeout": 0.3})
 
-    assert has_stalled(seen)
+    assert has_stalled(reply)
     assert len(upstream.requests) == 1
 
 
@@ -156,6 +156,6 @@ async def test_a_wait_that_the_server_asks_for_ends_with_the_turn(upstream: Upst
 async def test_a_known_servers_own_limit_is_the_weakest(
     settings: dict[str, Any], seconds: float | None
 ):
-    opened = await Catalog(Settings(**settings), {}).open("ollama:x")
+    provider = await Catalog(Settings(**settings), {}).open("ollama:x")
 
-    assert opened.deadlines.first_chunk == seconds
+    assert provider.deadlines.first_chunk == seconds

@@ -20,12 +20,12 @@ TOOL = ToolSpec("f", "", {"type": "object", "properties": {"x": {"type": "intege
 Handler = Callable[[str, dict[str, Any]], Any]
 
 
-async def on_a_loop(url: str, run_id: str, handler: Handler) -> list[Action]:
+async def poll_on_loop(url: str, run_id: str, handler: Handler) -> list[Action]:
     async with AsyncClient(url) as client:
         return await client.poll_and_execute_action(run_id, handler)
 
 
-async def in_a_thread(url: str, run_id: str, handler: Handler) -> list[Action]:
+async def poll_in_thread(url: str, run_id: str, handler: Handler) -> list[Action]:
     def poll() -> list[Action]:
         with Client(url) as client:
             return client.poll_and_execute_action(run_id, handler)
@@ -33,7 +33,7 @@ async def in_a_thread(url: str, run_id: str, handler: Handler) -> list[Action]:
     return await asyncio.to_thread(poll)
 
 
-@pytest.mark.parametrize("poll", [on_a_loop, in_a_thread])
+@pytest.mark.parametrize("poll", [poll_on_loop, poll_in_thread])
 async def test_nothing_is_asked_while_nothing_happens_and_then_all_at_once(
     serve: Any, upstream: Upstream, poll: Any
 ) -> None:

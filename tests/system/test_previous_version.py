@@ -82,7 +82,7 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Version:
 
 
 @pytest.fixture
-def this() -> Version:
+def current() -> Version:
     return Version()
 
 
@@ -96,10 +96,10 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["old-client", "old-server"])
 def pair(
-    request: pytest.FixtureRequest, previous: Version, this: Version
+    request: pytest.FixtureRequest, previous: Version, current: Version
 ) -> tuple[Version, Version]:
-    """Client and server, one of them of the version before."""
-    return (previous, this) if request.param == "old-client" else (this, previous)
+    """Return the versions of client and server, one of which is the previous version."""
+    return (previous, current) if request.param == "old-client" else (current, previous)
 
 
 async def test_a_conversation_with_a_tool_goes_to_its_end(
@@ -108,36 +108,36 @@ async def test_a_conversation_with_a_tool_goes_to_its_end(
     client, server = pair
 
     async with server.serve(database) as url:
-        said = await client.run(CONVERSE, url)
+        output = await client.run(CONVERSE, url)
 
-    assert "16:35" in said
+    assert "16:35" in output
 
 
 async def test_a_database_of_the_previous_version_is_opened_and_its_runs_go_on(
-    previous: Version, this: Version, database: str
+    previous: Version, current: Version, database: str
 ) -> None:
     async with previous.serve(database) as url:
-        ended = (await previous.run(ASK, url)).split()[0]
-        assert "16:35" in await previous.run(ANSWER, url, ended)
-        waiting, status = (await previous.run(ASK, url)).split()
+        ended_run = (await previous.run(ASK, url)).split()[0]
+        assert "16:35" in await previous.run(ANSWER, url, ended_run)
+        waiting_run, status = (await previous.run(ASK, url)).split()
         assert status == "action_required"
 
-    async with this.serve(database) as url:
-        said = await this.run(ANSWER, url, waiting)
-        read = [await this.run(READ, url, run) for run in (ended, waiting)]
-        found = await this.run(FIND, url, ended)
+    async with current.serve(database) as url:
+        output = await current.run(ANSWER, url, waiting_run)
+        states = [await current.run(READ, url, run) for run in (ended_run, waiting_run)]
+        search_output = await current.run(FIND, url, ended_run)
 
-    assert "16:35" in said
-    assert found.splitlines() == ["[('Guide', 'red')]", "{b'Gate A'}", "True"]
-    assert read == ["completed ['user', 'assistant', 'tool', 'assistant']"] * 2
+    assert "16:35" in output
+    assert search_output.splitlines() == ["[('Guide', 'red')]", "{b'Gate A'}", "True"]
+    assert states == ["completed ['user', 'assistant', 'tool', 'assistant']"] * 2
 
 
 async def test_servers_of_both_versions_work_on_one_database(
-    previous: Version, this: Version, database: str
+    previous: Version, current: Version, database: str
 ) -> None:
-    async with previous.serve(database) as old, this.serve(database) as new:
-        for asked, answered in ((old, new), (new, old)):
-            run, _ = (await this.run(ASK, asked)).split()
-            assert "16:35" in await previous.run(ANSWER, answered, run)
-            read = {await this.run(READ, url, run) for url in (old, new)}
-            assert read == {"completed ['user', 'assistant', 'tool', 'assistant']"}
+    async with previous.serve(database) as old, current.serve(database) as new:
+        for ask_url, answer_url in ((old, new), (new, old)):
+            run, _ = (await current.run(ASK, ask_url)).split()
+            assert "16:35" in await previous.run(ANSWER, answer_url, run)
+            states = {await current.run(READ, url, run) for url in (old, new)}
+            assert states == {"completed ['user', 'assistant', 'tool', 'assistant']"}

@@ -16,7 +16,7 @@ JSON = {"Content-Type": "application/json"}
 ODD = f"{CANARY}\n\x1b[2J\r\nforged line"
 
 
-def _talkative(folder: Path, base_url: str) -> Mapping[str, str]:
+def _verbose_environ(folder: Path, base_url: str) -> Mapping[str, str]:
     return environ(
         folder,
         ANTIPHON_LOG_LEVEL="debug",
@@ -30,7 +30,7 @@ def _talkative(folder: Path, base_url: str) -> Mapping[str, str]:
 async def test_a_server_that_logs_all_it_can_tells_no_secret_and_no_content(tmp_path: Path) -> None:
     async with (
         Upstream() as upstream,  # whose refusal holds the key that it was sent
-        serving(tmp_path, "serve", environ=_talkative(tmp_path, upstream.url)) as server,
+        serving(tmp_path, "serve", environ=_verbose_environ(tmp_path, upstream.url)) as server,
         httpx2.AsyncClient(base_url=server.address, timeout=60) as client,
     ):
         answers = [
@@ -42,12 +42,12 @@ async def test_a_server_that_logs_all_it_can_tells_no_secret_and_no_content(tmp_
             await client.post("/v1/process", json={"model": ODD, "message": {"content": ODD}}),
         ]
     statuses = [answer.status_code for answer in answers]
-    failed = next(line for line in answers[4].text.splitlines() if '"failed"' in line)
+    failed_line = next(line for line in answers[4].text.splitlines() if '"failed"' in line)
 
     assert statuses == [200, 404, 201, 400, 200, 200]
-    assert CANARY not in failed
-    told = [line for line in server.said if line.startswith("{")]
-    assert len(told) >= len(answers)
-    assert all(json.loads(line)["message"] for line in told)
+    assert CANARY not in failed_line
+    log_lines = [line for line in server.said if line.startswith("{")]
+    assert len(log_lines) >= len(answers)
+    assert all(json.loads(line)["message"] for line in log_lines)
     assert not [line for line in server.said if CANARY in line or "forged" in line]
     assert all(line.isprintable() for line in server.said)

@@ -60,48 +60,50 @@ CUT_SHORT = {"length", "content_filter", "disconnected", "stalled"}
 
 
 @dataclass
-class Played:
-    """Results of a scenario: streamed, stored, and replayed."""
+class ScenarioResult:
+    """Result of a scenario: streamed, stored, and replayed."""
 
-    told: Sequence[ServerEvent]
+    streamed: Sequence[ServerEvent]
     run: Any
     messages: Sequence[Any]
     actions: Sequence[Any]
     replay: Sequence[ServerEvent]
-    ended: Any
+    last_message: Any
 
     @property
-    def heard(self) -> Sequence[ServerEvent]:
-        """The events of the first turn that count: those before a new beginning are void."""
-        again = [each for each in self.told if each.type == "turn.restarted"]
-        void = {at for each in again for at in range(each.json["after"] + 1, each.number + 1)}
-        return [each for each in self.told if each.number not in void]
+    def valid_events(self) -> Sequence[ServerEvent]:
+        """Return the events of the first turn that count: those before a restart are void."""
+        restarts = [each for each in self.streamed if each.type == "turn.restarted"]
+        void_numbers = {
+            at for each in restarts for at in range(each.json["after"] + 1, each.number + 1)
+        }
+        return [each for each in self.streamed if each.number not in void_numbers]
 
     def pieces(self, kind: str) -> str:
-        return "".join(each.json["text"] for each in self.heard if each.type == kind)
+        return "".join(each.json["text"] for each in self.valid_events if each.type == kind)
 
     def arguments(self) -> dict[str, str]:
-        joined: dict[str, str] = {}
-        for each in self.heard:
+        arguments_by_call: dict[str, str] = {}
+        for each in self.valid_events:
             if each.type == "tool_call.delta":
                 call = each.json["tool_call_id"]
-                joined[call] = joined.get(call, "") + each.json["arguments"]
-        return joined
+                arguments_by_call[call] = arguments_by_call.get(call, "") + each.json["arguments"]
+        return arguments_by_call
 
 
-@dataclass(repr=False)  # `asyncio.run` asks for it twice, and some have said millions of bytes
-class Evening:
-    """All that was played on one server, and how the server came out of it."""
+@dataclass(repr=False)  # `asyncio.run` asks for it twice, and some have megabytes of text
+class ServerResults:
+    """Results of all scenarios on one server, and the state of the server afterwards."""
 
-    played: dict[str, Played]
-    lived: bool
+    by_scenario: dict[str, ScenarioResult]
+    is_alive: bool
     complaints: Sequence[str]
     rejected: Sequence[str]
     histories: dict[str, Any]
     verdict: Verdict
 
 
-async def _play_all(folder: Path, names: Sequence[str]) -> Evening:
+async def _play_all(folder: Path, names: Sequence[str]) -> ServerResults:
     database = folder / "antiphon.db"
     (folder / "antiphon").mkdir()
     (folder / "antiphon" / "antiphon.toml").write_text(DECLARED)
@@ -118,73 +120,75 @@ async def _play_all(folder: Path, names: Sequence[str]) -> Evening:
         try:
             slots = asyncio.Semaphore(AT_ONCE)
 
-            async def play(name: str) -> tuple[str, Played]:
+            async def play(name: str) -> tuple[str, ScenarioResult]:
                 async with slots, asyncio.timeout(SECONDS):
                     return name, await _play(server, name)
 
-            played = dict(await asyncio.gather(*map(play, names)))
-            lived = server.alive
+            results_by_name = dict(await asyncio.gather(*map(play, names)))
+            is_alive = server.alive
         finally:
             await server.stop_cleanly()
     verdict = judge(Record(), final_state.load(database))
     histories = {each.body["model"]: each.body["messages"] for each in upstream.requests}
-    return Evening(played, lived, server.complaints, upstream.rejected, histories, verdict)
+    return ServerResults(
+        results_by_name, is_alive, server.complaints, upstream.rejected, histories, verdict
+    )
 
 
-async def _play(server: Server, name: str) -> Played:
-    """One run, to its first rest; then what is kept of it; then, with outputs, to its end."""
-    wanted = _scenario(name)
-    provider = f"{wanted.declared}:" if wanted.declared else ""
-    asked: dict[str, Any] = {"message": {"content": "go"}, "model": f"{provider}quirk:{name}"}
-    asked |= {"deadlines": {"chunk": 1}} if wanted.expect == "stalled" else {}
-    asked |= {"tools": TOOLS} if name.startswith("t_") else {}
-    told = await _turn(server, asked, cancelling=wanted.expect == "cancelled")
-    run_id, thread_id = told[0].json["run_id"], told[0].json["thread_id"]
+async def _play(server: Server, name: str) -> ScenarioResult:
+    """Run one scenario to its first rest; load what is stored; go on with outputs to its end."""
+    scenario = _scenario(name)
+    provider = f"{scenario.declared}:" if scenario.declared else ""
+    body: dict[str, Any] = {"message": {"content": "go"}, "model": f"{provider}quirk:{name}"}
+    body |= {"deadlines": {"chunk": 1}} if scenario.expect == "stalled" else {}
+    body |= {"tools": TOOLS} if name.startswith("t_") else {}
+    streamed = await _turn(server, body, cancelling=scenario.expect == "cancelled")
+    run_id, thread_id = streamed[0].json["run_id"], streamed[0].json["thread_id"]
 
     run = await _get(server, f"runs/{run_id}")
     messages = await _messages(server, thread_id)
     actions = (await _get(server, "actions", run_id=run_id))["data"]
-    replay = await _replay(server, run_id, upto=told[-1].number)
+    replay = await _replay(server, run_id, upto=streamed[-1].number)
     for action in actions:
         output = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "42"}
         answer = await raw_http.send_request(server.url, "POST", "/v1/submit_tool_output", output)
         assert answer.status == 200, answer.body
     if actions:
         await raw_http.read_turn(server.url, "/v1/process", {"run_id": run_id})
-    ended = (await _messages(server, thread_id))[-1]
-    return Played(told, run, messages, actions, replay, ended)
+    last_message = (await _messages(server, thread_id))[-1]
+    return ScenarioResult(streamed, run, messages, actions, replay, last_message)
 
 
-async def _turn(server: Server, asked: Any, *, cancelling: bool) -> list[ServerEvent]:
-    """The turn's events; one without end is cancelled after a few."""
-    told: list[ServerEvent] = []
+async def _turn(server: Server, body: Any, *, cancelling: bool) -> list[ServerEvent]:
+    """Return the turn's events; a turn without end is cancelled after a few."""
+    streamed: list[ServerEvent] = []
     async with (
-        raw_http.open_request(server.url, "POST", "/v1/process", asked) as stream,
+        raw_http.open_request(server.url, "POST", "/v1/process", body) as stream,
         aclosing(stream.events()) as events,
     ):
         async for each in events:
-            told.append(each)
-            if cancelling and len(told) == 5:
-                path = f"/v1/runs/{told[0].json['run_id']}/cancel"
+            streamed.append(each)
+            if cancelling and len(streamed) == 5:
+                path = f"/v1/runs/{streamed[0].json['run_id']}/cancel"
                 await raw_http.send_request(server.url, "POST", path, {})
-    return told
+    return streamed
 
 
 async def _replay(server: Server, run_id: str, upto: int) -> list[ServerEvent]:
-    """The events again; a run that waits for outputs may go on, and its stream does not end."""
-    told: list[ServerEvent] = []
+    """Return the events again; a run that waits for outputs may go on: its stream does not end."""
+    streamed: list[ServerEvent] = []
     path = f"/v1/runs/{run_id}/events"
     async with (
         raw_http.open_request(server.url, "GET", path, headers={"Last-Event-ID": "0"}) as stream,
         aclosing(stream.events()) as events,
     ):
-        while not told or told[-1].number < upto:
-            told.append(await anext(events))
-    return told
+        while not streamed or streamed[-1].number < upto:
+            streamed.append(await anext(events))
+    return streamed
 
 
 async def _messages(server: Server, thread_id: str) -> list[Any]:
-    """All messages of the thread; a page ends early where they are large."""
+    """Return all messages of the thread; a page ends early where they are large."""
     page = await _get(server, "messages", thread_id=thread_id)
     messages = list(page["data"])
     while page["has_more"]:
@@ -222,16 +226,16 @@ def _scenario(name: str) -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def evening(tmp_path_factory: pytest.TempPathFactory) -> Evening:
-    """Everything is played once; the tests look at the outcome."""
+def results(tmp_path_factory: pytest.TempPathFactory) -> ServerResults:
+    """Run all scenarios once; the tests look at the results."""
     return asyncio.run(_play_all(tmp_path_factory.mktemp("quirks"), NAMES))
 
 
-def _saved_reply(played: Played) -> Any:
+def _saved_reply(result: ScenarioResult) -> Any:
     """Return the stored reply; None if it has no text."""
-    said = [each for each in played.messages if each["role"] == "assistant"]
-    assert len(said) <= 1
-    return said[0] if said else {"content": [], "role": "assistant"}
+    replies = [each for each in result.messages if each["role"] == "assistant"]
+    assert len(replies) <= 1
+    return replies[0] if replies else {"content": [], "role": "assistant"}
 
 
 def _text(message: Any) -> str:
@@ -239,54 +243,58 @@ def _text(message: Any) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_run_comes_to_what_the_reply_means(evening: Evening, name: str) -> None:
-    wanted, played = _scenario(name), evening.played[name]
+def test_the_run_comes_to_what_the_reply_means(results: ServerResults, name: str) -> None:
+    scenario, result = _scenario(name), results.by_scenario[name]
 
-    status, why = wanted.expect, None
-    if wanted.expect in CUT_SHORT:
-        status, why = "incomplete", wanted.expect
-    elif wanted.expect not in PRESCRIBED:
-        status, why = "failed", wanted.expect
-    run = played.run
+    status, reason = scenario.expect, None
+    if scenario.expect in CUT_SHORT:
+        status, reason = "incomplete", scenario.expect
+    elif scenario.expect not in PRESCRIBED:
+        status, reason = "failed", scenario.expect
+    run = result.run
     assert run["status"] == status
-    assert (run.get("error") or {"code": run.get("reason")})["code"] == why
-    assert played.told[-1].type == "turn.ended"
-    assert played.told[-1].json["status"] == status
+    assert (run.get("error") or {"code": run.get("reason")})["code"] == reason
+    assert result.streamed[-1].type == "turn.ended"
+    assert result.streamed[-1].json["status"] == status
     if status not in ("failed", "cancelled"):
-        assert played.pieces("text.delta") == wanted.text
-        assert played.pieces("reasoning.delta") == wanted.reasoning
-        assert played.pieces("refusal.delta") == wanted.refusal
-    if wanted.expect == "provider_error" or (wanted.whole_only and status == "failed"):
+        assert result.pieces("text.delta") == scenario.text
+        assert result.pieces("reasoning.delta") == scenario.reasoning
+        assert result.pieces("refusal.delta") == scenario.refusal
+    if scenario.expect == "provider_error" or (scenario.whole_only and status == "failed"):
         assert "boom" in run["error"]["message"]
-    if wanted.tokens:
-        used = run["usage"]
-        assert (used["input_tokens"], used["output_tokens"]) == wanted.tokens
+    if scenario.tokens:
+        usage = run["usage"]
+        assert (usage["input_tokens"], usage["output_tokens"]) == scenario.tokens
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_was_streamed_is_what_is_kept_and_replayed(evening: Evening, name: str) -> None:
-    check_kept(evening.played[name])
+def test_what_was_streamed_is_what_is_kept_and_replayed(results: ServerResults, name: str) -> None:
+    check_kept(results.by_scenario[name])
 
 
-def check_kept(played: Played) -> None:
+def check_kept(result: ScenarioResult) -> None:
     """Check that the message and a replay are what was streamed."""
-    message = _saved_reply(played)
+    message = _saved_reply(result)
 
-    assert _text(message) == played.pieces("text.delta")
+    assert _text(message) == result.pieces("text.delta")
     refusals = [part["refusal"] for part in message["content"] if part["type"] == "refusal"]
-    assert "".join(refusals) == played.pieces("refusal.delta")
-    assert (message.get("reasoning") or "") == played.pieces("reasoning.delta")
-    assert [(each.number, each.data) for each in played.replay] == [
-        (each.number, each.data) for each in played.told
+    assert "".join(refusals) == result.pieces("refusal.delta")
+    assert (message.get("reasoning") or "") == result.pieces("reasoning.delta")
+    assert [(each.number, each.data) for each in result.replay] == [
+        (each.number, each.data) for each in result.streamed
     ]
-    assert [each.number for each in played.told] == list(range(1, len(played.told) + 1))
-    completed = [each.json["message"] for each in played.told if each.type == "message.completed"]
-    assert completed == [each for each in played.messages if each["role"] == "assistant"]
+    assert [each.number for each in result.streamed] == list(range(1, len(result.streamed) + 1))
+    completed = [
+        each.json["message"] for each in result.streamed if each.type == "message.completed"
+    ]
+    assert completed == [each for each in result.messages if each["role"] == "assistant"]
 
 
 @pytest.mark.parametrize("name", IN_BYTES)
-def test_how_a_reply_is_cut_into_writes_makes_no_difference(evening: Evening, name: str) -> None:
-    alike(evening.played[name], evening.played[_plain_name(name)])
+def test_how_a_reply_is_cut_into_writes_makes_no_difference(
+    results: ServerResults, name: str
+) -> None:
+    check_alike(results.by_scenario[name], results.by_scenario[_plain_name(name)])
 
 
 @pytest.mark.parametrize(
@@ -296,16 +304,18 @@ def test_how_a_reply_is_cut_into_writes_makes_no_difference(evening: Evening, na
         *(pytest.param(size, marks=pytest.mark.soak) for size in OTHER_SIZES),
     ],
 )
-def test_writes_of_any_size_come_to_the_same(evening: Evening, size: int, tmp_path: Path) -> None:
-    again = asyncio.run(_play_all(tmp_path, [f"{name}@{size}" for name in CUTTABLE]))
+def test_writes_of_any_size_come_to_the_same(
+    results: ServerResults, size: int, tmp_path: Path
+) -> None:
+    cut_results = asyncio.run(_play_all(tmp_path, [f"{name}@{size}" for name in CUTTABLE]))
 
-    for name, pieces in again.played.items():
-        alike(pieces, evening.played[_plain_name(name)])
+    for name, pieces in cut_results.by_scenario.items():
+        check_alike(pieces, results.by_scenario[_plain_name(name)])
         check_kept(pieces)
-    assert again.complaints == []
+    assert cut_results.complaints == []
 
 
-def alike(pieces: Played, whole: Played) -> None:
+def check_alike(pieces: ScenarioResult, whole: ScenarioResult) -> None:
     """Check that two runs have the same texts and calls and the same end."""
     for kind in ("text.delta", "reasoning.delta", "refusal.delta"):
         assert pieces.pieces(kind) == whole.pieces(kind)
@@ -318,42 +328,48 @@ TOOL_RUNS = [name for name in NAMES if _scenario(name).expect == "action_require
 
 @pytest.mark.parametrize("name", TOOL_RUNS)
 def test_calls_are_handed_out_whole_and_the_run_goes_on_with_their_outputs(
-    evening: Evening, name: str
+    results: ServerResults, name: str
 ) -> None:
-    played, wanted = evening.played[name], _scenario(name)
-    calls = {call["id"]: call["arguments"] for call in _saved_reply(played)["tool_calls"]}
+    result, scenario = results.by_scenario[name], _scenario(name)
+    calls = {call["id"]: call["arguments"] for call in _saved_reply(result)["tool_calls"]}
 
-    assert tuple(calls.values()) == wanted.calls
-    for ours, theirs in zip(calls, wanted.ids, strict=True):
-        assert ours == theirs if theirs else ours.startswith("call_")
-    assert played.arguments() == {call: said for call, said in calls.items() if said}
-    assert [action["tool_call_id"] for action in played.actions] == list(calls)
-    assert {action["name"] for action in played.actions} == {"f"}
-    (manifest,) = [each.json for each in played.told if each.type == "action.required"]
+    assert tuple(calls.values()) == scenario.calls
+    for call_id, provider_id in zip(calls, scenario.ids, strict=True):
+        assert call_id == provider_id if provider_id else call_id.startswith("call_")
+    assert result.arguments() == {call: arguments for call, arguments in calls.items() if arguments}
+    assert [action["tool_call_id"] for action in result.actions] == list(calls)
+    assert {action["name"] for action in result.actions} == {"f"}
+    (manifest,) = [each.json for each in result.streamed if each.type == "action.required"]
     assert [each["tool_call_id"] for each in manifest["actions"]] == list(calls)
-    assert _text(played.ended) == AFTER_TOOLS
+    assert _text(result.last_message) == AFTER_TOOLS
 
 
-def test_what_only_its_provider_understands_of_a_call_goes_back_with_it(evening: Evening) -> None:
-    (call,) = evening.histories["quirk:t_extra_content"][-2]["tool_calls"]
+def test_what_only_its_provider_understands_of_a_call_goes_back_with_it(
+    results: ServerResults,
+) -> None:
+    (call,) = results.histories["quirk:t_extra_content"][-2]["tool_calls"]
 
     assert call["extra_content"] == {"google": {"thought_signature": "s\ufffd"}}
 
 
 @pytest.mark.parametrize("name", TOOL_RUNS)
-def test_opaque_details_of_reasoning_go_back_as_they_came(evening: Evening, name: str) -> None:
-    (asked,) = [each for each in evening.histories[f"quirk:{name}"] if each["role"] == "assistant"]
+def test_opaque_details_of_reasoning_go_back_as_they_came(
+    results: ServerResults, name: str
+) -> None:
+    (message,) = [
+        each for each in results.histories[f"quirk:{name}"] if each["role"] == "assistant"
+    ]
 
-    assert tuple(asked.get("reasoning_details", ())) == _scenario(name).details
+    assert tuple(message.get("reasoning_details", ())) == _scenario(name).details
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in TOOL_RUNS])
-def test_no_call_is_handed_out_that_was_not_made(evening: Evening, name: str) -> None:
-    assert evening.played[name].actions == []
+def test_no_call_is_handed_out_that_was_not_made(results: ServerResults, name: str) -> None:
+    assert results.by_scenario[name].actions == []
 
 
-def test_the_server_lives_and_has_nothing_to_complain_of(evening: Evening) -> None:
-    assert evening.lived
-    assert evening.complaints == []
-    assert evening.rejected == []
-    assert not any(evening.verdict.numbers.values()), str(evening.verdict)
+def test_the_server_lives_and_has_nothing_to_complain_of(results: ServerResults) -> None:
+    assert results.is_alive
+    assert results.complaints == []
+    assert results.rejected == []
+    assert not any(results.verdict.numbers.values()), str(results.verdict)

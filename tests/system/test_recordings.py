@@ -31,7 +31,7 @@ MORE = os.environ.get("ANTIPHON_RECORDINGS")
 
 
 def _recordings() -> dict[str, list[bytes]]:
-    """Every recorded reply by its name; a file may hold several, told apart by their ids."""
+    """Return every recorded reply by its name; a file may hold several, told apart by their ids."""
     replies: dict[str, list[bytes]] = {}
     for folder in filter(None, (OURS, MORE and Path(MORE))):
         for path in sorted(folder.glob("*.chunks.txt")):
@@ -49,7 +49,7 @@ REPLIES = _recordings()
 
 
 @dataclass
-class Meant:
+class Meaning:
     """Meaning of a reply. `tokens`: input, output, cache, reasoning."""
 
     text: str = ""
@@ -59,39 +59,39 @@ class Meant:
     finish: str | None = None
 
 
-def read_meaning(lines: Sequence[bytes]) -> Meant:
-    """The second reader: what is said, thought, called and counted in these payloads."""
-    said, calls = Meant(), {}
+def read_meaning(lines: Sequence[bytes]) -> Meaning:
+    """Return what is said, thought, called and counted in these payloads, as a second reader."""
+    meaning, calls = Meaning(), {}
     for payload in map(json.loads, lines):
         if usage := payload.get("usage"):
-            said.tokens = _count_tokens(usage)
+            meaning.tokens = _count_tokens(usage)
         for choice in payload.get("choices", ()):
-            said.finish = choice.get("finish_reason") or said.finish
+            meaning.finish = choice.get("finish_reason") or meaning.finish
             delta = choice.get("delta") or {}
-            said.reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
+            meaning.reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
             content = delta.get("content") or ""
             for part in [{"text": content}] if isinstance(content, str) else content:
-                said.text += part.get("text", "")
-                said.reasoning += "".join(each["text"] for each in part.get("thinking", ()))
+                meaning.text += part.get("text", "")
+                meaning.reasoning += "".join(each["text"] for each in part.get("thinking", ()))
             for piece in delta.get("tool_calls") or ():
                 key = piece["index"] if "index" in piece else piece["id"]
                 name, arguments = calls.get(key, ("", ""))
                 function = piece["function"]
                 name = name or function.get("name") or ""
                 calls[key] = (name, arguments + (function.get("arguments") or ""))
-    said.calls = [(name, arguments or "{}") for name, arguments in calls.values()]
-    return said
+    meaning.calls = [(name, arguments or "{}") for name, arguments in calls.values()]
+    return meaning
 
 
 def _count_tokens(usage: Any) -> tuple[int, int, int, int]:
     """Count tokens. All but the input is output: some count reasoning beside the completion."""
-    asked = usage.get("prompt_tokens_details") or {}
-    answered = usage.get("completion_tokens_details") or {}
+    input_details = usage.get("prompt_tokens_details") or {}
+    output_details = usage.get("completion_tokens_details") or {}
     return (
         usage["prompt_tokens"],
         usage["total_tokens"] - usage["prompt_tokens"],
-        asked.get("cached_tokens") or 0,
-        answered.get("reasoning_tokens") or 0,
+        input_details.get("cached_tokens") or 0,
+        output_details.get("reasoning_tokens") or 0,
     )
 
 
@@ -113,7 +113,7 @@ class _Player(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """The SDK before a server of its own, before the player."""
+    """Return the SDK before a server of its own, before the player."""
     database = tmp_path_factory.mktemp("recordings") / "antiphon.db"
     with ThreadingHTTPServer(("127.0.0.1", 0), _Player) as player:
         threading.Thread(target=player.serve_forever, args=(0.01,), daemon=True).start()
@@ -137,31 +137,37 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @pytest.mark.parametrize("name", REPLIES)
 def test_what_a_provider_sent_comes_out_as_it_was_meant(name: str, client: Client) -> None:
-    wanted = read_meaning(REPLIES[name])
-    tools = [ToolSpec(called) for called in sorted({called for called, _ in wanted.calls})]
+    expected = read_meaning(REPLIES[name])
+    tools = [
+        ToolSpec(tool_name) for tool_name in sorted({tool_name for tool_name, _ in expected.calls})
+    ]
 
     turn = client.process(message=NewMessage("go"), model=name, tools=tools)
-    told = list(turn)
+    received = list(turn)
 
-    heard = Meant(
-        text="".join(each.text for each in told if isinstance(each, events.TextDelta)),
-        reasoning="".join(each.text for each in told if isinstance(each, events.ReasoningDelta)),
+    actual = Meaning(
+        text="".join(each.text for each in received if isinstance(each, events.TextDelta)),
+        reasoning="".join(
+            each.text for each in received if isinstance(each, events.ReasoningDelta)
+        ),
         calls=[
-            (each.name, each.arguments) for each in told if isinstance(each, events.ToolCallReady)
+            (each.name, each.arguments)
+            for each in received
+            if isinstance(each, events.ToolCallReady)
         ],
-        tokens=_tokens(told),
-        finish=wanted.finish,
+        tokens=_tokens(received),
+        finish=expected.finish,
     )
-    assert heard == wanted
+    assert actual == expected
     assert turn.status is not None
-    assert (turn.status.value, turn.reason) == _end(wanted)
-    (message,) = [each.message for each in told if isinstance(each, events.MessageCompleted)]
-    assert (message.text, message.reasoning or "") == (wanted.text, wanted.reasoning)
-    assert [(call.name, call.arguments) for call in message.tool_calls] == wanted.calls
+    assert (turn.status.value, turn.reason) == _end(expected)
+    (message,) = [each.message for each in received if isinstance(each, events.MessageCompleted)]
+    assert (message.text, message.reasoning or "") == (expected.text, expected.reasoning)
+    assert [(call.name, call.arguments) for call in message.tool_calls] == expected.calls
     assert client.get_message(message.id) == message
     actions = client.list_actions(str(turn.run_id)).data
     assert [(action.name, action.arguments) for action in actions] == [
-        (called, json.loads(arguments)) for called, arguments in wanted.calls
+        (tool_name, json.loads(arguments)) for tool_name, arguments in expected.calls
     ]
 
 
@@ -171,12 +177,12 @@ def test_there_are_recordings_of_real_providers() -> None:
     assert len(REPLIES) > len(list(OURS.glob("*.chunks.txt")))
 
 
-def _tokens(told: Sequence[events.Event]) -> tuple[int, int, int, int]:
-    (used,) = [each.usage for each in told if isinstance(each, events.UsageAdded)]
-    return used.input_tokens, used.output_tokens, used.cached_tokens, used.reasoning_tokens
+def _tokens(received: Sequence[events.Event]) -> tuple[int, int, int, int]:
+    (usage,) = [each.usage for each in received if isinstance(each, events.UsageAdded)]
+    return usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens
 
 
-def _end(wanted: Meant) -> tuple[str, str | None]:
-    if wanted.finish == "length":
+def _end(expected: Meaning) -> tuple[str, str | None]:
+    if expected.finish == "length":
         return "incomplete", "length"
-    return ("action_required" if wanted.calls else "completed"), None
+    return ("action_required" if expected.calls else "completed"), None

@@ -27,12 +27,12 @@ QUESTION = "When do flights leave from LAX to JFK? Ask for both at once."
 DEADLINE = 60.0
 
 
-async def two_turns(url: str) -> str:
-    """A run with reasoning, two calls and an answer, to its end."""
+async def run_two_turns(url: str) -> str:
+    """Run a turn with reasoning and two calls, and a turn with the answer; return the run's id."""
     body = {"message": {"content": QUESTION}, "tools": [TOOL]}
-    told = await raw_http.read_turn(url, "/v1/process", body)
-    run_id = str(told[0].json["run_id"])
-    (manifest,) = [each.json for each in told if each.type == "action.required"]
+    turn_events = await raw_http.read_turn(url, "/v1/process", body)
+    run_id = str(turn_events[0].json["run_id"])
+    (manifest,) = [each.json for each in turn_events if each.type == "action.required"]
     assert len(manifest["actions"]) == 2
     for action in manifest["actions"]:
         output = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "16:35 ✈"}
@@ -51,12 +51,14 @@ async def pair(serve: Any) -> tuple[Server, Server]:
 async def test_a_finished_run_goes_on_from_every_number_on_either_server(
     pair: tuple[Server, Server],
 ) -> None:
-    run_id = await two_turns(pair[0].url)
-    whole = await raw_http.follow_run(pair[0].url, run_id)
+    run_id = await run_two_turns(pair[0].url)
+    all_events = await raw_http.follow_run(pair[0].url, run_id)
 
-    assert [told.number for told in whole] == list(range(1, len(whole) + 1))
-    for number in range(len(whole) + 1):
-        assert await raw_http.follow_run(pair[number % 2].url, run_id, number) == whole[number:]
+    assert [event.number for event in all_events] == list(range(1, len(all_events) + 1))
+    for number in range(len(all_events) + 1):
+        assert (
+            await raw_http.follow_run(pair[number % 2].url, run_id, number) == all_events[number:]
+        )
 
 
 async def test_a_running_run_goes_on_from_wherever_it_was_cut_on_either_server(
@@ -68,21 +70,21 @@ async def test_a_running_run_goes_on_from_wherever_it_was_cut_on_either_server(
 
     async with asyncio.timeout(DEADLINE):
         readers = [_cut_often(pair, run["id"], Random(seed)) for seed in range(6)]
-        joined = await asyncio.gather(*readers)
+        readings = await asyncio.gather(*readers)
 
-    whole = await raw_http.follow_run(pair[1].url, run["id"])
-    assert len(whole) > 300
-    assert all(pieces == whole for pieces in joined)
+    all_events = await raw_http.follow_run(pair[1].url, run["id"])
+    assert len(all_events) > 300
+    assert all(pieces == all_events for pieces in readings)
 
 
 async def _cut_often(servers: list[Server], run_id: str, random: Random) -> list[ServerEvent]:
-    """Everything, in pieces of a few events, each from the other server."""
-    heard: list[ServerEvent] = []
+    """Return all events, read in pieces of a few, each from the other server."""
+    received: list[ServerEvent] = []
     turn = 0
-    while not heard or heard[-1].type != "turn.ended":
+    while not received or received[-1].type != "turn.ended":
         turn += 1
-        last = str(heard[-1].number if heard else 0)
-        enough = random.randint(1, 25)
+        last = str(received[-1].number if received else 0)
+        remaining = random.randint(1, 25)
         async with (
             raw_http.open_request(
                 servers[turn % 2].url,
@@ -92,27 +94,29 @@ async def _cut_often(servers: list[Server], run_id: str, random: Random) -> list
             ) as stream,
             aclosing(stream.events()) as events,
         ):
-            async for told in events:
-                heard.append(told)
-                enough -= 1
-                if not enough:
+            async for event in events:
+                received.append(event)
+                remaining -= 1
+                if not remaining:
                     break
-    return heard
+    return received
 
 
 async def test_a_stream_cut_at_any_byte_is_joined_byte_for_byte(
     pair: tuple[Server, Server],
 ) -> None:
-    run_id = await two_turns(pair[0].url)
-    whole = await _bytes(pair[0].url, run_id, 0)
-    rests = [
+    run_id = await run_two_turns(pair[0].url)
+    all_bytes = await _bytes(pair[0].url, run_id, 0)
+    later_bytes = [
         await _bytes(pair[number % 2].url, run_id, number)
-        for number in range(whole.count(b"\n\n") + 1)
+        for number in range(all_bytes.count(b"\n\n") + 1)
     ]
 
-    for cut in range(len(whole) + 1):
-        kept = whole[: whole.rfind(b"\n\n", 0, cut) + 2] if b"\n\n" in whole[:cut] else b""
-        assert kept + rests[kept.count(b"\n\n")] == whole
+    for cut in range(len(all_bytes) + 1):
+        prefix = (
+            all_bytes[: all_bytes.rfind(b"\n\n", 0, cut) + 2] if b"\n\n" in all_bytes[:cut] else b""
+        )
+        assert prefix + later_bytes[prefix.count(b"\n\n")] == all_bytes
 
 
 async def _bytes(url: str, run_id: str, after: int) -> bytes:
@@ -126,7 +130,7 @@ async def _bytes(url: str, run_id: str, after: int) -> bytes:
 async def test_a_number_that_was_never_given_out_is_refused(
     pair: tuple[Server, Server], number: str
 ) -> None:
-    run_id = await two_turns(pair[0].url)
+    run_id = await run_two_turns(pair[0].url)
 
     headers = {"Last-Event-ID": number.encode().decode("latin-1")}
     path = f"/v1/runs/{run_id}/events"
@@ -136,7 +140,7 @@ async def test_a_number_that_was_never_given_out_is_refused(
 
 
 async def test_the_last_number_is_answered_by_the_end(pair: tuple[Server, Server]) -> None:
-    run_id = await two_turns(pair[0].url)
+    run_id = await run_two_turns(pair[0].url)
     last = len(await raw_http.follow_run(pair[0].url, run_id))
 
     assert await raw_http.follow_run(pair[1].url, run_id, last) == []
@@ -146,8 +150,8 @@ async def test_events_past_retention_are_gone_and_say_where_the_words_are(
     serve: Any, tmp_path: Path
 ) -> None:
     first = await serve(ANTIPHON_DEMO_DELAY="0")
-    run_id = await two_turns(first.url)
-    whole = await raw_http.follow_run(first.url, run_id)
+    run_id = await run_two_turns(first.url)
+    all_events = await raw_http.follow_run(first.url, run_id)
     await first.stop_cleanly()
     with closing(sqlite3.connect(tmp_path / "antiphon.db")) as connection, connection:
         connection.execute("UPDATE runs SET ended_at = ended_at - 120000")
@@ -160,12 +164,12 @@ async def test_events_past_retention_are_gone_and_say_where_the_words_are(
 
     assert (answer.status, answer.json["code"]) == (410, "event_expired")
     assert "/v1/messages" in answer.json["hint"]
-    assert await raw_http.follow_run(second.url, run_id, len(whole)) == []
+    assert await raw_http.follow_run(second.url, run_id, len(all_events)) == []
     run = (await raw_http.send_request(second.url, "GET", f"/v1/runs/{run_id}")).json
     query = {"thread_id": run["thread_id"]}
-    kept = (await raw_http.send_request(second.url, "GET", "/v1/messages", query=query)).json[
+    messages = (await raw_http.send_request(second.url, "GET", "/v1/messages", query=query)).json[
         "data"
     ]
-    assert [message["role"] for message in kept] == [
+    assert [message["role"] for message in messages] == [
         *("user", "assistant", "tool", "tool", "assistant"),
     ]

@@ -36,11 +36,11 @@ SETTINGS = {
 
 @pytest.mark.slow
 async def test_what_the_document_says_is_so(serve: Any, tmp_path: Path) -> None:
-    how = ("--phases", "fuzzing,stateful", "--max-examples", "2")
-    async with _server(serve, tmp_path) as asking:
-        found = await asking.list_failures(*how, *EXCLUDING)
+    options = ("--phases", "fuzzing,stateful", "--max-examples", "2")
+    async with _server(serve, tmp_path) as runner:
+        failures = await runner.list_failures(*options, *EXCLUDING)
 
-    assert found == []
+    assert failures == []
 
 
 @pytest.mark.soak
@@ -48,13 +48,13 @@ async def test_what_the_document_says_is_so(serve: Any, tmp_path: Path) -> None:
 async def test_what_the_document_says_is_so_whatever_is_asked(
     serve: Any, tmp_path: Path, seed: int
 ) -> None:
-    how = ("--checks", "all", "--max-examples", "200", "--seed", str(seed))
-    async with _server(serve, tmp_path) as asking:
-        found = await asking.list_failures(*how, *EXCLUDING)
+    options = ("--checks", "all", "--max-examples", "200", "--seed", str(seed))
+    async with _server(serve, tmp_path) as runner:
+        failures = await runner.list_failures(*options, *EXCLUDING)
         # Last, for the key that asks may be gone then.
-        found += await asking.list_failures(*how, *ONLY)
+        failures += await runner.list_failures(*options, *ONLY)
 
-    assert found == []
+    assert failures == []
 
 
 @pytest.mark.soak
@@ -62,56 +62,60 @@ async def test_what_was_deleted_is_gone_and_what_was_made_is_there(
     serve: Any, tmp_path: Path
 ) -> None:
     checks = "use_after_free,ensure_resource_availability,ignored_auth,not_a_server_error"
-    async with _server(serve, tmp_path) as asking:
-        found = await asking.list_failures(
+    async with _server(serve, tmp_path) as runner:
+        failures = await runner.list_failures(
             "--phases", "stateful", "--checks", checks, "--max-examples", "200", *EXCLUDING
         )
 
-    assert found == []
+    assert failures == []
 
 
 @dataclass
-class _Asking:
-    """A server, and a key that may do everything there."""
+class _Schemathesis:
+    """Schemathesis before a server, with a key that may do everything there."""
 
     server: Server
     key: str
     folder: Path
 
-    async def list_failures(self, *how: str) -> list[str]:
+    async def list_failures(self, *options: str) -> list[str]:
         """Return the failures that schemathesis finds."""
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
-        asking = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
             *("--config-file", str(HERE / "schemathesis.toml"), "run"),
             *(f"{self.server.url}/openapi.json", "--header", f"Authorization: Bearer {self.key}"),
             *("--report", "json", "--report-json-path", str(report)),
-            *(() if "--seed" in how else ("--seed", "1")),
-            *how,
+            *(() if "--seed" in options else ("--seed", "1")),
+            *options,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=self.folder,
         )
-        said, _ = await asking.communicate()
-        assert report.exists(), said.decode()
-        told = json.loads(report.read_bytes())
-        faults = [str(each) for each in told["errors"] if PYTHONS_OWN not in said.decode()]
-        return [f"{each['title']}: {each['operations']}" for each in told["failures"]] + faults
+        output, _ = await process.communicate()
+        assert report.exists(), output.decode()
+        report_fields = json.loads(report.read_bytes())
+        faults = [
+            str(each) for each in report_fields["errors"] if PYTHONS_OWN not in output.decode()
+        ]
+        return [
+            f"{each['title']}: {each['operations']}" for each in report_fields["failures"]
+        ] + faults
 
 
 @asynccontextmanager
-async def _server(serve: Any, folder: Path) -> AsyncIterator[_Asking]:
-    """The same process answers before and after."""
-    made = await asyncio.create_subprocess_exec(
+async def _server(serve: Any, folder: Path) -> AsyncIterator[_Schemathesis]:
+    """Check that the same process answers before and after."""
+    process = await asyncio.create_subprocess_exec(
         *(*fork_server.command(), "keys", "create", "st", "--owner", "root"),
         *("--scope", "admin", "--database", f"sqlite:///{folder}/antiphon.db"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         env=environment({}),
     )
-    said, _ = await made.communicate()
+    output, _ = await process.communicate()
     server: Server = await serve(**SETTINGS)
-    yield _Asking(server, said.decode().split()[0], folder)
+    yield _Schemathesis(server, output.decode().split()[0], folder)
     assert server.alive
     assert (await raw_http.send_request(server.url, "GET", "/readyz")).status == 200

@@ -43,31 +43,31 @@ RUNS = 12
 KILLS = 6
 
 
-def ran(place: Place) -> list[list[str]]:
-    """Run and attempt of each call that was carried out, in order."""
+def list_calls(place: Place) -> list[list[str]]:
+    """Return run and attempt of each call that was carried out, in order."""
     file = place.root / "ran"
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def test_calls_of_workers_that_are_killed_are_answered_once_by_others(tmp_path: Path) -> None:
-    place, chance = Place(tmp_path), random.Random(20)
+    place, rng = Place(tmp_path), random.Random(20)
     (tmp_path / "flights.py").write_text(TOOL)
     with serve_in_thread(SETTINGS) as url, Client(url) as client:
         place.environ["ANTIPHON_SERVER"] = url
         question = NewMessage("When does the next LAX-JFK flight leave?")
-        started = [
+        streams = [
             client.process(message=question, tools=(SPEC,), background=False) for _ in range(RUNS)
         ]
-        for events in started:
+        for events in streams:
             list(events)
-        run_ids = [events.run_id or "" for events in started]
+        run_ids = [events.run_id or "" for events in streams]
         workers: list[subprocess.Popen[bytes]] = [place.start(*WORK) for _ in range(2)]
         try:
             for kill in range(KILLS):
-                while len(ran(place)) <= kill:  # somebody is in a call
+                while len(list_calls(place)) <= kill:  # somebody is in a call
                     assert all(worker.poll() is None for worker in workers)
                     time.sleep(0.01)
-                victim = chance.choice(workers)
+                victim = rng.choice(workers)
                 victim.kill()
                 victim.communicate()
                 workers[workers.index(victim)] = place.start(*WORK)
@@ -78,12 +78,14 @@ def test_calls_of_workers_that_are_killed_are_answered_once_by_others(tmp_path: 
                 worker.kill()
                 worker.communicate()
         actions = [client.list_actions(run_id).data for run_id in run_ids]
-        ends = {client.get_run(run_id).status for run_id in run_ids}
+        statuses = {client.get_run(run_id).status for run_id in run_ids}
 
-    assert ends == {Status.COMPLETED}
+    assert statuses == {Status.COMPLETED}
     assert [len(each) for each in actions] == [1] * RUNS
     for (action,) in actions:
-        attempts = [int(attempt) for run_id, attempt in ran(place) if run_id == action.run_id]
+        attempts = [
+            int(attempt) for run_id, attempt in list_calls(place) if run_id == action.run_id
+        ]
         assert len(attempts) == len(set(attempts)), "no attempt is carried out twice"
         assert action.output == f"attempt {action.attempt}"
         assert action.attempt == max(attempts)

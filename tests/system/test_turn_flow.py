@@ -29,8 +29,8 @@ MODEL = "quirk:t_normal"  # calls f once, then answers in words
 ASK = {"message": {"content": "When do flights leave?"}, "model": MODEL, "tools": TOOLS}
 
 
-class World:
-    """A client, a server with its store, a model; `story` is what happened between them."""
+class RecordedSystem:
+    """Client, server with its store, and model; `story` is what happened between them."""
 
     def __init__(self, folder: Path) -> None:
         self.story: Story = []
@@ -39,7 +39,7 @@ class World:
         self._folder = folder
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> World:
+    async def __aenter__(self) -> RecordedSystem:
         # The model takes its time: it ends its reply after the client has seen the beginning.
         normal = self.model.scenarios["t_normal"]
         self.model.scenarios["t_normal"] = replace(normal, gated_from=b'"finish_reason": "')
@@ -57,17 +57,17 @@ class World:
         await self._stack.aclose()
 
     async def turn(self, body: Any) -> list[ServerEvent]:
-        """`/process`, until the server closes; each event is told by its type."""
+        """Send `/process` and read until the server closes; each event is recorded by its type."""
         self.story.append("client: POST /process")
-        heard = []
+        received = []
         async with raw_http.open_request(self.url, "POST", "/v1/process", body) as stream:
-            async for told in stream.events():
-                heard.append(told)
-                if told.type == "tool_call.started":
+            async for event in stream.events():
+                received.append(event)
+                if event.type == "tool_call.started":
                     self.model.gate.set()
-                self.story.append(f"client: {told.type}")
+                self.story.append(f"client: {event.type}")
         self.story.append(f"client: closed {'in order' if stream.ended else 'otherwise'}")
-        return heard
+        return received
 
     async def submit(self, run_id: str, tool_call_id: str) -> int:
         self.story.append("client: POST /submit_tool_output")
@@ -91,9 +91,9 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with World(tmp_path) as world:
-        yield world
+async def system(tmp_path: Path) -> AsyncIterator[RecordedSystem]:
+    async with RecordedSystem(tmp_path) as system:
+        yield system
 
 
 COMMITTED = "store: run user#1 run:in_progress version:1"
@@ -122,45 +122,49 @@ STEPS = [
 ]
 
 
-async def test_the_sixteen_steps_happen_in_the_order_in_which_they_are_drawn(world: World) -> None:
-    first = await world.turn(ASK)
+async def test_the_sixteen_steps_happen_in_the_order_in_which_they_are_drawn(
+    system: RecordedSystem,
+) -> None:
+    first = await system.turn(ASK)
     run_id, action = _find_action(first)
-    await world.submit(run_id, action["tool_call_id"])
-    second = await world.turn({"run_id": run_id})
+    await system.submit(run_id, action["tool_call_id"])
+    second = await system.turn({"run_id": run_id})
 
-    assert _in_order(world.story, STEPS), "\n".join(world.story)
-    assert _in_order(world.story, [STEPS[0], COMMITTED, "client: run.status"])
-    numbers = [told.number for told in first + second]
+    assert _in_order(system.story, STEPS), "\n".join(system.story)
+    assert _in_order(system.story, [STEPS[0], COMMITTED, "client: run.status"])
+    numbers = [event.number for event in first + second]
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-async def test_nothing_happens_between_the_close_and_the_output(world: World) -> None:
-    run_id, action = _find_action(await world.turn(ASK))
-    closed = len(world.story)
-    await world.submit(run_id, action["tool_call_id"])
+async def test_nothing_happens_between_the_close_and_the_output(system: RecordedSystem) -> None:
+    run_id, action = _find_action(await system.turn(ASK))
+    closed_at = len(system.story)
+    await system.submit(run_id, action["tool_call_id"])
 
-    assert world.story[closed] == "client: POST /submit_tool_output"
-    assert len(world.model.requests) == 1
-
-
-async def test_the_manifest_is_told_after_it_was_kept(world: World) -> None:
-    await world.turn(ASK)
-
-    kept = next(at for at, word in enumerate(world.story) if word.startswith("store: finalize"))
-    assert kept < world.story.index("client: action.required")
+    assert system.story[closed_at] == "client: POST /submit_tool_output"
+    assert len(system.model.requests) == 1
 
 
-async def test_the_second_turn_tells_the_model_the_whole_history(world: World) -> None:
-    run_id, action = _find_action(await world.turn(ASK))
-    await world.submit(run_id, action["tool_call_id"])
-    await world.turn({"run_id": run_id})
+async def test_the_manifest_is_told_after_it_was_kept(system: RecordedSystem) -> None:
+    await system.turn(ASK)
 
-    user, call, result = world.model.requests[1].body["messages"]
+    stored_at = next(
+        at for at, word in enumerate(system.story) if word.startswith("store: finalize")
+    )
+    assert stored_at < system.story.index("client: action.required")
+
+
+async def test_the_second_turn_tells_the_model_the_whole_history(system: RecordedSystem) -> None:
+    run_id, action = _find_action(await system.turn(ASK))
+    await system.submit(run_id, action["tool_call_id"])
+    await system.turn({"run_id": run_id})
+
+    user, call, result = system.model.requests[1].body["messages"]
     assert user["content"] == "When do flights leave?"
     assert call["tool_calls"][0]["id"] == action["tool_call_id"]
     assert call["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"x":1}'}
     assert result == {"role": "tool", "tool_call_id": action["tool_call_id"], "content": "16:35"}
-    assert not world.model.rejected
+    assert not system.model.rejected
 
 
 async def test_a_server_that_dies_after_step_six_is_not_missed(serve: Any, upstream: Any) -> None:
@@ -172,18 +176,21 @@ async def test_a_server_that_dies_after_step_six_is_not_missed(serve: Any, upstr
 
     body = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "16:35"}
     answer = await raw_http.send_request(second.url, "POST", "/v1/submit_tool_output", body)
-    told = await raw_http.read_turn(second.url, "/v1/process", {"run_id": run_id})
+    turn_events = await raw_http.read_turn(second.url, "/v1/process", {"run_id": run_id})
 
     assert answer.status == 200
     assert [message["role"] for message in upstream.requests[1].body["messages"]] == [
         *("user", "assistant", "tool"),
     ]
-    assert "".join(each.json["text"] for each in told if each.type == "text.delta") == "All done."
-    assert told[-1].json["status"] == "completed"
+    assert (
+        "".join(each.json["text"] for each in turn_events if each.type == "text.delta")
+        == "All done."
+    )
+    assert turn_events[-1].json["status"] == "completed"
 
 
-class _AskedUpstream(Upstream):
-    """Sets `asked` with the first request."""
+class _NoticingUpstream(Upstream):
+    """Upstream that sets `asked` with the first request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -195,32 +202,32 @@ class _AskedUpstream(Upstream):
 
 
 async def test_nothing_is_told_of_a_request_whose_commit_never_ends(serve: Any) -> None:
-    async with _AskedUpstream() as model, asyncio.timeout(60):
+    async with _NoticingUpstream() as model, asyncio.timeout(60):
         settings = {"ANTIPHON_BASE_URL": model.url, "ANTIPHON_MODEL": MODEL}
         first = await serve(**settings, FAILPOINTS="run.before_commit:pause")
-        heard: list[object] = []
+        received: list[object] = []
 
         async def ask() -> None:
             async with raw_http.open_request(first.url, "POST", "/v1/process", ASK) as stream:
-                heard.append(stream.status)
-                heard.extend([told async for told in stream.events()])
+                received.append(stream.status)
+                received.extend([event async for event in stream.events()])
 
-        asking = asyncio.create_task(ask())
+        ask_task = asyncio.create_task(ask())
         await model.asked.wait()
-        seen_meanwhile = (await raw_http.send_request(first.url, "GET", "/v1/runs")).json["data"]
+        runs_meanwhile = (await raw_http.send_request(first.url, "GET", "/v1/runs")).json["data"]
         await first.kill()
         with pytest.raises(raw_http.ConnectionCut):
-            await asking
+            await ask_task
 
         second = await serve(**settings)
         assert not (await raw_http.send_request(second.url, "GET", "/v1/runs")).json["data"]
-        assert not seen_meanwhile
-        assert not heard
+        assert not runs_meanwhile
+        assert not received
 
 
-def _find_action(told: list[ServerEvent]) -> tuple[str, Any]:
-    """The run and the one action of a turn that asked for a tool."""
-    (manifest,) = [each.json for each in told if each.type == "action.required"]
+def _find_action(turn_events: list[ServerEvent]) -> tuple[str, Any]:
+    """Return the run and the one action of a turn that asked for a tool."""
+    (manifest,) = [each.json for each in turn_events if each.type == "action.required"]
     (action,) = manifest["actions"]
     assert action["name"] == "f"
     assert action["arguments"] == {"x": 1}
@@ -229,5 +236,5 @@ def _find_action(told: list[ServerEvent]) -> tuple[str, Any]:
 
 def _in_order(story: Story, steps: list[str]) -> bool:
     """Return True if the steps occur in this order, with others between them."""
-    rest = iter(story)
-    return all(step in rest for step in steps)
+    remaining = iter(story)
+    return all(step in remaining for step in steps)

@@ -35,8 +35,8 @@ def _example() -> ModuleType:
     return module
 
 
-class _Steps(logging.Handler):
-    """The steps that the app tells of as it takes them."""
+class _StepHandler(logging.Handler):
+    """Handler of the steps that the app logs as it takes them."""
 
     def __init__(self, story: Story) -> None:
         super().__init__()
@@ -118,11 +118,11 @@ async def test_the_page_may_leave_and_the_run_goes_on_to_its_action(serve: Any) 
     assert run["turn"] == 1
 
 
-@pytest.mark.parametrize("when", ["page: tool_call.started", "page: status complete"])
+@pytest.mark.parametrize("step", ["page: tool_call.started", "page: status complete"])
 async def test_the_app_does_not_notice_that_the_server_was_started_anew(
-    serve: Any, when: str
+    serve: Any, step: str
 ) -> None:
-    """A proxy stands for the address of the service, behind which one server follows another."""
+    """A proxy has the address of the service, behind which one server follows another."""
     story: Story = []
     async with _model(story) as model:
         settings = {
@@ -139,21 +139,21 @@ async def test_the_app_does_not_notice_that_the_server_was_started_anew(
             await servers[-1].kill()
             servers.append(await serve(**settings))
 
-        def watch(word: str) -> None:
-            if word == when and len(servers) == 1:
+        def on_step(word: str) -> None:
+            if word == step and len(servers) == 1:
                 asyncio.run_coroutine_threadsafe(replace_server(), loop).result(60)
 
         async with proxy(lambda: servers[-1].url, lambda _: None) as url:
-            await asyncio.to_thread(_chat, url, story, watch)
+            await asyncio.to_thread(_chat, url, story, on_step)
 
     assert _in_order(story, ["page: status complete", "page: status done"]), "\n".join(story)
     assert len(servers) == 2
 
 
-def _chat(url: str, story: Story, watched: Callable[[str], None] = lambda _: None) -> None:
-    """The view and the browser: one message is posted, and the page reads to the end."""
+def _chat(url: str, story: Story, on_step: Callable[[str], None] = lambda _: None) -> None:
+    """Play the view and the browser: post one message, and read the page to its end."""
     example = _example()
-    steps = _Steps(story)
+    steps = _StepHandler(story)
     example.log.addHandler(steps)
     example.log.setLevel(logging.INFO)
     decoder = Decoder()
@@ -165,14 +165,14 @@ def _chat(url: str, story: Story, watched: Callable[[str], None] = lambda _: Non
                     if word == "status":
                         word += " " + json.loads(frame.data)["status"]
                     story.append(f"page: {word}")
-                    watched(f"page: {word}")
+                    on_step(f"page: {word}")
     finally:
         example.log.removeHandler(steps)
 
 
 @asynccontextmanager
 async def _model(story: Story) -> AsyncGenerator[RecordingUpstream]:
-    """A model that asks for the example's tool, then answers in words."""
+    """Run a model that asks for the example's tool, then answers in words."""
     async with RecordingUpstream(story) as model:
         call = call_chunk(index=0, id="c1", name="get_flight_times", arguments=ARGUMENTS)
         model.scenarios["flights"] = Scenario(sse(call, CALLS))
@@ -180,7 +180,7 @@ async def _model(story: Story) -> AsyncGenerator[RecordingUpstream]:
 
 
 def _plain(line: str) -> str:
-    """A request line without its query and ids."""
+    """Return a request line without its query and ids."""
     method, _, target = line.partition(" ")
     path = target.partition("?")[0].split("/")
     return f"{method} " + "/".join("{run}" if part.startswith("run_") else part for part in path)
@@ -191,5 +191,5 @@ async def _run(url: str, run_id: str) -> Any:
 
 
 def _in_order(story: Story, steps: list[str]) -> bool:
-    rest = iter(story)
-    return all(step in rest for step in steps)
+    remaining = iter(story)
+    return all(step in remaining for step in steps)

@@ -65,30 +65,30 @@ async def read_usage(upstream: Upstream, name: str, **table: Any) -> tuple[list[
     settings = Settings(database="memory:", providers={"mine": table}, model=f"mine:quirk:{name}")
     async with AsyncClient(settings=settings) as client:
         stream = client.converse("Do it.", tools=[f])
-        told = [event.usage async for event in stream if isinstance(event, UsageAdded)]
+        usages = [event.usage async for event in stream if isinstance(event, UsageAdded)]
         assert stream.run_id
-        return told, (await client.get_run(stream.run_id)).usage
+        return usages, (await client.get_run(stream.run_id)).usage
 
 
 async def test_each_turn_tells_its_cost_and_the_run_their_sum(upstream: Upstream):
-    told, run = await read_usage(upstream, "call", prices=PRICES)
-    assert [usage.cost for usage in told] == [FIRST_COST, THEN_COST]
+    usages, run = await read_usage(upstream, "call", prices=PRICES)
+    assert [usage.cost for usage in usages] == [FIRST_COST, THEN_COST]
     assert run == Usage(input_tokens=3_000, output_tokens=150, cached_tokens=1_800, cost=0.0048)
 
 
 async def test_a_reply_that_was_thrown_away_is_paid_for_too(upstream: Upstream):
-    told, run = await read_usage(upstream, "broken", prices=PRICES)
-    assert [usage.cost for usage in told] == [2 * FIRST_COST, THEN_COST]
+    usages, run = await read_usage(upstream, "broken", prices=PRICES)
+    assert [usage.cost for usage in usages] == [2 * FIRST_COST, THEN_COST]
     assert run.cost == 0.0061
 
 
 async def test_what_the_server_itself_says_it_cost_wins(upstream: Upstream):
-    told, run = await read_usage(upstream, "told", prices=PRICES)
-    assert [usage.cost for usage in told] == [7.0]
+    usages, run = await read_usage(upstream, "told", prices=PRICES)
+    assert [usage.cost for usage in usages] == [7.0]
     assert run.cost == 7.0
 
 
 async def test_without_a_price_the_tokens_are_told_alone(upstream: Upstream):
-    told, run = await read_usage(upstream, "call")
-    assert [usage.cost for usage in told] == [None, None]
+    usages, run = await read_usage(upstream, "call")
+    assert [usage.cost for usage in usages] == [None, None]
     assert run == Usage(input_tokens=3_000, output_tokens=150, cached_tokens=1_800)

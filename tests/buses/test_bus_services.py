@@ -28,21 +28,21 @@ QUICK = BusTiming(probe=0.1, echo=0.5, retry=(0.05,))
 
 @pytest.fixture(params=["postgres", "redis"])
 def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue(request.param)
-    return found
+    server: Server = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture
-def own(server: Server, open_folder: Path) -> Iterator[Server]:
-    """A service of the same kind, that may be killed."""
-    made = type(server)(open_folder / "own")
-    made.start()
-    yield made
-    made.stop()
+def own_server(server: Server, open_folder: Path) -> Iterator[Server]:
+    """Run a service of the same kind, which may be killed."""
+    own_server = type(server)(open_folder / "own")
+    own_server.start()
+    yield own_server
+    own_server.stop()
 
 
-def carrier(server: Server, port: int | None = None) -> BusBackend:
-    """To the service, or to what stands before it at that port."""
+def create_backend(server: Server, port: int | None = None) -> BusBackend:
+    """Return a backend to the service, or to the proxy before it at that port."""
     port = port or server.port
     if isinstance(server, Postgres):
         return PostgresBackend(server.address(port=port))
@@ -51,37 +51,40 @@ def carrier(server: Server, port: int | None = None) -> BusBackend:
 
 @pytest.fixture
 async def buses(server: Server) -> AsyncIterator[tuple[SharedBus, SharedBus]]:
-    here, there = await up(carrier(server), QUICK), await up(carrier(server), QUICK)
-    yield here, there
-    await here.close()
-    await there.close()
+    first, second = await up(create_backend(server), QUICK), await up(create_backend(server), QUICK)
+    yield first, second
+    await first.close()
+    await second.close()
 
 
-async def is_heard(here: SharedBus, there: SharedBus) -> bool:
+async def wakes(first: SharedBus, second: SharedBus) -> bool:
     """Return True if a notification on one wakes the other."""
-    with there.subscribe("run_1") as bell:
+    with second.subscribe("run_1") as bell:
         while await bell.wait(0.05):
             pass  # what rang earlier
-        here.notify("run_1")
+        first.notify("run_1")
         return await bell.wait(SOON)
 
 
-async def test_a_service_that_was_killed_wakes_again_once_it_is_back(own: Server) -> None:
-    here, there = await up(carrier(own), QUICK), await up(carrier(own), QUICK)
+async def test_a_service_that_was_killed_wakes_again_once_it_is_back(own_server: Server) -> None:
+    first, second = (
+        await up(create_backend(own_server), QUICK),
+        await up(create_backend(own_server), QUICK),
+    )
     for _ in range(2):
-        own.kill()
-        here.notify("run_1")
-        await goes_down(here)
-        await goes_down(there)
-        here.notify("run_2")
-        await asyncio.to_thread(own.start)
-        await comes_up(here)
-        await comes_up(there)
+        own_server.kill()
+        first.notify("run_1")
+        await goes_down(first)
+        await goes_down(second)
+        first.notify("run_2")
+        await asyncio.to_thread(own_server.start)
+        await comes_up(first)
+        await comes_up(second)
 
-        assert await is_heard(here, there)
-        assert await is_heard(there, here)
-    await here.close()
-    await there.close()
+        assert await wakes(first, second)
+        assert await wakes(second, first)
+    await first.close()
+    await second.close()
 
 
 @pytest.mark.parametrize("ways", [("up",), ("down",)], ids=["unheard", "unanswered"])
@@ -89,24 +92,24 @@ async def test_a_line_on_which_nothing_passes_is_noticed_and_opened_anew(
     server: Server, buses: tuple[SharedBus, SharedBus], ways: Sequence[Way]
 ) -> None:
     proxy = FaultProxy(server.port).start()
-    far = await up(carrier(server, proxy.port), QUICK)
-    _, there = buses
+    proxied_bus = await up(create_backend(server, proxy.port), QUICK)
+    _, second = buses
     proxy.stall(ways)
-    await goes_down(far)
-    far.notify("run_1")
+    await goes_down(proxied_bus)
+    proxied_bus.notify("run_1")
     proxy.heal()
-    await comes_up(far)
+    await comes_up(proxied_bus)
 
-    assert await is_heard(far, there)
-    assert await is_heard(there, far)
-    await far.close()
+    assert await wakes(proxied_bus, second)
+    assert await wakes(second, proxied_bus)
+    await proxied_bus.close()
     proxy.stop()
 
 
 async def test_a_connection_that_is_ended_by_the_service_is_opened_anew(
     server: Server, buses: tuple[SharedBus, SharedBus]
 ) -> None:
-    here, there = buses
+    first, second = buses
     if isinstance(server, Postgres):
         connection = await asyncpg.connect(server.address())
         await connection.execute(
@@ -118,21 +121,21 @@ async def test_a_connection_that_is_ended_by_the_service_is_opened_anew(
         client = Client.from_url(server.address)
         await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         await client.aclose()
-    await goes_down(here)
-    await comes_up(here)
-    await comes_up(there)
+    await goes_down(first)
+    await comes_up(first)
+    await comes_up(second)
 
-    assert await is_heard(here, there)
-    assert await is_heard(there, here)
+    assert await wakes(first, second)
+    assert await wakes(second, first)
 
 
 async def test_however_many_watch_a_process_has_one_line(
     server: Server, buses: tuple[SharedBus, SharedBus]
 ) -> None:
-    here, _ = buses
+    first, _ = buses
     with ExitStack() as stack:
         for number in range(500):
-            stack.enter_context(here.subscribe(f"run_{number % 50}"))
+            stack.enter_context(first.subscribe(f"run_{number % 50}"))
 
         assert await connections(server) == 2 * (1 if isinstance(server, Postgres) else 2)
 

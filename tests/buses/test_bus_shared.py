@@ -22,14 +22,14 @@ def switchboard() -> Switchboard:
 
 
 @pytest.fixture
-async def here(switchboard: Switchboard) -> AsyncIterator[SharedBus]:
+async def first_bus(switchboard: Switchboard) -> AsyncIterator[SharedBus]:
     bus = await up(switchboard)
     yield bus
     await bus.close()
 
 
 @pytest.fixture
-async def there(switchboard: Switchboard) -> AsyncIterator[SharedBus]:
+async def second_bus(switchboard: Switchboard) -> AsyncIterator[SharedBus]:
     bus = await up(switchboard)
     yield bus
     await bus.close()
@@ -40,87 +40,87 @@ def topics(message: str) -> list[str]:
 
 
 async def test_what_rings_at_once_is_one_message_and_a_topic_is_in_it_once(
-    switchboard: Switchboard, here: SharedBus
+    switchboard: Switchboard, first_bus: SharedBus
 ) -> None:
     before = len(switchboard.said)
     for _ in range(100):
-        here.notify("run_1")
-        here.notify("run_2")
-    with here.subscribe("run_3") as bell:
-        here.notify("run_3")
+        first_bus.notify("run_1")
+        first_bus.notify("run_2")
+    with first_bus.subscribe("run_3") as bell:
+        first_bus.notify("run_3")
         await bell.wait(SOON)
-    await here.close()
+    await first_bus.close()
 
     assert [topics(each) for each in switchboard.said[before:]] == [["run_1", "run_2", "run_3"]]
 
 
 async def test_the_first_ring_after_quiet_waits_for_nobody() -> None:
     switchboard = Switchboard(pause=SOON)
-    here, there = SharedBus(switchboard), SharedBus(switchboard)
-    with there.subscribe("run_1") as bell:
-        await comes_up(there)
-        await comes_up(here)
+    first_bus, second_bus = SharedBus(switchboard), SharedBus(switchboard)
+    with second_bus.subscribe("run_1") as bell:
+        await comes_up(second_bus)
+        await comes_up(first_bus)
         await bell.wait(0.01)
-        here.notify("run_1")
+        first_bus.notify("run_1")
 
         assert await bell.wait(SOON)
-    await asyncio.gather(here.close(), there.close())
+    await asyncio.gather(first_bus.close(), second_bus.close())
 
 
 async def test_messages_stay_few_however_many_runs_stream(
-    switchboard: Switchboard, here: SharedBus, there: SharedBus
+    switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
     runs = [f"run_{number:026}" for number in range(300)]
-    heard: set[str] = set()
+    woken: set[str] = set()
 
     async def read(run: str) -> None:
-        with there.subscribe(run) as bell:
+        with second_bus.subscribe(run) as bell:
             while not await bell.wait(SOON):
                 pass
-            heard.add(run)
+            woken.add(run)
 
     readers = [asyncio.create_task(read(run)) for run in runs]
     await asyncio.sleep(0)
-    began, before = asyncio.get_running_loop().time(), here.messages_sent
+    began, before = asyncio.get_running_loop().time(), first_bus.messages_sent
     for _ in range(200):
         for run in runs:
-            here.notify(run)
+            first_bus.notify(run)
         await asyncio.sleep(0.001)
     async with asyncio.timeout(SOON):
         await asyncio.gather(*readers)
-    took = asyncio.get_running_loop().time() - began
+    seconds = asyncio.get_running_loop().time() - began
 
-    assert heard == set(runs)
-    assert here.messages_sent - before <= took / switchboard.pause + 1
+    assert woken == set(runs)
+    assert first_bus.messages_sent - before <= seconds / switchboard.pause + 1
 
 
 async def test_no_message_is_longer_than_the_carrier_takes(
-    switchboard: Switchboard, here: SharedBus
+    switchboard: Switchboard, first_bus: SharedBus
 ) -> None:
     runs = [f"run_{number:026}" for number in range(500)]
     for run in runs:
-        here.notify(run)
-    await here.close()
+        first_bus.notify(run)
+    await first_bus.close()
 
     assert max(len(message.encode()) for message in switchboard.said) <= switchboard.max_bytes
     assert [topic for message in switchboard.said for topic in topics(message)] == runs
 
 
 async def test_a_topic_that_no_message_holds_wakes_everybody(
-    switchboard: Switchboard, here: SharedBus, there: SharedBus
+    switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
-    with there.subscribe("run_1") as bell:
-        here.notify("ü" * switchboard.max_bytes)
+    with second_bus.subscribe("run_1") as bell:
+        first_bus.notify("ü" * switchboard.max_bytes)
 
         assert await bell.wait(SOON)
 
 
 async def test_more_topics_than_are_remembered_wake_everybody(
-    switchboard: Switchboard, here: SharedBus, there: SharedBus
+    switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
-    with there.subscribe("run_1") as bell:
+    with second_bus.subscribe("run_1") as bell:
         for number in range(MAX_PENDING_TOPICS + 1):
-            here.notify(f"run_{number}x")
+            first_bus.notify(f"run_{number}x")
 
         assert await bell.wait(SOON)
     assert sum(len(topics(message)) for message in switchboard.said) == 1
@@ -134,12 +134,12 @@ async def test_readers_elsewhere_miss_nothing_however_bad_the_carrier(seed: int)
     length = 100
 
     async def read(bus: SharedBus) -> list[int]:
-        seen: list[int] = []
+        received: list[int] = []
         with bus.subscribe("log") as bell:
-            while len(seen) < length:
-                seen += log[len(seen) :]
+            while len(received) < length:
+                received += log[len(received) :]
                 await bell.wait(0.05)
-        return seen
+        return received
 
     readers = [asyncio.create_task(read(bus)) for bus in buses[1:]]
     for number in range(length):
@@ -147,18 +147,18 @@ async def test_readers_elsewhere_miss_nothing_however_bad_the_carrier(seed: int)
         buses[0].notify("log")
         await asyncio.sleep(0.001)
     async with asyncio.timeout(SOON):
-        read_by_each = await asyncio.gather(*readers)
+        received_by_each = await asyncio.gather(*readers)
 
-    assert read_by_each == [list(range(length))] * 2
+    assert received_by_each == [list(range(length))] * 2
     await asyncio.gather(*(bus.close() for bus in buses))
 
 
 async def test_nonsense_on_the_line_is_no_fault(
-    switchboard: Switchboard, there: SharedBus, caplog: pytest.LogCaptureFixture
+    switchboard: Switchboard, second_bus: SharedBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     for message in ("", " ", "x", "x  y", "\x1b[2J\n\0", "é" * 100_000):
         switchboard.bring(message)
-    with there.subscribe("run_1") as bell:
+    with second_bus.subscribe("run_1") as bell:
         switchboard.bring("somebody run_1")
 
         assert await bell.wait(SOON)
@@ -166,16 +166,16 @@ async def test_nonsense_on_the_line_is_no_fault(
 
 
 async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
-    switchboard: Switchboard, here: SharedBus
+    switchboard: Switchboard, first_bus: SharedBus
 ) -> None:
     returns: list[bool] = []
-    here.on_reconnect = lambda: returns.append(here.connected)
-    with here.subscribe("leases") as bell:
+    first_bus.on_reconnect = lambda: returns.append(first_bus.connected)
+    with first_bus.subscribe("leases") as bell:
         switchboard.cut()
         assert await bell.wait(SOON)
-        assert not here.connected
+        assert not first_bus.connected
         switchboard.away = False
-        await comes_up(here)
+        await comes_up(first_bus)
 
         assert await bell.wait(0)
     assert returns == [True]
@@ -183,67 +183,67 @@ async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
 
 async def test_a_line_that_breaks_just_after_a_message_is_noticed_at_once() -> None:
     switchboard = Switchboard(pause=0.02)
-    here = await up(switchboard, BusTiming(probe=10 * SOON, echo=10 * SOON))
+    first_bus = await up(switchboard, BusTiming(probe=10 * SOON, echo=10 * SOON))
     before = len(switchboard.said)
-    here.notify("run_1")
+    first_bus.notify("run_1")
     while len(switchboard.said) == before:
         await asyncio.sleep(0)
     switchboard.cut()
 
-    await goes_down(here)
-    await here.close()
+    await goes_down(first_bus)
+    await first_bus.close()
 
 
 async def test_nobody_waits_long_where_no_ring_would_come(
-    switchboard: Switchboard, here: SharedBus
+    switchboard: Switchboard, first_bus: SharedBus
 ) -> None:
     switchboard.cut()
-    await goes_down(here)
+    await goes_down(first_bus)
     began = asyncio.get_running_loop().time()
-    with here.subscribe("leases") as bell:
+    with first_bus.subscribe("leases") as bell:
         assert not await bell.wait(SOON)
 
     assert asyncio.get_running_loop().time() - began < SOON / 2
 
 
 async def test_what_rang_while_the_line_was_gone_is_told_afterwards(
-    switchboard: Switchboard, here: SharedBus, there: SharedBus
+    switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
     switchboard.away = True  # only to whoever says something
-    here.notify("run_1")
-    await goes_down(here)
-    here.notify("run_2")
-    with there.subscribe("run_1") as one, there.subscribe("run_2") as two:
+    first_bus.notify("run_1")
+    await goes_down(first_bus)
+    first_bus.notify("run_2")
+    with second_bus.subscribe("run_1") as first_bell, second_bus.subscribe("run_2") as second_bell:
         switchboard.away = False
 
-        assert await one.wait(SOON)
-        assert await two.wait(SOON)
+        assert await first_bell.wait(SOON)
+        assert await second_bell.wait(SOON)
 
 
 async def test_a_line_that_brings_nothing_back_is_given_up_and_opened_anew(
     switchboard: Switchboard,
 ) -> None:
-    here = await up(switchboard, QUICK)
+    first_bus = await up(switchboard, QUICK)
     switchboard.deaf = True
-    await goes_down(here)
+    await goes_down(first_bus)
     switchboard.deaf = False
 
-    await comes_up(here)
-    await here.close()
+    await comes_up(first_bus)
+    await first_bus.close()
 
 
 async def test_a_line_that_takes_too_long_to_open_is_given_up_and_opened_anew(
     switchboard: Switchboard,
 ) -> None:
     switchboard.silent = True
-    here = SharedBus(switchboard, timing=QUICK)
-    with here.subscribe("nothing") as bell:
+    first_bus = SharedBus(switchboard, timing=QUICK)
+    with first_bus.subscribe("nothing") as bell:
         while switchboard.waiting < 2:
             await bell.wait(0.01)
     switchboard.silent = False
 
-    await comes_up(here)
-    await here.close()
+    await comes_up(first_bus)
+    await first_bus.close()
 
 
 async def test_a_carrier_that_is_away_is_told_once_in_plain_words_and_so_is_its_return(
@@ -251,40 +251,40 @@ async def test_a_carrier_that_is_away_is_told_once_in_plain_words_and_so_is_its_
 ) -> None:
     caplog.set_level(logging.WARNING)  # as a server logs that was told nothing
     switchboard.away = True
-    here = SharedBus(switchboard, timing=QUICK)
-    with here.subscribe("run_1") as bell:
-        here.notify("run_1")
+    first_bus = SharedBus(switchboard, timing=QUICK)
+    with first_bus.subscribe("run_1") as bell:
+        first_bus.notify("run_1")
         assert await bell.wait(SOON)
         await bell.wait(10 * QUICK.retry[0])
     switchboard.away = False
-    await comes_up(here)
-    await here.close()
+    await comes_up(first_bus)
+    await first_bus.close()
 
-    away, back = [record.getMessage() for record in caplog.records]
-    assert away == (
+    lost_message, back_message = [record.getMessage() for record in caplog.records]
+    assert lost_message == (
         "no wake-ups come through the switchboard (nobody answers at all);"
         " readers look for themselves each second"
     )
-    assert back == "wake-ups come through the switchboard again"
+    assert back_message == "wake-ups come through the switchboard again"
 
 
 async def test_the_last_rings_go_out_before_a_bus_closes(
-    switchboard: Switchboard, here: SharedBus, there: SharedBus
+    switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
-    with there.subscribe("queue") as bell:
-        here.notify("queue")
-        await here.close()
+    with second_bus.subscribe("queue") as bell:
+        first_bus.notify("queue")
+        await first_bus.close()
 
         assert await bell.wait(SOON)
 
 
 async def test_a_bus_that_closes_before_its_line_is_open_still_says_what_rang(
-    switchboard: Switchboard, there: SharedBus
+    switchboard: Switchboard, second_bus: SharedBus
 ) -> None:
-    with there.subscribe("queue") as bell:
-        here = SharedBus(switchboard)
-        here.notify("queue")
-        await here.close()
+    with second_bus.subscribe("queue") as bell:
+        first_bus = SharedBus(switchboard)
+        first_bus.notify("queue")
+        await first_bus.close()
 
         assert await bell.wait(SOON)
 
@@ -294,21 +294,21 @@ async def test_a_bus_whose_carrier_is_away_closes_at_once(
 ) -> None:
     monkeypatch.setattr(shared, "CLOSE_SECONDS", 3_600.0)
     switchboard.away = True
-    here = SharedBus(switchboard)
-    here.notify("queue")
+    first_bus = SharedBus(switchboard)
+    first_bus.notify("queue")
 
     async with asyncio.timeout(60):
-        await here.close()
+        await first_bus.close()
 
 
 async def test_a_turn_is_offered_here_before_it_is_offered_elsewhere(
-    switchboard: Switchboard, here: SharedBus, there: SharedBus
+    switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
-    with here.subscribe(QUEUE) as bell, there.subscribe(QUEUE) as far:
-        here.notify(QUEUE)
-        here.notify("run_1")
+    with first_bus.subscribe(QUEUE) as first_bell, second_bus.subscribe(QUEUE) as second_bell:
+        first_bus.notify(QUEUE)
+        first_bus.notify("run_1")
 
-        assert await bell.wait(SOON)
-        assert await far.wait(SOON)
-    offered = [topics(message) for message in switchboard.said if topics(message)]
-    assert offered == [["run_1"], [QUEUE]]
+        assert await first_bell.wait(SOON)
+        assert await second_bell.wait(SOON)
+    sent_topics = [topics(message) for message in switchboard.said if topics(message)]
+    assert sent_topics == [["run_1"], [QUEUE]]

@@ -25,8 +25,8 @@ from tests.support.services.redis import Redis
 class Buses(NamedTuple):
     """Two buses of one installation, or twice the same."""
 
-    here: Bus
-    there: Bus
+    first: Bus
+    second: Bus
 
 
 async def local(_: pytest.FixtureRequest) -> Sequence[Bus]:
@@ -56,112 +56,112 @@ OPENERS = (local, postgres, two_with_postgres, redis, two_with_redis)
 
 @pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__)
 async def buses(request: pytest.FixtureRequest) -> AsyncIterator[Buses]:
-    opened = await request.param(request)
-    yield Buses(opened[0], opened[-1])
-    for bus in opened:
+    open_buses = await request.param(request)
+    yield Buses(open_buses[0], open_buses[-1])
+    for bus in open_buses:
         await bus.close()
 
 
 async def test_a_ring_wakes_whoever_waits(buses: Buses) -> None:
-    with buses.there.subscribe("run_1") as bell:
-        waiting = asyncio.create_task(bell.wait(SOON))
+    with buses.second.subscribe("run_1") as bell:
+        wait_task = asyncio.create_task(bell.wait(SOON))
         await asyncio.sleep(0)
-        buses.here.notify("run_1")
+        buses.first.notify("run_1")
 
-        assert await waiting
+        assert await wait_task
 
 
 async def test_a_ring_before_the_wait_is_not_lost(buses: Buses) -> None:
-    with buses.there.subscribe("run_1") as bell:
-        buses.here.notify("run_1")
+    with buses.second.subscribe("run_1") as bell:
+        buses.first.notify("run_1")
 
         assert await bell.wait(SOON)
 
 
 async def test_many_rings_before_a_wait_are_one(buses: Buses) -> None:
-    with buses.there.subscribe("run_1") as bell:
+    with buses.second.subscribe("run_1") as bell:
         for _ in range(5):
-            buses.here.notify("run_1")
+            buses.first.notify("run_1")
         assert await bell.wait(SOON)
 
         assert not await bell.wait(0.05)
 
 
 async def test_silence_ends_the_wait_after_its_patience(buses: Buses) -> None:
-    with buses.there.subscribe("run_1") as bell:
+    with buses.second.subscribe("run_1") as bell:
         assert not await bell.wait(0.01)
 
 
 async def test_a_ring_reaches_every_watcher_of_its_topic_and_no_other(buses: Buses) -> None:
-    watch = buses.there.subscribe
-    with watch("a") as one, watch("a") as two, watch("b") as other:
-        buses.here.notify("a")
+    subscribe = buses.second.subscribe
+    with subscribe("a") as first_bell, subscribe("a") as second_bell, subscribe("b") as other_bell:
+        buses.first.notify("a")
 
-        assert await one.wait(SOON)
-        assert await two.wait(SOON)
-        assert not await other.wait(0.05)
+        assert await first_bell.wait(SOON)
+        assert await second_bell.wait(SOON)
+        assert not await other_bell.wait(0.05)
 
 
 async def test_a_wait_that_was_cancelled_loses_no_ring(buses: Buses) -> None:
-    with buses.there.subscribe("run_1") as bell:
-        waiting = asyncio.create_task(bell.wait(SOON))
+    with buses.second.subscribe("run_1") as bell:
+        wait_task = asyncio.create_task(bell.wait(SOON))
         await asyncio.sleep(0)
-        waiting.cancel()
-        buses.here.notify("run_1")
+        wait_task.cancel()
+        buses.first.notify("run_1")
         with pytest.raises(asyncio.CancelledError):
-            await waiting
+            await wait_task
 
         assert await bell.wait(SOON)
 
 
 async def test_a_handled_ring_wakes_nobody_and_one_that_is_not_handled_does(buses: Buses) -> None:
     answers = [True, False]
-    with buses.there.subscribe("run_1") as bell:
-        waiting = asyncio.create_task(bell.wait(SOON, lambda: answers.pop(0)))
+    with buses.second.subscribe("run_1") as bell:
+        wait_task = asyncio.create_task(bell.wait(SOON, lambda: answers.pop(0)))
         await asyncio.sleep(0)
-        buses.here.notify("run_1")
+        buses.first.notify("run_1")
         async with asyncio.timeout(SOON):
             while len(answers) == 2:
                 await asyncio.sleep(0.001)
-        assert not waiting.done()
-        buses.here.notify("run_1")
+        assert not wait_task.done()
+        buses.first.notify("run_1")
 
-        assert await waiting
+        assert await wait_task
         assert answers == []
 
 
 async def test_rings_that_come_together_are_handled_once(buses: Buses) -> None:
     handled: list[bool] = []
-    with buses.here.subscribe("run_1") as bell:
-        waiting = asyncio.create_task(bell.wait(SOON, lambda: bool(handled.append(True))))
+    with buses.first.subscribe("run_1") as bell:
+        wait_task = asyncio.create_task(bell.wait(SOON, lambda: bool(handled.append(True))))
         await asyncio.sleep(0)
         for _ in range(5):
-            buses.here.notify("run_1")
+            buses.first.notify("run_1")
 
-        assert await waiting
+        assert await wait_task
     assert handled == [True]
 
 
 async def test_a_handler_that_fails_wakes_its_waiter(
     buses: Buses, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with buses.there.subscribe("run_1") as bell:
-        waiting = asyncio.create_task(bell.wait(SOON, lambda: bool(1 / 0)))
+    with buses.second.subscribe("run_1") as bell:
+        wait_task = asyncio.create_task(bell.wait(SOON, lambda: bool(1 / 0)))
         await asyncio.sleep(0)
-        buses.here.notify("run_1")
+        buses.first.notify("run_1")
 
-        assert await waiting
+        assert await wait_task
     assert "ZeroDivisionError" in caplog.text
 
 
 async def test_a_ring_for_nobody_is_no_error(buses: Buses) -> None:
-    buses.here.notify("nobody")
+    buses.first.notify("nobody")
 
 
 async def test_a_bell_rings_no_more_once_its_watch_is_over(buses: Buses) -> None:
-    with buses.there.subscribe("run_1") as bell:
+    with buses.second.subscribe("run_1") as bell:
         pass
-    buses.here.notify("run_1")
+    buses.first.notify("run_1")
 
     assert not await bell.wait(0.05)
 
@@ -188,12 +188,12 @@ async def test_readers_of_a_log_miss_nothing_however_bad_the_bus(seed: int, lost
     length = 40
 
     async def read() -> list[int]:
-        seen: list[int] = []
+        received: list[int] = []
         with bus.subscribe("log") as bell:
             while True:
-                seen += log[len(seen) :]
-                if len(seen) == length:
-                    return seen
+                received += log[len(received) :]
+                if len(received) == length:
+                    return received
                 await bell.wait(0.01)
 
     readers = [asyncio.create_task(read()) for _ in range(5)]
@@ -202,6 +202,6 @@ async def test_readers_of_a_log_miss_nothing_however_bad_the_bus(seed: int, lost
         bus.notify("log")
         await asyncio.sleep(0.001)
     async with asyncio.timeout(SOON):
-        read_by_each = await asyncio.gather(*readers)
+        received_by_each = await asyncio.gather(*readers)
 
-    assert read_by_each == [list(range(length))] * 5
+    assert received_by_each == [list(range(length))] * 5

@@ -154,11 +154,11 @@ async def test_of_ten_thousand_pages_the_first_are_kept() -> None:
 
 
 async def test_of_a_sheet_without_end_the_first_pages_are_kept() -> None:
-    book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet("Long")
+    workbook = openpyxl.Workbook(write_only=True)
+    sheet = workbook.create_sheet("Long")
     for number in range(30_000):
         sheet.append([number, "x" * 200])
-    pages, end = await read("a.xlsx", save(book))
+    pages, end = await read("a.xlsx", save(workbook))
     assert 500 < len(pages) <= MAX_PAGES
     assert end == ReadEnd()
 
@@ -200,28 +200,28 @@ async def test_a_process_that_leaves_the_group_with_the_output_delays_nothing(
 async def test_a_reading_ends_while_the_process_still_writes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    signs = tmp_path / "signs"
-    signs.touch()
+    sign_file = tmp_path / "signs"
+    sign_file.touch()
     line = "json.dumps({'page': {'number': n, 'title': '', 'text': 'x' * 20_000}})"
     run_instead(
         monkeypatch,
-        f"import json\nsigns = open({str(signs)!r}, 'ab', buffering=0)\n"
+        f"import json\nsigns = open({str(sign_file)!r}, 'ab', buffering=0)\n"
         f"for n in range(1, 1_000):\n    signs.write(b'.')\n    print({line}, flush=True)",
     )
     reading = DocumentReader(60).read(FileContent("a.txt", BYTES, pieces(b"a")))
     async with asyncio.timeout(60):
         await anext(reading)
-        while signs.stat().st_size < 2 * LINE_BYTES // 20_000:  # its output fills the buffer
+        while sign_file.stat().st_size < 2 * LINE_BYTES // 20_000:  # its output fills the buffer
             await asyncio.sleep(0)
         await reading.aclose()
 
 
 async def test_a_file_that_is_gone_ends_its_reading_at_once() -> None:
-    async def gone() -> AsyncIterator[bytes]:
+    async def raise_not_found() -> AsyncIterator[bytes]:
         yield b"a"
         raise NotFound("The file is gone.")
 
-    reading = DocumentReader(600).read(FileContent("a.txt", BYTES, gone()))
+    reading = DocumentReader(600).read(FileContent("a.txt", BYTES, raise_not_found()))
     with pytest.raises(NotFound):
         await asyncio.wait_for(anext(reading), 60)
 
@@ -244,7 +244,7 @@ async def test_what_a_reader_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "written",
+    "output",
     [
         "'x' * 5_000_000",
         "'[]'",
@@ -254,9 +254,9 @@ async def test_what_a_reader_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch
     ],
 )
 async def test_a_reader_that_writes_what_it_must_not_ends_the_document(
-    monkeypatch: pytest.MonkeyPatch, written: str
+    monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:
-    run_instead(monkeypatch, f"print({written})")
+    run_instead(monkeypatch, f"print({output})")
     assert await read("a.txt", b"a") == ([], ReadEnd("damaged"))
 
 
@@ -279,27 +279,27 @@ async def test_a_reader_that_draws_what_is_no_picture_of_a_page_ends_the_documen
 async def test_a_picture_of_a_page_passes_the_same_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = {"data": "UklGRgQAAABXRUJQ", "width": 1, "height": 2_000}
     run_instead(monkeypatch, f"import json\nprint(json.dumps({{'picture': {picture!r}}}))")
-    drawn = PagePicture(width=1, height=2_000, data=b"RIFF\4\0\0\0WEBP")
-    assert await draw("a.pdf", b"%PDF-", 1) == drawn
+    expected_picture = PagePicture(width=1, height=2_000, data=b"RIFF\4\0\0\0WEBP")
+    assert await draw("a.pdf", b"%PDF-", 1) == expected_picture
 
 
 @pytest.mark.parametrize(
-    ("length", "kept"),
+    ("length", "page_count"),
     [(MAX_PAGE_TEXT + 1, 0), (MAX_PAGE_TEXT, MAX_TEXT // MAX_PAGE_TEXT)],
 )
 async def test_a_reader_that_writes_more_text_than_is_kept_ends_the_document(
-    monkeypatch: pytest.MonkeyPatch, length: int, kept: int
+    monkeypatch: pytest.MonkeyPatch, length: int, page_count: int
 ) -> None:
     run_instead(
         monkeypatch,
         "import json\n"
-        f"for number in range(1, {kept + 2}):\n"
+        f"for number in range(1, {page_count + 2}):\n"
         f"    page = {{'number': number, 'title': '', 'text': 'x' * {length}}}\n"
         "    print(json.dumps({'page': page}))\n"
         "print('{\"end\": {}}')",
     )
     pages, end = await read("a.txt", b"a")
-    assert (len(pages), end) == (kept, ReadEnd("damaged"))
+    assert (len(pages), end) == (page_count, ReadEnd("damaged"))
 
 
 async def test_what_a_reader_writes_is_cleaned_once_more(monkeypatch: pytest.MonkeyPatch) -> None:

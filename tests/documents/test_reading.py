@@ -87,22 +87,22 @@ async def test_a_word_document_is_cut_where_its_pages_are() -> None:
 
 
 async def test_sheets_slides_and_chapters_have_titles() -> None:
-    book = openpyxl.Workbook()
-    book.active.title = "Costs"
-    book.active.append(["rent", 1200, None, 2.5])
-    book.create_sheet("Empty")
-    book.create_sheet("More").append(["=1+1", "text"])
-    sheets, _ = await read("a.xlsx", save(book))
+    workbook = openpyxl.Workbook()
+    workbook.active.title = "Costs"
+    workbook.active.append(["rent", 1200, None, 2.5])
+    workbook.create_sheet("Empty")
+    workbook.create_sheet("More").append(["=1+1", "text"])
+    sheets, _ = await read("a.xlsx", save(workbook))
     assert [(page.title, page.text) for page in sheets] == [
         ("Costs", "rent | 1200 |  | 2.5"),
         ("More", " | text"),
     ]
 
-    show = pptx.Presentation()
-    slide = show.slides.add_slide(show.slide_layouts[1])
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[1])
     slide.shapes.title.text, slide.placeholders[1].text = "Plan", "Grow"
     slide.notes_slide.notes_text_frame.text = "Say hello"
-    slides, _ = await read("a.pptx", save(show))
+    slides, _ = await read("a.pptx", save(presentation))
     assert [(page.title, page.text) for page in slides] == [("Plan", "Plan\nGrow\nSay hello")]
 
     chapters = {
@@ -174,11 +174,11 @@ async def test_macros_are_no_text_and_keep_no_document_from_being_read() -> None
     types = "[Content_Types].xml"
 
     with ZipFile(BytesIO(plain)) as archive:
-        declared = archive.read(types).decode()
+        content_types = archive.read(types).decode()
     main = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
     macro = "application/vnd.ms-word.document.macroEnabled.main+xml"
     with_macros = repack(
-        plain, {types: declared.replace(main, macro), "word/vbaProject.bin": b"Sub AutoOpen()"}
+        plain, {types: content_types.replace(main, macro), "word/vbaProject.bin": b"Sub AutoOpen()"}
     )
     pages, end = await read("a.docm", with_macros)
     assert [page.text for page in pages] == ["Harmless"]
@@ -189,13 +189,15 @@ async def test_a_picture_is_read_where_tesseract_is_installed(tmp_path: Path) ->
     program = tmp_path / "tesseract"
     program.write_text('#!/bin/sh\ncat > /dev/null\necho "text of $1 to $2"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    without = await read("a.png", PNG, "image/png")
-    assert without == ([], ReadEnd("no_ocr"))
+    unread = await read("a.png", PNG, "image/png")
+    assert unread == ([], ReadEnd("no_ocr"))
     pages, end = await read("a.png", PNG, "image/png", DocumentReader(60, str(program)))
     assert [page.text for page in pages] == ["text of stdin to stdout"]
     assert end == ReadEnd()
-    scanned, _ = await read("a.pdf", make_pdf("", "Told"), reader=DocumentReader(60, str(program)))
-    assert [page.text for page in scanned] == ["text of stdin to stdout", "Told"]
+    scanned_pages, _ = await read(
+        "a.pdf", make_pdf("", "Told"), reader=DocumentReader(60, str(program))
+    )
+    assert [page.text for page in scanned_pages] == ["text of stdin to stdout", "Told"]
 
 
 async def test_text_of_a_stranger_stays_text_without_what_a_terminal_obeys() -> None:

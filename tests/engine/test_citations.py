@@ -52,26 +52,28 @@ def test_what_is_no_address_of_a_web_page_is_left_out(url: str) -> None:
 def test_a_title_is_one_short_line_without_controls() -> None:
     title = "The\n moon\x1b[2J \u202e pulls\0 \ud800" + "!" * 5_000
 
-    kept = clean_citation(Citation(url=PAGE, title=title))
+    citation = clean_citation(Citation(url=PAGE, title=title))
 
-    assert kept is not None
-    assert kept.title.startswith("The moon[2J ")
-    assert len(kept.title) <= MAX_TITLE
-    assert kept.title.isprintable()
+    assert citation is not None
+    assert citation.title.startswith("The moon[2J ")
+    assert len(citation.title) <= MAX_TITLE
+    assert citation.title.isprintable()
 
 
 @given(st.text(st.sampled_from("a \n\t\x1b\u202e\0\ud800\udc00\u3000"), max_size=2 * MAX_TITLE))
 def test_what_is_kept_is_kept_again_as_it_is(title: str) -> None:
-    kept = clean_citation(Citation(url=f" {PAGE} ", title=title))
+    cleaned = clean_citation(Citation(url=f" {PAGE} ", title=title))
 
-    assert kept is not None
-    assert clean_citation(kept) == kept
+    assert cleaned is not None
+    assert clean_citation(cleaned) == cleaned
 
 
 def test_a_list_for_readers_has_no_address_that_must_be_no_link() -> None:
-    named = [Citation(url=url) for url in ("javascript:alert(1)", PAGE, "https://a.example/<b>")]
+    hostile_and_good = [
+        Citation(url=url) for url in ("javascript:alert(1)", PAGE, "https://a.example/<b>")
+    ]
 
-    assert list_pages(named) == (Citation(url=PAGE),)
+    assert list_pages(hostile_and_good) == (Citation(url=PAGE),)
 
 
 @pytest.mark.parametrize("place", [(None, 5), (5, None), (5, 5), (6, 5), (-1, 5), (0, 2**40)])
@@ -80,24 +82,24 @@ def test_bounds_that_cannot_be_are_none(place: tuple[int | None, int | None]) ->
 
 
 def test_a_page_that_is_named_again_is_one_and_its_title_may_come_late() -> None:
-    found = CitationCollector()
+    collector = CitationCollector()
 
-    assert found.add([Citation(url=PAGE), Citation(url=PAGE)]) == (Citation(url=PAGE),)
-    assert found.add([Citation(url=PAGE, title="The moon")]) == (
+    assert collector.add([Citation(url=PAGE), Citation(url=PAGE)]) == (Citation(url=PAGE),)
+    assert collector.add([Citation(url=PAGE, title="The moon")]) == (
         Citation(url=PAGE, title="The moon"),
     )
-    assert found.add([Citation(url=PAGE, title="Another")]) == ()
-    placed = Citation(url=PAGE, title="The moon", start=0, end=4)
-    assert found.add([placed, Citation(url=PAGE)]) == (placed,)
-    assert found.all == (placed,)
+    assert collector.add([Citation(url=PAGE, title="Another")]) == ()
+    placed_citation = Citation(url=PAGE, title="The moon", start=0, end=4)
+    assert collector.add([placed_citation, Citation(url=PAGE)]) == (placed_citation,)
+    assert collector.all == (placed_citation,)
 
 
 def test_no_more_are_kept_than_the_limit() -> None:
-    found = CitationCollector()
+    collector = CitationCollector()
     for number in range(3 * MAX_CITATIONS):
-        found.add([Citation(url=f"https://a.example/{number}")])
+        collector.add([Citation(url=f"https://a.example/{number}")])
 
-    assert len(found.all) == MAX_CITATIONS
+    assert len(collector.all) == MAX_CITATIONS
 
 
 def test_citations_alone_are_no_reply() -> None:

@@ -24,15 +24,15 @@ DAY_MS = 86_400_000
 
 
 def times(expression: str, start: str, count: int, zone: ZoneInfo = BERLIN) -> list[str]:
-    """The first times after a local one, each with its offset."""
-    cron, found = parse_cron(expression), []
+    """Return the first times after a local one, each with its offset."""
+    cron, local_times = parse_cron(expression), []
     instant = int(datetime.fromisoformat(start).replace(tzinfo=zone).timestamp() * 1000)
     for _ in range(count):
         after = next_after(cron, instant, zone)
         assert after is not None
         instant = after
-        found.append(f"{datetime.fromtimestamp(instant / 1000, zone):%m-%d %H:%M %z}")
-    return found
+        local_times.append(f"{datetime.fromtimestamp(instant / 1000, zone):%m-%d %H:%M %z}")
+    return local_times
 
 
 @pytest.mark.parametrize(
@@ -172,26 +172,26 @@ FIELDS = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)]
 @st.composite
 def expressions(draw: st.DrawFn) -> str:
     texts = []
-    for least, most in FIELDS:
-        low = draw(st.integers(least, most))
-        high = draw(st.integers(low, most))
+    for lowest, highest in FIELDS:
+        low = draw(st.integers(lowest, highest))
+        high = draw(st.integers(low, highest))
         step = draw(st.integers(1, 7))
         texts.append(draw(st.sampled_from(["*", f"*/{step}", f"{low}", f"{low}-{high}/{step}"])))
     return " ".join(texts)
 
 
-def holds(expression: str, moment: datetime) -> bool:
-    """Whether the expression names this minute, read in the plainest way."""
+def is_match(expression: str, moment: datetime) -> bool:
+    """Return whether the expression names this minute, read in the plainest way."""
     texts = expression.split()
     values = [moment.minute, moment.hour, moment.day, moment.month, moment.isoweekday() % 7]
-    fits = []
-    for text, value, (least, most) in zip(texts, values, FIELDS, strict=True):
+    field_matches = []
+    for text, value, (lowest, highest) in zip(texts, values, FIELDS, strict=True):
         span, _, step = text.partition("/")
-        low, _, high = (f"{least}-{most}" if span == "*" else span).partition("-")
-        fits.append(value in range(int(low), int(high or low) + 1, int(step or 1)))
-    minute, hour, of_month, month, of_week = fits
-    either = not texts[2].startswith("*") and not texts[4].startswith("*")
-    day = of_month or of_week if either else of_month and of_week
+        low, _, high = (f"{lowest}-{highest}" if span == "*" else span).partition("-")
+        field_matches.append(value in range(int(low), int(high or low) + 1, int(step or 1)))
+    minute, hour, of_month, month, of_week = field_matches
+    either_day_counts = not texts[2].startswith("*") and not texts[4].startswith("*")
+    day = of_month or of_week if either_day_counts else of_month and of_week
     return minute and hour and month and day
 
 
@@ -199,16 +199,18 @@ def holds(expression: str, moment: datetime) -> bool:
 @given(expressions(), st.integers(0, 366 * DAY_MS))
 def test_the_next_time_is_the_first_minute_that_holds(expression: str, later: int) -> None:
     instant = START + later
-    found = next_after(parse_cron(expression), instant, UTC)
+    next_time = next_after(parse_cron(expression), instant, UTC)
 
     moment = datetime.fromtimestamp(instant // 60_000 * 60, UTC)
-    minutes = (moment + timedelta(minutes=away) for away in range(1, 3 * 1440))
-    expected = next((each for each in minutes if holds(expression, each)), None)
+    minutes = (moment + timedelta(minutes=offset) for offset in range(1, 3 * 1440))
+    expected = next((each for each in minutes if is_match(expression, each)), None)
     if expected is not None:
-        assert found == int(expected.timestamp() * 1000)
+        assert next_time == int(expected.timestamp() * 1000)
     else:
-        assert found is None or found >= instant + 3 * DAY_MS - 60_000
-        assert found is None or holds(expression, datetime.fromtimestamp(found / 1000, UTC))
+        assert next_time is None or next_time >= instant + 3 * DAY_MS - 60_000
+        assert next_time is None or is_match(
+            expression, datetime.fromtimestamp(next_time / 1000, UTC)
+        )
 
 
 @given(expressions(), st.integers(0, 366 * DAY_MS), st.integers(1, 6))
@@ -217,9 +219,9 @@ def test_the_last_times_are_those_that_follow_one_another(
 ) -> None:
     cron, first = parse_cron(expression), START + later
     instant, forward = first + DAY_MS // 24, []
-    found = first - 1
-    while (after := next_after(cron, found, BERLIN)) is not None and after <= instant:
-        found = after
-        forward.append(found)
+    last = first - 1
+    while (after := next_after(cron, last, BERLIN)) is not None and after <= instant:
+        last = after
+        forward.append(last)
 
     assert list(last_times(cron, first, instant, BERLIN, limit)) == forward[-limit:]

@@ -12,12 +12,14 @@ PERSON = InstructionPart("person", "Call me Ann.")
 MEMORY = InstructionPart("memory", "Ann has two cats.")
 
 
-def run(*parts: InstructionPart, own: str | None = None, additional: str | None = None) -> Run:
+def run(
+    *parts: InstructionPart, run_instructions: str | None = None, additional: str | None = None
+) -> Run:
     return Run(
         id="run_1",
         thread_id="thread_1",
         model="scripted",
-        instructions=own,
+        instructions=run_instructions,
         instruction_parts=parts,
         additional_instructions=additional,
         created_at=0,
@@ -27,7 +29,9 @@ def run(*parts: InstructionPart, own: str | None = None, additional: str | None 
 def test_the_parts_stand_between_the_assistant_and_the_request_in_one_order() -> None:
     parts = (MEMORY, PERSON, FOLDER)
 
-    assert compose_instructions(run(*parts, own="Be brief.", additional="Be kind.")) == (
+    assert compose_instructions(
+        run(*parts, run_instructions="Be brief.", additional="Be kind.")
+    ) == (
         "Be brief.\n\n"
         '<folder_instructions name="Taxes">\nAnswer in French.\n</folder_instructions>\n\n'
         "<person_instructions>\nCall me Ann.\n</person_instructions>\n\n"
@@ -38,11 +42,11 @@ def test_the_parts_stand_between_the_assistant_and_the_request_in_one_order() ->
 
 def test_what_is_missing_leaves_nothing() -> None:
     assert compose_instructions(run()) is None
-    assert compose_instructions(run(own="Be brief.")) == "Be brief."
+    assert compose_instructions(run(run_instructions="Be brief.")) == "Be brief."
     assert compose_instructions(run(additional="Be kind.")) == "Be kind."
-    assert compose_instructions(run(InstructionPart("folder", " \n"), own="Be brief.")) == (
-        "Be brief."
-    )
+    assert compose_instructions(
+        run(InstructionPart("folder", " \n"), run_instructions="Be brief.")
+    ) == ("Be brief.")
     assert compose_instructions(run(MEMORY)) == "<memory>\nAnn has two cats.\n</memory>"
 
 
@@ -67,8 +71,8 @@ def test_no_name_of_a_folder_can_leave_its_attribute() -> None:
     text = compose_instructions(run(InstructionPart("folder", "Be brief.", name=hostile)))
 
     assert text is not None
-    opening, *rest = text.split("\n")
-    assert rest == ["Be brief.", "</folder_instructions>"]
+    opening, *lines = text.split("\n")
+    assert lines == ["Be brief.", "</folder_instructions>"]
     assert opening.count('"') == 2
     assert opening.count("<") == opening.count(">") == 1
     assert opening.isprintable()
@@ -77,7 +81,9 @@ def test_no_name_of_a_folder_can_leave_its_attribute() -> None:
 def test_the_parts_are_cut_where_they_are_too_long_together_and_say_so() -> None:
     long = InstructionPart("folder", "f" * (MAX_CHARACTERS - 10))
 
-    text = compose_instructions(run(long, InstructionPart("memory", "m" * 15), own="o" * 100_000))
+    text = compose_instructions(
+        run(long, InstructionPart("memory", "m" * 15), run_instructions="o" * 100_000)
+    )
 
     assert text is not None
     assert text.count("f" * (MAX_CHARACTERS - 10)) == 1

@@ -101,7 +101,7 @@ def test_a_repaired_text_only_grows_and_is_an_object_or_stays_broken(
     start = text[: data.draw(st.integers(0, len(text)))]
     closers = missing_closers(start)
     try:
-        read = parse(start + closers)
+        parsed = parse(start + closers)
     except ValueError:
         return
-    assert set(read) <= set(value)
+    assert set(parsed) <= set(value)

@@ -19,8 +19,8 @@ VALUES = st.recursive(
 )
 
 
-def begins(part: Any, whole: Any) -> bool:
-    """Whether the part may grow to the whole."""
+def is_beginning(part: Any, whole: Any) -> bool:
+    """Return whether the part may grow to the whole."""
     match whole:
         case str():
             return isinstance(part, str) and whole.startswith(part)
@@ -28,11 +28,11 @@ def begins(part: Any, whole: Any) -> bool:
             return (
                 isinstance(part, list)
                 and part[:-1] == whole[: len(part)][:-1]
-                and (not part or begins(part[-1], whole[len(part) - 1]))
+                and (not part or is_beginning(part[-1], whole[len(part) - 1]))
             )
         case dict():
             return isinstance(part, dict) and all(
-                key in whole and begins(value, whole[key]) for key, value in part.items()
+                key in whole and is_beginning(value, whole[key]) for key, value in part.items()
             )
         case _:
             return bool(part == whole)
@@ -47,7 +47,7 @@ def test_each_beginning_has_a_part_of_the_value(
 
     parts = [parse_beginning(text[:end]) for end in range(len(text) + 1)]
 
-    assert all(part is None or begins(part, value) for part in parts)
+    assert all(part is None or is_beginning(part, value) for part in parts)
     if isinstance(value, str | list | dict):
         assert parts[-1] == value
 

@@ -107,25 +107,28 @@ def test_pieces_that_add_nothing_fill_the_room_too(piece: Detail) -> None:
 
 def test_pieces_beyond_the_room_are_not_looked_at() -> None:
     class Piece(dict[str, Any]):
-        looks = 0
+        reads = 0
 
         def get(self, key: str, default: Any = None) -> Any:
-            Piece.looks += 1
+            Piece.reads += 1
             return super().get(key, default)
 
     builder = DetailsBuilder()
     builder.add([{**TEXT, "text": "x" * MAX_BYTES}])
     builder.add([Piece(TEXT) for _ in range(1_000)])
 
-    assert (Piece.looks, builder.entries({})) == (0, ())
+    assert (Piece.reads, builder.entries({})) == (0, ())
 
 
 def test_a_whole_reply_has_its_details_and_a_cut_one_has_none() -> None:
-    whole, cut = turn(SEALED), turn(SEALED, cut=True)
+    whole_reply, cut_reply = turn(SEALED), turn(SEALED, cut=True)
 
-    assert whole.reasoning_details is not None
-    assert (whole.reasoning_details.origin, whole.reasoning_details.details) == ("here", (SEALED,))
-    assert (cut.text, cut.reasoning_details) == ("hi", None)
+    assert whole_reply.reasoning_details is not None
+    assert (whole_reply.reasoning_details.origin, whole_reply.reasoning_details.details) == (
+        "here",
+        (SEALED,),
+    )
+    assert (cut_reply.text, cut_reply.reasoning_details) == ("hi", None)
 
 
 def test_a_detail_names_its_call_by_the_id_under_which_it_goes_back() -> None:
@@ -154,6 +157,8 @@ def test_a_detail_names_its_call_by_the_id_under_which_it_goes_back() -> None:
 def test_no_text_is_lost_or_said_twice(chunks: list[list[Detail]]) -> None:
     pieces = [piece for chunk in chunks for piece in chunk]
     for kind in ("reasoning.text", "reasoning.summary"):
-        came = [piece.get("text", "") for piece in pieces if piece["type"] == kind]
-        kept = [entry.get("text", "") for entry in build_details(*chunks) if entry["type"] == kind]
-        assert sorted("".join(came)) == sorted("".join(kept))
+        fed_texts = [piece.get("text", "") for piece in pieces if piece["type"] == kind]
+        built_texts = [
+            entry.get("text", "") for entry in build_details(*chunks) if entry["type"] == kind
+        ]
+        assert sorted("".join(fed_texts)) == sorted("".join(built_texts))

@@ -21,10 +21,10 @@ CALLS = Finish("tool_calls")
 
 def begin(world: World, **options: Any) -> transitions.TurnRequested:
     """Begin a run with a response."""
-    asked = {"response": {"a": 1}, "ask": True, **options}
+    fields = {"response": {"a": 1}, "ask": True, **options}
     answer: transitions.TurnRequested = world.apply(
         lambda records: transitions.create_run(
-            records, run_spec(tools=(ToolSpec("look"),)), world.mint, by=LOCAL_PRINCIPAL, **asked
+            records, run_spec(tools=(ToolSpec("look"),)), world.mint, by=LOCAL_PRINCIPAL, **fields
         )
     )
     return answer
@@ -32,7 +32,7 @@ def begin(world: World, **options: Any) -> transitions.TurnRequested:
 
 @pytest.fixture
 def world() -> World:
-    """A world whose run waits for the output of one call."""
+    """Return a world whose run waits for the output of one call."""
     world = World()
     begin(world)
     world.claim()
@@ -41,15 +41,15 @@ def world() -> World:
 
 
 def test_a_run_has_a_record_for_each_hand_off_with_where_its_events_begin(world: World) -> None:
-    handed_out = len(world.events)
+    hand_off_end = len(world.events)
     world.submit("c0")
 
-    requested = world.apply(partial(transitions.request_turn, response={"b": None}))
+    request = world.apply(partial(transitions.request_turn, response={"b": None}))
 
-    first, second = requested.run.responses
+    first, second = request.run.responses
     assert (first.request, first.after, first.turn) == ({"a": 1}, 0, 0)
-    assert (second.request, second.after, second.turn) == ({"b": None}, handed_out, 1)
-    assert requested.after == second.after
+    assert (second.request, second.after, second.turn) == ({"b": None}, hand_off_end, 1)
+    assert request.after == second.after
 
 
 def test_a_turn_that_another_request_began_is_not_joined(world: World) -> None:
@@ -61,22 +61,22 @@ def test_a_turn_that_another_request_began_is_not_joined(world: World) -> None:
 
 
 def test_a_response_displaces_only_a_run_that_waits_for_its_client(world: World) -> None:
-    displaced = world.run.id
+    first_id = world.run.id
 
     begin(world, if_busy="interrupt")
 
-    assert world.run.id != displaced
+    assert world.run.id != first_id
     with pytest.raises(errors.RunActive):
         begin(world, if_busy="interrupt")
 
 
 def test_a_response_begins_after_the_messages_that_its_request_has_seen(world: World) -> None:
-    seen = world.records().thread
-    assert seen is not None
+    thread = world.records().thread
+    assert thread is not None
 
     with pytest.raises(transitions.ThreadMovedOn):
-        begin(world, if_busy="interrupt", expected_messages=seen.messages - 1)
-    begin(world, if_busy="interrupt", expected_messages=seen.messages)
+        begin(world, if_busy="interrupt", expected_messages=thread.messages - 1)
+    begin(world, if_busy="interrupt", expected_messages=thread.messages)
 
 
 def test_a_record_that_is_forgotten_keeps_one_field_and_its_place(world: World) -> None:

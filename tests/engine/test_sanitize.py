@@ -70,14 +70,14 @@ def test_the_place_is_told(value: Any, where: str):
 
 @given(ANY_JSON, st.integers(1, 6))
 def test_the_levels_that_are_counted_are_brackets_within_brackets(value: Any, most: int):
-    held = {"a": value}
-    levels = _levels(held)
+    body = {"a": value}
+    levels = _levels(body)
 
     if levels <= most:
-        sanitize.validate_depth(held, most)
+        sanitize.validate_depth(body, most)
     else:
         with pytest.raises(TooLarge):
-            sanitize.validate_depth(held, most)
+            sanitize.validate_depth(body, most)
 
 
 def _levels(value: Any) -> int:
@@ -103,7 +103,7 @@ def test_a_call_names_the_field_as_it_is_sent():
 
 
 @pytest.mark.parametrize(
-    ("said", "kept_as"),
+    ("received", "expected"),
     [
         ("text/plain", "text/plain"),
         ("Text/HTML; charset=utf-8", "text/html"),
@@ -112,5 +112,5 @@ def test_a_call_names_the_field_as_it_is_sent():
         ("plain", sanitize.UNKNOWN_TYPE),
     ],
 )
-def test_a_media_type_is_one_or_that_of_unknown_bytes(said: str, kept_as: str):
-    assert sanitize.parse_media_type(said) == kept_as
+def test_a_media_type_is_one_or_that_of_unknown_bytes(received: str, expected: str):
+    assert sanitize.parse_media_type(received) == expected

@@ -23,9 +23,9 @@ NOON = int(datetime(2026, 11, 24, 12, 0, tzinfo=UTC).timestamp() * 1000)
 
 
 def a_schedule(**fields: Any) -> Schedule:
-    """Every ten minutes; the next time is noon."""
-    usual: dict[str, Any] = {"cron": "*/10 * * * *", "next_at": NOON, "message": "Report."}
-    return Schedule(**{"id": "sched_1", "created_at": 1, "updated_at": 1, **usual, **fields})
+    """Return a schedule of every ten minutes, whose next time is noon."""
+    defaults: dict[str, Any] = {"cron": "*/10 * * * *", "next_at": NOON, "message": "Report."}
+    return Schedule(**{"id": "sched_1", "created_at": 1, "updated_at": 1, **defaults, **fields})
 
 
 @pytest.fixture
@@ -34,43 +34,45 @@ def mint() -> Callable[[str], str]:
     return lambda prefix: f"{prefix}_{next(counter)}"
 
 
-def due(now: int, **fields: Any) -> DueTimes | None:
+def find_due(now: int, **fields: Any) -> DueTimes | None:
     return find_due_times(a_schedule(**fields), now, UTC)
 
 
 def test_nothing_is_due_before_its_time_or_while_it_is_paused() -> None:
-    assert due(NOON - 1) is None
-    assert due(NOON + 1, next_at=None) is None
-    assert due(NOON + 1, paused=True) is None
+    assert find_due(NOON - 1) is None
+    assert find_due(NOON + 1, next_at=None) is None
+    assert find_due(NOON + 1, paused=True) is None
 
 
 @pytest.mark.parametrize("missed", ["skip", "run_once", "run_all"])
 def test_a_time_that_has_come_is_run_whatever_the_policy(missed: str) -> None:
-    assert due(NOON, missed=missed) == DueTimes(NOON, None, NOON + 10 * MINUTE)
-    assert due(NOON + 9 * MINUTE, missed=missed) == DueTimes(NOON, None, NOON + 10 * MINUTE)
+    assert find_due(NOON, missed=missed) == DueTimes(NOON, None, NOON + 10 * MINUTE)
+    assert find_due(NOON + 9 * MINUTE, missed=missed) == DueTimes(NOON, None, NOON + 10 * MINUTE)
 
 
 def test_run_once_runs_the_last_of_the_missed_times() -> None:
-    assert due(NOON + 35 * MINUTE) == DueTimes(
+    assert find_due(NOON + 35 * MINUTE) == DueTimes(
         NOON + 30 * MINUTE, (NOON, NOON + 20 * MINUTE), NOON + 40 * MINUTE
     )
 
 
 def test_run_once_runs_a_time_however_late() -> None:
-    assert due(NOON + 500 * MINUTE, cron="0 12 24 11 *") == DueTimes(
+    assert find_due(NOON + 500 * MINUTE, cron="0 12 24 11 *") == DueTimes(
         NOON, None, NOON + 365 * 1440 * MINUTE
     )
 
 
 def test_skip_runs_what_is_on_time_alone() -> None:
-    late = {"missed": "skip", "cron": "0 * * * *"}
+    fields = {"missed": "skip", "cron": "0 * * * *"}
 
-    assert due(NOON + 9 * MINUTE, **late) == DueTimes(NOON, None, NOON + 60 * MINUTE)
-    assert due(NOON + 11 * MINUTE, **late) == DueTimes(None, (NOON, NOON), NOON + 60 * MINUTE)
-    assert due(NOON + 125 * MINUTE, **late) == DueTimes(
+    assert find_due(NOON + 9 * MINUTE, **fields) == DueTimes(NOON, None, NOON + 60 * MINUTE)
+    assert find_due(NOON + 11 * MINUTE, **fields) == DueTimes(
+        None, (NOON, NOON), NOON + 60 * MINUTE
+    )
+    assert find_due(NOON + 125 * MINUTE, **fields) == DueTimes(
         NOON + 120 * MINUTE, (NOON, NOON + 60 * MINUTE), NOON + 180 * MINUTE
     )
-    assert due(NOON + 140 * MINUTE, **late) == DueTimes(
+    assert find_due(NOON + 140 * MINUTE, **fields) == DueTimes(
         None, (NOON, NOON + 120 * MINUTE), NOON + 180 * MINUTE
     )
 
@@ -95,27 +97,29 @@ def test_run_all_runs_the_last_few_one_after_the_other() -> None:
     ],
 )
 def test_a_single_time_that_was_missed_follows_the_policy(missed: str, expected: DueTimes) -> None:
-    assert due(NOON + 60 * MINUTE, cron=None, run_at=NOON, missed=missed) == expected
+    assert find_due(NOON + 60 * MINUTE, cron=None, run_at=NOON, missed=missed) == expected
 
 
 def test_a_year_of_missed_times_is_looked_at_from_its_end() -> None:
-    found = due(NOON + 366 * 1440 * MINUTE, cron="* * * * *", missed="run_all", max_missed=3)
+    due_times = find_due(
+        NOON + 366 * 1440 * MINUTE, cron="* * * * *", missed="run_all", max_missed=3
+    )
 
-    assert found is not None
-    assert found.run_at == NOON + (366 * 1440 - 2) * MINUTE
-    assert found.missed == (NOON, NOON + (366 * 1440 - 3) * MINUTE)
+    assert due_times is not None
+    assert due_times.run_at == NOON + (366 * 1440 - 2) * MINUTE
+    assert due_times.missed == (NOON, NOON + (366 * 1440 - 3) * MINUTE)
 
 
 def test_a_schedule_that_has_changed_or_moved_on_is_not_due_in_the_transaction() -> None:
     stored = StoredSchedule("ann", a_schedule())
-    found = find_due_times(stored.schedule, NOON, UTC)
-    assert found is not None
-    moved = replace(stored, schedule=replace(stored.schedule, next_at=found.next_at))
+    due_times = find_due_times(stored.schedule, NOON, UTC)
+    assert due_times is not None
+    moved_on = replace(stored, schedule=replace(stored.schedule, next_at=due_times.next_at))
 
-    assert schedules.is_due(Snapshot(now=NOON, schedule=stored), stored, found)
-    assert not schedules.is_due(Snapshot(now=NOON - 1, schedule=stored), stored, found)
-    assert not schedules.is_due(Snapshot(now=NOON, schedule=moved), stored, found)
-    assert not schedules.is_due(Snapshot(now=NOON), stored, found)
+    assert schedules.is_due(Snapshot(now=NOON, schedule=stored), stored, due_times)
+    assert not schedules.is_due(Snapshot(now=NOON - 1, schedule=stored), stored, due_times)
+    assert not schedules.is_due(Snapshot(now=NOON, schedule=moved_on), stored, due_times)
+    assert not schedules.is_due(Snapshot(now=NOON), stored, due_times)
 
 
 def test_a_start_is_recorded_with_what_was_missed_before_it(
@@ -123,8 +127,8 @@ def test_a_start_is_recorded_with_what_was_missed_before_it(
 ) -> None:
     stored = StoredSchedule("ann", a_schedule(failures=3))
     run = Run(id="run_1", thread_id="thread_1", model="demo", created_at=1)
-    found = DueTimes(NOON + 10 * MINUTE, (NOON, NOON), NOON + 20 * MINUTE)
-    change = schedules.record_start(ChangeSet(answer=run), stored, found, run, NOON, mint)
+    due_times = DueTimes(NOON + 10 * MINUTE, (NOON, NOON), NOON + 20 * MINUTE)
+    change = schedules.record_start(ChangeSet(answer=run), stored, due_times, run, NOON, mint)
 
     assert change.answer == run
     assert change.schedule_update is not None
@@ -135,9 +139,13 @@ def test_a_start_is_recorded_with_what_was_missed_before_it(
         "run_1",
         0,
     )
-    missed, started = change.schedule_update.occurrences
-    assert (missed.status, missed.due_at, missed.missed_until) == ("missed", NOON, NOON)
-    assert (started.status, started.due_at, started.run_id) == (
+    missed_occurrence, started_occurrence = change.schedule_update.occurrences
+    assert (missed_occurrence.status, missed_occurrence.due_at, missed_occurrence.missed_until) == (
+        "missed",
+        NOON,
+        NOON,
+    )
+    assert (started_occurrence.status, started_occurrence.due_at, started_occurrence.run_id) == (
         "started",
         NOON + 10 * MINUTE,
         "run_1",
@@ -149,9 +157,9 @@ def test_failures_in_a_row_pause_a_schedule_and_are_audited(mint: Callable[[str]
     fault = Fault("not_found", "There is no thread.")
     for number in range(1, schedules.MAX_FAILURES + 1):
         assert not stored.schedule.paused
-        found = find_due_times(stored.schedule, stored.schedule.next_at or 0, UTC)
-        assert found is not None
-        change = schedules.fail(stored, found, fault, NOON, mint)
+        due_times = find_due_times(stored.schedule, stored.schedule.next_at or 0, UTC)
+        assert due_times is not None
+        change = schedules.fail(stored, due_times, fault, NOON, mint)
         assert change.schedule_update is not None
         stored = change.schedule_update.stored
         assert stored.schedule.failures == number
@@ -162,16 +170,16 @@ def test_failures_in_a_row_pause_a_schedule_and_are_audited(mint: Callable[[str]
     assert change.audit_entry is not None
     assert (change.audit_entry.actor, change.audit_entry.owner) == ("backend", "ann")
 
-    resumed = schedules.resume(stored.schedule, NOON + 99 * MINUTE, UTC)
-    assert (resumed.failures, resumed.next_at) == (0, NOON + 100 * MINUTE)
+    resumed_schedule = schedules.resume(stored.schedule, NOON + 99 * MINUTE, UTC)
+    assert (resumed_schedule.failures, resumed_schedule.next_at) == (0, NOON + 100 * MINUTE)
 
 
 def test_times_that_pass_during_a_pause_do_not_count_as_missed() -> None:
-    paused = schedules.pause(a_schedule(), "owner", NOON)
-    resumed = schedules.resume(paused, NOON + 55 * MINUTE, UTC)
+    paused_schedule = schedules.pause(a_schedule(), "owner", NOON)
+    resumed_schedule = schedules.resume(paused_schedule, NOON + 55 * MINUTE, UTC)
 
-    assert (paused.next_at, paused.pause_reason) == (None, "owner")
-    assert resumed.next_at == NOON + 60 * MINUTE
+    assert (paused_schedule.next_at, paused_schedule.pause_reason) == (None, "owner")
+    assert resumed_schedule.next_at == NOON + 60 * MINUTE
 
 
 def test_a_clock_that_is_behind_does_not_bring_a_started_time_back() -> None:

@@ -18,7 +18,7 @@ CUT = "The tide is a wave that is as long as the sea.\n\n- Twice a day it com"
 
 
 @pytest.mark.parametrize(
-    ("said", "rest"),
+    ("text", "rest"),
     [
         ("- Twice a day it comes in.", "es in."),
         ("is as long as the sea.\n- Twice a day it comes in.", "es in."),
@@ -30,9 +30,9 @@ CUT = "The tide is a wave that is as long as the sea.\n\n- Twice a day it com"
     ],
     ids=["last words", "more of them", "nothing new", "no words", "a new start", "a part", "none"],
 )
-def test_what_is_repeated_of_the_end_is_left_out(said: str, rest: str) -> None:
-    assert rest_of(CUT, said) == rest
-    assert rest_of(CUT, *said) == rest
+def test_what_is_repeated_of_the_end_is_left_out(text: str, rest: str) -> None:
+    assert rest_of(CUT, text) == rest
+    assert rest_of(CUT, *text) == rest
 
 
 def test_blanks_at_the_cut_are_there_once() -> None:
@@ -62,12 +62,12 @@ def test_what_cannot_be_a_repetition_comes_at_once() -> None:
 
 @given(st.text(), st.lists(st.text()))
 def test_of_any_rest_only_a_repetition_is_missing(cut: str, pieces: list[str]) -> None:
-    said = "".join(pieces)
+    text = "".join(pieces)
     rest = rest_of(cut, *pieces)
 
-    assert said.endswith(rest)
-    left_out = "".join(said[: len(said) - len(rest)].split())
-    assert "".join(cut.split()).endswith(left_out)
+    assert text.endswith(rest)
+    missing = "".join(text[: len(text) - len(rest)].split())
+    assert "".join(cut.split()).endswith(missing)
 
 
 @given(st.text(min_size=40), st.text(alphabet="xyz"), st.integers(20, 40))
@@ -78,7 +78,7 @@ def test_any_repetition_of_the_end_is_left_out(cut: str, rest: str, length: int)
 
 
 def test_a_model_is_shown_whole_words() -> None:
-    asked = make_rest_prompt("word " * 100 + "half a wo")
+    prompt = make_rest_prompt("word " * 100 + "half a wo")
 
-    assert "<last_words>word word" in asked
-    assert "half a wo</last_words>" in asked
+    assert "<last_words>word word" in prompt
+    assert "half a wo</last_words>" in prompt

@@ -87,14 +87,14 @@ def test_a_text_is_found_by_any_of_its_words_and_phrases(text: str, data: st.Dat
 def test_highlights_of_a_snippet_are_words_of_the_query(text: str, query: str) -> None:
     phrases = parse_query(query)
     snippet = examine(text, phrases).snippet
-    begins = tuple(phrase.words[0] for phrase in phrases)
+    first_words = tuple(phrase.words[0] for phrase in phrases)
 
     assert len(snippet.text) <= len(text) + 2
     assert not any(each in snippet.text for each in "\n\r\x00\x1b")
     end = 0
     for start, stop in snippet.highlights:
         assert end <= start < stop <= len(snippet.text)
-        assert index_words(snippet.text[start:stop])[0].startswith(begins)
+        assert index_words(snippet.text[start:stop])[0].startswith(first_words)
         end = stop
     assert bool(snippet.highlights) >= matches(text, phrases)
 
@@ -104,8 +104,8 @@ def test_a_snippet_is_cut_at_words_around_the_best_place() -> None:
 
     snippet = examine(text, parse_query("deploy creme")).snippet
 
-    marked = [snippet.text[start:end] for start, end in snippet.highlights]
-    assert marked == ["deployment", "Crème"]
+    highlighted = [snippet.text[start:end] for start, end in snippet.highlights]
+    assert highlighted == ["deployment", "Crème"]
     assert snippet.text.startswith("…filler")
     assert snippet.text.endswith("filler…")
     assert SNIPPET_LENGTH / 2 < len(snippet.text) < 1.5 * SNIPPET_LENGTH

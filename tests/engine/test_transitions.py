@@ -29,8 +29,8 @@ def world() -> World:
     return World()
 
 
-def hand_out(world: World, count: int = 2, **wish: object) -> World:
-    world.begin(tools=TOOLS, **wish)
+def hand_out(world: World, count: int = 2, **fields: object) -> World:
+    world.begin(tools=TOOLS, **fields)
     world.claim()
     world.reply(*(call(n) for n in range(count)), CALLS)
     return world
@@ -41,17 +41,17 @@ def test_a_plain_answer_goes_from_queued_through_in_progress_to_completed(world:
     world.claim()
     world.reply(TextPiece("hi"), STOP)
 
-    told = [event.status for event in world.events if isinstance(event, RunStatus)]
-    assert told == [Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED]
+    statuses = [event.status for event in world.events if isinstance(event, RunStatus)]
+    assert statuses == [Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED]
     assert [m.role for m in world.messages.values()] == ["user", "assistant"]
     assert isinstance(world.events[-1], TurnEnded)
 
 
 def test_a_run_waits_to_be_asked(world: World) -> None:
-    wish = run_spec(expires_in=60)
+    spec = run_spec(expires_in=60)
     world.apply(
         lambda records: transitions.create_run(
-            records, wish, world.mint, by=transitions.LOCAL_PRINCIPAL
+            records, spec, world.mint, by=transitions.LOCAL_PRINCIPAL
         )
     )
 
@@ -68,8 +68,8 @@ def test_a_hand_off_keeps_a_place_for_each_output_in_call_order(world: World) ->
         world.submit(call_id, f"output of {call_id}")
 
     assert world.run.status is Status.QUEUED
-    in_order = [world.messages[number] for number in sorted(world.messages)]
-    assert [m.tool_call_id for m in in_order] == [None, None, "c0", "c1", "c2"]
+    messages = [world.messages[number] for number in sorted(world.messages)]
+    assert [m.tool_call_id for m in messages] == [None, None, "c0", "c1", "c2"]
     assert sorted(world.messages) == list(range(1, 6))
 
 
@@ -98,10 +98,10 @@ def test_asking_before_the_outputs_are_there_names_what_is_missing(world: World)
 
 def test_the_second_turn_begins_after_the_first_ones_end(world: World) -> None:
     hand_out(world, 1)
-    turn_ended = len(world.events)
+    turn_end = len(world.events)
     world.submit("c0")
 
-    assert world.ask().after == turn_ended
+    assert world.ask().after == turn_end
 
 
 def test_the_same_output_again_changes_nothing_and_another_is_refused(world: World) -> None:
@@ -132,11 +132,11 @@ def test_an_output_for_a_call_that_nobody_made_is_unknown(world: World) -> None:
 
 def test_a_second_run_on_a_busy_thread_is_refused_with_the_active_runs_id(world: World) -> None:
     world.begin()
-    active = world.run.id
+    active_id = world.run.id
 
     with pytest.raises(errors.RunActive) as excinfo:
         world.begin()
-    assert excinfo.value.details["run_id"] == active
+    assert excinfo.value.details["run_id"] == active_id
 
 
 def test_interrupt_cancels_the_active_run_and_keeps_what_it_said(world: World) -> None:
@@ -147,8 +147,8 @@ def test_interrupt_cancels_the_active_run_and_keeps_what_it_said(world: World) -
     world.begin("second", if_busy="interrupt")
 
     assert world.runs[first][0].status is Status.CANCELLED
-    said = [world.messages[number] for number in sorted(world.messages)]
-    assert [(m.role, m.text, m.status) for m in said] == [
+    messages = [world.messages[number] for number in sorted(world.messages)]
+    assert [(m.role, m.text, m.status) for m in messages] == [
         ("user", "first", "completed"),
         ("assistant", "I was say", "incomplete"),
         ("user", "second", "completed"),
@@ -180,7 +180,7 @@ def test_the_first_user_message_names_the_thread(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "title"),
+    ("message", "title"),
     [
         ("\n  Tell me of bees  \nand of cows", "Tell me of bees"),
         ("a" * 60, "a" * 60),
@@ -192,8 +192,10 @@ def test_the_first_user_message_names_the_thread(world: World) -> None:
         ("飛" * 61, "飛" * 59 + "…"),
     ],
 )
-def test_a_title_is_the_first_line_or_its_first_words(world: World, said: str, title: str) -> None:
-    world.begin(said)
+def test_a_title_is_the_first_line_or_its_first_words(
+    world: World, message: str, title: str
+) -> None:
+    world.begin(message)
 
     assert world.thread.title == title
 
@@ -222,10 +224,10 @@ def test_a_reply_whose_events_were_not_all_stored_is_not_kept(world: World) -> N
     world.claim()
     turn = Turn((), lambda: "c")
     world.say(*turn.feed([TextPiece("half an ans")]))
-    lost = turn.feed([TextPiece("wer"), Finish("stop")])
+    unstored_events = turn.feed([TextPiece("wer"), Finish("stop")])
 
     with pytest.raises(errors.Fenced):
-        world.finish(world.lease.epoch, turn.close(), turn=1, unstored=len(lost))
+        world.finish(world.lease.epoch, turn.close(), turn=1, unstored=len(unstored_events))
 
     assert world.run.status is Status.IN_PROGRESS
 
@@ -252,12 +254,12 @@ def test_cancelling_an_ended_run_changes_nothing(world: World) -> None:
 def test_a_lost_worker_voids_what_it_had_said_and_the_turn_starts_again(world: World) -> None:
     world.begin()
     world.claim()
-    began = len(world.events)
+    turn_start = len(world.events)
     world.say(*Turn((), lambda: "c").feed([TextPiece("lost")]))
     world.wait(LEASE_MS)
 
-    restarted = next(event for event in world.events if isinstance(event, TurnRestarted))
-    assert (restarted.reason, restarted.after, restarted.attempt) == ("worker_lost", began, 2)
+    restart = next(event for event in world.events if isinstance(event, TurnRestarted))
+    assert (restart.reason, restart.after, restart.attempt) == ("worker_lost", turn_start, 2)
     world.claim()
     world.reply(TextPiece("found"), STOP)
     assert world.messages[2].text == "found"
@@ -301,8 +303,8 @@ def test_calls_that_nobody_answers_get_an_output_that_says_so_and_the_run_may_go
 
     assert world.run.status is Status.QUEUED
     assert world.messages[4].text == UNANSWERED
-    added = [event for event in world.events if isinstance(event, ToolOutputAdded)]
-    assert [event.tool_call_id for event in added] == ["c0", "c1"]
+    outputs = [event for event in world.events if isinstance(event, ToolOutputAdded)]
+    assert [event.tool_call_id for event in outputs] == ["c0", "c1"]
     with pytest.raises(errors.OutputConflict):
         world.submit("c1", "too late")
 
@@ -386,9 +388,9 @@ def test_a_run_that_a_worker_declines_waits_as_it_did_before_its_claim(
 
         assert transitions.next_move(world.records()) == transitions.AskModel()
         assert world.apply(partial(transitions.decline, epoch=epoch)) is None
-    waits = replace(world.run, started_at=None, waiting_for=None)
+    waiting_run = replace(world.run, started_at=None, waiting_for=None)
 
-    assert waits == before
+    assert waiting_run == before
     assert world.run.waiting_for
     world.claim()
     assert (world.run.turn, world.run.attempt) == (1, 1)
@@ -397,11 +399,11 @@ def test_a_run_that_a_worker_declines_waits_as_it_did_before_its_claim(
 def test_a_later_attempt_that_is_declined_is_made_again(world: World) -> None:
     world.begin()
     world.claim()
-    lost = world.lease.epoch
-    world.apply(lambda records: transitions.release(records, lost, world.mint))
+    lost_epoch = world.lease.epoch
+    world.apply(lambda records: transitions.release(records, lost_epoch, world.mint))
     world.claim()
-    declined = world.lease.epoch
-    world.apply(partial(transitions.decline, epoch=declined))
+    declined_epoch = world.lease.epoch
+    world.apply(partial(transitions.decline, epoch=declined_epoch))
     world.claim()
 
     assert (world.run.turn, world.run.attempt) == (1, 2)
@@ -443,5 +445,5 @@ def test_every_status_move_told_is_in_the_table(world: World) -> None:
     world.claim()
     world.reply(TextPiece("done"), STOP)
 
-    told = [event.status for event in world.events if isinstance(event, RunStatus)]
-    assert all(after in TRANSITIONS[before] for before, after in itertools.pairwise(told))
+    statuses = [event.status for event in world.events if isinstance(event, RunStatus)]
+    assert all(after in TRANSITIONS[before] for before, after in itertools.pairwise(statuses))

@@ -46,17 +46,17 @@ def world() -> World:
     return World()
 
 
-def call_tools(world: World, *names: str, **wish: object) -> World:
-    """The first reply of a run has called these tools, as c0, c1 and so on."""
-    world.begin(**wish)
+def call_tools(world: World, *names: str, **fields: object) -> World:
+    """Begin a run whose first reply calls these tools, as c0, c1 and so on."""
+    world.begin(**fields)
     world.claim()
     world.reply(*(call(n, name) for n, name in enumerate(names)), CALLS, hosted=HOSTED)
     return world
 
 
-def approve_all(world: World, *names: str, **wish: object) -> World:
-    """The same, and all was approved, and the run is in a worker's hands again."""
-    call_tools(world, *names, **wish)
+def approve_all(world: World, *names: str, **fields: object) -> World:
+    """Call the tools, approve all calls, and give the run to a worker again."""
+    call_tools(world, *names, **fields)
     for action in list(world.actions.values()):
         if action.approval == "required":
             world.submit(action.tool_call_id, YES)
@@ -65,7 +65,7 @@ def approve_all(world: World, *names: str, **wish: object) -> World:
     return world
 
 
-def story(world: World) -> list[tuple[str, str]]:
+def conversation(world: World) -> list[tuple[str, str]]:
     assert sorted(world.messages) == list(range(1, len(world.messages) + 1))
     return [(world.messages[n].role, world.messages[n].text) for n in sorted(world.messages)]
 
@@ -95,7 +95,7 @@ def test_the_outputs_stand_in_call_order_and_the_next_reply_ends_the_same_turn_o
     world.result("c0", "first")
     world.reply(TextPiece("done"), STOP)
 
-    assert [text for _, text in story(world)] == ["hello", "", "first", "second", "done"]
+    assert [text for _, text in conversation(world)] == ["hello", "", "first", "second", "done"]
     assert sum(isinstance(event, TurnEnded) for event in world.events) == 1
     assert statuses(world) == [Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED]
 
@@ -167,7 +167,14 @@ def test_when_the_client_has_done_its_part_the_worker_runs_its_own_before_the_mo
     world.result("c2", "written")
     world.result("c1", "read")
     world.reply(TextPiece("done"), STOP)
-    assert [text for _, text in story(world)] == ["hello", "", "seen", "read", "written", "done"]
+    assert [text for _, text in conversation(world)] == [
+        "hello",
+        "",
+        "seen",
+        "read",
+        "written",
+        "done",
+    ]
 
 
 def test_a_background_run_goes_on_by_itself_once_all_is_approved(world: World) -> None:
@@ -212,17 +219,17 @@ def test_an_output_says_that_it_is_one_because_its_call_was_refused(world: World
     ]
 
 
-@pytest.mark.parametrize("said", [YES, NO])
+@pytest.mark.parametrize("answer", [YES, NO])
 def test_what_was_said_of_a_call_may_be_said_again_and_nothing_else(
-    world: World, said: str
+    world: World, answer: str
 ) -> None:
     call_tools(world, WRITE, WRITE)
-    first = world.submit("c0", said)
+    first = world.submit("c0", answer)
     events = list(world.events)
 
-    assert world.submit("c0", said) == first
+    assert world.submit("c0", answer) == first
     assert world.events == events
-    for other in {YES, NO, '{"approve": false}'} - {said}:
+    for other in {YES, NO, '{"approve": false}'} - {answer}:
         with pytest.raises(errors.OutputConflict):
             world.submit("c0", other)
 
@@ -309,7 +316,7 @@ def test_a_run_that_expires_with_its_calls_leaves_none_of_them_open(world: World
     world.wait(WEEK_MS)
 
     assert world.run.status is Status.EXPIRED
-    assert [text for _, text in story(world)[2:]] == [UNANSWERED, CUT_SHORT, UNAPPROVED]
+    assert [text for _, text in conversation(world)[2:]] == [UNANSWERED, CUT_SHORT, UNAPPROVED]
 
 
 def test_a_run_that_nobody_asks_for_after_the_approval_expires_and_closes_the_call(
@@ -320,7 +327,7 @@ def test_a_run_that_nobody_asks_for_after_the_approval_expires_and_closes_the_ca
     world.wait(WEEK_MS)
 
     assert world.run.status is Status.EXPIRED
-    assert story(world)[2:] == [("tool", CUT_SHORT)]
+    assert conversation(world)[2:] == [("tool", CUT_SHORT)]
 
 
 def test_a_worker_lost_in_a_tool_leaves_the_saved_message_and_the_call_for_the_next(
@@ -336,18 +343,18 @@ def test_a_worker_lost_in_a_tool_leaves_the_saved_message_and_the_call_for_the_n
     assert (world.run.turn, world.run.attempt) == (2, 2)
     world.result("c1", "second")
     world.reply(TextPiece("done"), STOP)
-    assert [text for _, text in story(world)] == ["hello", "", "first", "second", "done"]
+    assert [text for _, text in conversation(world)] == ["hello", "", "first", "second", "done"]
 
 
 def test_a_worker_lost_in_the_reply_after_the_tools_voids_that_reply_alone(world: World) -> None:
     call_tools(world, READ)
     world.result("c0", "first")
-    saved = len(world.events)
+    saved_events = len(world.events)
     world.say(*Turn((), lambda: "c").feed([TextPiece("lost")]))
     world.wait(LEASE_MS)
 
-    restarted = next(event for event in world.events if isinstance(event, TurnRestarted))
-    assert (restarted.after, restarted.attempt) == (saved, 2)
+    restart = next(event for event in world.events if isinstance(event, TurnRestarted))
+    assert (restart.after, restart.attempt) == (saved_events, 2)
     world.claim()
     world.say(TextDelta(text="found"))
     assert fold_events(enumerate(world.events, 1)).text == "found"
@@ -362,7 +369,7 @@ def test_when_the_attempts_are_used_up_in_a_tool_the_call_is_closed_and_nothing_
     world.wait(LEASE_MS)
 
     assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "worker_lost")
-    assert story(world)[1:] == [("assistant", "I will look."), ("tool", CUT_SHORT)]
+    assert conversation(world)[1:] == [("assistant", "I will look."), ("tool", CUT_SHORT)]
 
 
 def test_cancelling_in_a_tool_closes_its_call_and_says_nothing_twice(world: World) -> None:
@@ -372,7 +379,7 @@ def test_cancelling_in_a_tool_closes_its_call_and_says_nothing_twice(world: Worl
     world.cancel()
 
     assert world.run.status is Status.CANCELLED
-    assert story(world)[1:] == [("assistant", "I will look."), ("tool", CANCELLED)]
+    assert conversation(world)[1:] == [("assistant", "I will look."), ("tool", CANCELLED)]
     assert isinstance(world.events[-1], TurnEnded)
 
 
@@ -382,7 +389,7 @@ def test_cancelling_the_reply_after_the_tools_keeps_what_that_reply_had_said(wor
     world.say(*Turn((), lambda: "c").feed([TextPiece("half an ans")]))
     world.cancel()
 
-    assert story(world)[1:] == [
+    assert conversation(world)[1:] == [
         ("assistant", ""),
         ("tool", "first"),
         ("assistant", "half an ans"),
@@ -390,7 +397,7 @@ def test_cancelling_the_reply_after_the_tools_keeps_what_that_reply_had_said(wor
 
 
 @pytest.mark.parametrize("if_busy", ["interrupt", "rollback"])
-def test_who_makes_way_in_a_tool_leaves_a_legal_history(
+def test_a_run_that_makes_way_in_a_tool_leaves_a_legal_history(
     world: World, if_busy: Literal["interrupt", "rollback"]
 ) -> None:
     call_tools(world, READ, WRITE)
@@ -402,8 +409,8 @@ def test_who_makes_way_in_a_tool_leaves_a_legal_history(
 
     assert world.runs[first][0].status is Status.CANCELLED
     assert {action.status for action in world.actions.values()} == {"cancelled"}
-    kept = [] if if_busy == "rollback" else ["user", "assistant", "tool", "tool"]
-    assert [role for role, _ in story(world)] == [*kept, "user"]
+    first_roles = [] if if_busy == "rollback" else ["user", "assistant", "tool", "tool"]
+    assert [role for role, _ in conversation(world)] == [*first_roles, "user"]
 
 
 def test_cancelling_a_run_whose_calls_are_approved_closes_them(world: World) -> None:
@@ -412,7 +419,7 @@ def test_cancelling_a_run_whose_calls_are_approved_closes_them(world: World) -> 
     world.cancel()
 
     assert {action.status for action in world.actions.values()} == {"cancelled"}
-    assert len(story(world)) == 4
+    assert len(conversation(world)) == 4
 
 
 def test_the_limit_of_turns_holds_for_turns_without_a_client(world: World) -> None:
@@ -422,7 +429,7 @@ def test_the_limit_of_turns_holds_for_turns_without_a_client(world: World) -> No
 
     assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "max_turns")
     assert world.run.turn == 2
-    assert story(world)[-1] == ("tool", transitions.NOT_STARTED.format("2 turns"))
+    assert conversation(world)[-1] == ("tool", transitions.NOT_STARTED.format("2 turns"))
 
 
 def test_the_limit_of_tool_calls_holds_for_all_turns_together(world: World) -> None:
@@ -432,8 +439,8 @@ def test_the_limit_of_tool_calls_holds_for_all_turns_together(world: World) -> N
 
     assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "max_tool_calls")
     assert world.run.tool_calls == 1
-    refused = ("tool", transitions.NOT_STARTED.format("2 tool calls"))
-    assert story(world)[-2:] == [refused, refused]
+    not_started = ("tool", transitions.NOT_STARTED.format("2 tool calls"))
+    assert conversation(world)[-2:] == [not_started, not_started]
 
 
 def test_as_many_calls_as_the_limit_allows_are_carried_out(world: World) -> None:
@@ -461,8 +468,8 @@ def test_a_budget_that_is_used_up_allows_no_further_turn(
 ) -> None:
     world.begin(**limit)
     world.claim()
-    spent = [] if usage is None else [UsagePiece(usage)]
-    world.reply(call(0, READ), *spent, CALLS, hosted=HOSTED)
+    usage_pieces = [] if usage is None else [UsagePiece(usage)]
+    world.reply(call(0, READ), *usage_pieces, CALLS, hosted=HOSTED)
 
     assert world.run.reason == reason
     assert world.run.status is (Status.INCOMPLETE if reason else Status.IN_PROGRESS)
@@ -492,7 +499,7 @@ def test_a_call_waits_no_longer_than_its_run_may_last(world: World) -> None:
 
     assert action.expires_at == world.run.created_at + 60_000
     assert world.run.status is Status.EXPIRED
-    assert story(world)[-1] == ("tool", UNAPPROVED)
+    assert conversation(world)[-1] == ("tool", UNAPPROVED)
 
 
 def test_a_run_that_no_worker_takes_expires_at_the_end_of_its_time(world: World) -> None:
@@ -520,7 +527,7 @@ def test_a_reply_that_fails_after_the_tools_ran_leaves_a_legal_history(world: Wo
     world.reply(TextPiece("so far"), finish=False)
 
     assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "disconnected")
-    assert [role for role, _ in story(world)] == ["user", "assistant", "tool", "assistant"]
+    assert [role for role, _ in conversation(world)] == ["user", "assistant", "tool", "assistant"]
 
 
 def test_a_fault_in_our_hands_while_tools_run_closes_their_calls(world: World) -> None:
@@ -530,7 +537,7 @@ def test_a_fault_in_our_hands_while_tools_run_closes_their_calls(world: World) -
     world.apply(lambda records: transitions.fail(records, world.lease.epoch, fault, world.mint))
 
     assert world.run.status is Status.FAILED
-    assert story(world)[2:] == [("tool", CUT_SHORT), ("tool", "second")]
+    assert conversation(world)[2:] == [("tool", CUT_SHORT), ("tool", "second")]
 
 
 def test_a_worker_that_stops_in_a_tool_gives_the_run_back_with_the_call_open(world: World) -> None:
@@ -564,31 +571,31 @@ def test_whatever_happens_the_history_is_legal_and_the_events_tell_it(
     for step in steps:
         if world.run.status.ended:
             break
-        driven = world.run.status is Status.IN_PROGRESS
-        due = [a.tool_call_id for a in world.actions.values() if a.due]
-        awaited = [a for a in world.actions.values() if a.awaited]
+        is_driven = world.run.status is Status.IN_PROGRESS
+        due_ids = [a.tool_call_id for a in world.actions.values() if a.due]
+        awaited_actions = [a for a in world.actions.values() if a.awaited]
         match step:
             case "claim":
                 world.claim()
-            case "calls" if driven and not due:
+            case "calls" if is_driven and not due_ids:
                 world.reply(*(call(next(ids), name) for name in names), CALLS, hosted=HOSTED)
-            case "text" if driven and not due:
+            case "text" if is_driven and not due_ids:
                 world.reply(TextPiece("done"), STOP)
-            case "speak" if driven and not due:
+            case "speak" if is_driven and not due_ids:
                 world.say(TextDelta(text="half"))
-            case "result" if driven and due:
-                world.result(due[-1])
-            case "yes" | "no" if awaited and awaited[-1].approval:
-                world.submit(awaited[-1].tool_call_id, YES if step == "yes" else NO)
-            case "output" if awaited and not awaited[0].approval:
-                world.submit(awaited[0].tool_call_id)
-            case "ask" if not awaited:
+            case "result" if is_driven and due_ids:
+                world.result(due_ids[-1])
+            case "yes" | "no" if awaited_actions and awaited_actions[-1].approval:
+                world.submit(awaited_actions[-1].tool_call_id, YES if step == "yes" else NO)
+            case "output" if awaited_actions and not awaited_actions[0].approval:
+                world.submit(awaited_actions[0].tool_call_id)
+            case "ask" if not awaited_actions:
                 world.ask()
-            case "lose" if driven:
+            case "lose" if is_driven:
                 world.wait(LEASE_MS)
             case "cancel":
                 world.cancel()
-            case "expire" if not driven and world.lease.due_at is not None:
+            case "expire" if not is_driven and world.lease.due_at is not None:
                 world.wait(WEEK_MS)
             case _:
                 pass
@@ -597,9 +604,11 @@ def test_whatever_happens_the_history_is_legal_and_the_events_tell_it(
 
     history = [world.messages[number] for number in sorted(world.messages)]
     assert sorted(world.messages) == list(range(1, len(history) + 1))
-    answered = [m.tool_call_id for m in history if m.role == "tool"]
-    assert answered == [each.id for m in history for each in m.tool_calls]
+    output_ids = [m.tool_call_id for m in history if m.role == "tool"]
+    assert output_ids == [each.id for m in history for each in m.tool_calls]
     assert not [a for a in world.actions.values() if a.status == "pending"]
     outputs = [e.tool_call_id for e in world.events if isinstance(e, ToolOutputAdded)]
     assert sorted(outputs) == sorted(a.tool_call_id for a in world.actions.values())
-    assert all(after in TRANSITIONS[was] for was, after in itertools.pairwise(statuses(world)))
+    assert all(
+        after in TRANSITIONS[before] for before, after in itertools.pairwise(statuses(world))
+    )

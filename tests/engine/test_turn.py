@@ -38,29 +38,33 @@ def reply_to(
     fault: Exception | None = None,
     taken: Sequence[str] = (),
 ) -> tuple[list[Event], TurnResult]:
-    reading = turn(taken=taken)
-    told = [event for batch in batches for event in reading.feed(batch)]
-    reply = reading.close(fault)
-    return [*told, *reply.events], reply
+    parser = turn(taken=taken)
+    turn_events = [event for batch in batches for event in parser.feed(batch)]
+    reply = parser.close(fault)
+    return [*turn_events, *reply.events], reply
 
 
-def read(*chunks: Chunk, fault: Exception | None = None, taken: Sequence[str] = ()) -> TurnResult:
-    """The reply to chunks that came one by one; its deltas joined are what it says."""
-    told, reply = reply_to([[chunk] for chunk in chunks], fault, taken)
-    assert_told_as_said(told, reply)
+def parse_reply(
+    *chunks: Chunk, fault: Exception | None = None, taken: Sequence[str] = ()
+) -> TurnResult:
+    """Return the reply to chunks that came one by one; its deltas joined are what it says."""
+    turn_events, reply = reply_to([[chunk] for chunk in chunks], fault, taken)
+    assert_events_match_reply(turn_events, reply)
     return reply
 
 
-def assert_told_as_said(told: Sequence[Event], reply: TurnResult) -> None:
-    assert "".join(event.text for event in told if isinstance(event, TextDelta)) == reply.text
-    thoughts = [event.text for event in told if isinstance(event, ReasoningDelta)]
+def assert_events_match_reply(turn_events: Sequence[Event], reply: TurnResult) -> None:
+    assert (
+        "".join(event.text for event in turn_events if isinstance(event, TextDelta)) == reply.text
+    )
+    thoughts = [event.text for event in turn_events if isinstance(event, ReasoningDelta)]
     assert ("".join(thoughts) or None) == reply.reasoning
     for call in reply.calls:
-        assert join_arguments(told, call.id) == call.arguments
+        assert join_arguments(turn_events, call.id) == call.arguments
 
 
-def join_arguments(told: Sequence[Event], call_id: str) -> str:
-    deltas = [event for event in told if isinstance(event, ToolCallDelta)]
+def join_arguments(turn_events: Sequence[Event], call_id: str) -> str:
+    deltas = [event for event in turn_events if isinstance(event, ToolCallDelta)]
     return "".join(delta.arguments for delta in deltas if delta.tool_call_id == call_id)
 
 
@@ -83,26 +87,26 @@ def piece(
 
 
 def test_text_and_a_marker_complete_the_reply():
-    reply = read(TextPiece("hel"), TextPiece("lo"), STOP)
+    reply = parse_reply(TextPiece("hel"), TextPiece("lo"), STOP)
     assert (reply.outcome, reply.text, reply.finish_reason) == ("completed", "hello", "stop")
 
 
 def test_an_unknown_word_completes_the_reply_and_is_kept():
-    reply = read(TextPiece("hi"), Finish("banana"))
+    reply = parse_reply(TextPiece("hi"), Finish("banana"))
     assert (reply.outcome, reply.finish_reason) == ("completed", "banana")
 
 
 def test_done_alone_completes_what_was_said():
-    assert read(TextPiece("hi"), DONE).outcome == "completed"
+    assert parse_reply(TextPiece("hi"), DONE).outcome == "completed"
 
 
 def test_a_stop_without_a_word_is_an_empty_answer():
-    assert read(STOP).outcome == "completed"
+    assert parse_reply(STOP).outcome == "completed"
 
 
 @pytest.mark.parametrize("word", ["tool_calls", "stop", "function_call", None])
 def test_whole_calls_are_handed_out_whatever_the_word(word: str | None):
-    assert list_calls(read(piece(0, "c", "f", "{}"), Finish(word))) == [("f", "{}")]
+    assert list_calls(parse_reply(piece(0, "c", "f", "{}"), Finish(word))) == [("f", "{}")]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,7 @@ def test_whole_calls_are_handed_out_whatever_the_word(word: str | None):
 def test_tools_asked_for_without_a_call_are_an_answer_only_with_text(
     chunks: list[Chunk], outcome: str
 ):
-    reply = read(*chunks)
+    reply = parse_reply(*chunks)
     assert reply.outcome == outcome
     assert (reply.fault.code if reply.fault else None) == (
         "provider_protocol" if outcome == "failed" else None
@@ -126,21 +130,21 @@ def test_tools_asked_for_without_a_call_are_an_answer_only_with_text(
 @pytest.mark.parametrize("word", ["length", "content_filter"])
 @pytest.mark.parametrize("arguments", ['{"x":1}', '{"x":'])
 def test_a_reply_cut_by_the_provider_hands_nothing_out(word: str, arguments: str):
-    reply = read(TextPiece("hi"), piece(0, "c", "f", arguments), Finish(word))
+    reply = parse_reply(TextPiece("hi"), piece(0, "c", "f", arguments), Finish(word))
     assert (reply.outcome, reply.reason, reply.text) == ("incomplete", word, "hi")
     assert reply.calls == ()
 
 
 def test_a_later_word_does_not_undo_that_something_is_missing():
-    assert read(piece(0, "c", "f", "{}"), CALLS, Finish("length")).reason == "length"
-    assert read(piece(0, "c", "f", "{}"), Finish("length"), STOP).reason == "length"
+    assert parse_reply(piece(0, "c", "f", "{}"), CALLS, Finish("length")).reason == "length"
+    assert parse_reply(piece(0, "c", "f", "{}"), Finish("length"), STOP).reason == "length"
 
 
 @pytest.mark.parametrize(
-    "said", [TextPiece("hi"), ReasoningPiece("hm"), piece(0, "c", "f", "{}")], ids=repr
+    "chunk", [TextPiece("hi"), ReasoningPiece("hm"), piece(0, "c", "f", "{}")], ids=repr
 )
-def test_output_without_a_marker_is_disconnected(said: Chunk):
-    reply = read(said)
+def test_output_without_a_marker_is_disconnected(chunk: Chunk):
+    reply = parse_reply(chunk)
     assert (reply.outcome, reply.reason, reply.calls) == ("incomplete", "disconnected", ())
 
 
@@ -148,7 +152,7 @@ def test_output_without_a_marker_is_disconnected(said: Chunk):
     "chunks", [[], [DONE], [UsagePiece(Usage(input_tokens=1))], [TextPiece("")]]
 )
 def test_nothing_at_all_is_no_reply(chunks: list[Chunk]):
-    reply = read(*chunks)
+    reply = parse_reply(*chunks)
     assert reply.outcome == "failed"
     assert reply.fault
     assert reply.fault.code == "provider_protocol"
@@ -156,13 +160,13 @@ def test_nothing_at_all_is_no_reply(chunks: list[Chunk]):
 
 @pytest.mark.parametrize("fault", [errors.Disconnected("gone"), errors.Stalled("silent")])
 def test_a_cut_keeps_the_partial_text_and_says_why(fault: errors.Cut):
-    reply = read(TextPiece("hal"), piece(0, "c", "f", "{}"), fault=fault)
+    reply = parse_reply(TextPiece("hal"), piece(0, "c", "f", "{}"), fault=fault)
     assert (reply.outcome, reply.reason, reply.text) == ("incomplete", fault.code, "hal")
     assert reply.calls == ()
 
 
 def test_a_cut_after_the_marker_takes_nothing_away():
-    reply = read(piece(0, "c", "f", "{}"), CALLS, fault=errors.Disconnected("gone"))
+    reply = parse_reply(piece(0, "c", "f", "{}"), CALLS, fault=errors.Disconnected("gone"))
     assert list_calls(reply) == [("f", "{}")]
 
 
@@ -170,61 +174,65 @@ def test_a_cut_after_the_marker_takes_nothing_away():
     "kind", [errors.ProviderError, errors.ProviderProtocol, errors.ProviderRateLimited]
 )
 def test_the_providers_error_fails_the_run_in_the_providers_words(kind: type[errors.ProviderError]):
-    reply = read(TextPiece("hal"), fault=kind("boom"))
+    reply = parse_reply(TextPiece("hal"), fault=kind("boom"))
     assert (reply.outcome, reply.text) == ("failed", "hal")
     assert reply.fault
     assert (reply.fault.code, reply.fault.message) == (kind.code, "boom")
 
 
 def test_an_error_as_the_last_word_fails_the_run():
-    reply = read(TextPiece("hal"), Finish("error"))
+    reply = parse_reply(TextPiece("hal"), Finish("error"))
     assert reply.fault
     assert reply.fault.code == "provider_error"
 
 
 def test_a_fault_of_our_own_is_told_without_its_words():
-    reply = read(fault=KeyError("secret"))
+    reply = parse_reply(fault=KeyError("secret"))
     assert reply.fault
     assert reply.fault.code == "internal"
     assert "secret" not in reply.fault.message
 
 
 def test_pieces_may_follow_the_marker():
-    assert list_calls(read(piece(0, "c", "f", '{"x":'), CALLS, piece(0, arguments="1}"), DONE)) == [
-        ("f", '{"x":1}')
-    ]
+    assert list_calls(
+        parse_reply(piece(0, "c", "f", '{"x":'), CALLS, piece(0, arguments="1}"), DONE)
+    ) == [("f", '{"x":1}')]
 
 
 def test_the_last_report_of_usage_counts_and_is_told_once():
-    early, late = Usage(output_tokens=1), Usage(output_tokens=2)
-    told, reply = reply_to([[UsagePiece(early), TextPiece("hi"), STOP, UsagePiece(late)]])
-    assert reply.usage == late
-    assert [event for event in told if isinstance(event, UsageAdded)] == [UsageAdded(usage=late)]
+    first_usage, last_usage = Usage(output_tokens=1), Usage(output_tokens=2)
+    turn_events, reply = reply_to(
+        [[UsagePiece(first_usage), TextPiece("hi"), STOP, UsagePiece(last_usage)]]
+    )
+    assert reply.usage == last_usage
+    assert [event for event in turn_events if isinstance(event, UsageAdded)] == [
+        UsageAdded(usage=last_usage)
+    ]
 
 
-# How it is told.
+# Events of a reply.
 
 
 def test_adjacent_pieces_that_arrived_together_are_told_together():
-    told = turn().feed(
+    turn_events = turn().feed(
         [TextPiece("a"), TextPiece("b"), ReasoningPiece("c"), ReasoningPiece("d"), TextPiece("e")]
     )
-    assert told == [TextDelta(text="ab"), ReasoningDelta(text="cd"), TextDelta(text="e")]
+    assert turn_events == [TextDelta(text="ab"), ReasoningDelta(text="cd"), TextDelta(text="e")]
 
 
 def test_reasoning_is_timed_until_something_else_comes():
-    reading = turn()
-    told = [
-        *reading.feed([ReasoningPiece("a")], 100.0),
-        *reading.feed([ReasoningPiece("b")], 100.9),
-        *reading.feed([ReasoningPiece("c")], 102.5),
-        *reading.feed([TextPiece("d")], 103.1),
-        *reading.feed([ReasoningPiece("e")], 109.0),
-        *reading.feed([STOP], 109.95),
+    parser = turn()
+    turn_events = [
+        *parser.feed([ReasoningPiece("a")], 100.0),
+        *parser.feed([ReasoningPiece("b")], 100.9),
+        *parser.feed([ReasoningPiece("c")], 102.5),
+        *parser.feed([TextPiece("d")], 103.1),
+        *parser.feed([ReasoningPiece("e")], 109.0),
+        *parser.feed([STOP], 109.95),
     ]
-    reply = reading.close(at=109.95)
+    reply = parser.close(at=109.95)
 
-    assert told == [
+    assert turn_events == [
         ReasoningDelta(text="a"),
         ReasoningDelta(text="b"),
         ReasoningDelta(text="c", seconds=2),
@@ -237,28 +245,28 @@ def test_reasoning_is_timed_until_something_else_comes():
 
 
 def test_a_call_is_told_as_it_comes():
-    reading = turn()
-    assert reading.feed([piece(0, "c", "f")]) == [ToolCallStarted(tool_call_id="c", name="f")]
-    assert reading.feed([piece(0, arguments='{"x"')]) == [
+    parser = turn()
+    assert parser.feed([piece(0, "c", "f")]) == [ToolCallStarted(tool_call_id="c", name="f")]
+    assert parser.feed([piece(0, arguments='{"x"')]) == [
         ToolCallDelta(tool_call_id="c", arguments='{"x"')
     ]
-    reading.feed([piece(0, arguments=":1}"), CALLS])
-    assert reading.close().events == (
+    parser.feed([piece(0, arguments=":1}"), CALLS])
+    assert parser.close().events == (
         ToolCallReady(tool_call_id="c", name="f", arguments='{"x":1}'),
     )
 
 
 def test_a_call_is_told_only_once_it_has_a_name():
-    reading = turn()
-    assert reading.feed([piece(0, "c", arguments='{"x"')]) == []
-    assert reading.feed([piece(0, name="f")]) == [
+    parser = turn()
+    assert parser.feed([piece(0, "c", arguments='{"x"')]) == []
+    assert parser.feed([piece(0, name="f")]) == [
         ToolCallStarted(tool_call_id="c", name="f"),
         ToolCallDelta(tool_call_id="c", arguments='{"x"'),
     ]
 
 
 def test_nothing_that_cannot_be_written_down_is_told():
-    reply = read(TextPiece("a\ud800b\0c"), ReasoningPiece("\udfff"), STOP)
+    reply = parse_reply(TextPiece("a\ud800b\0c"), ReasoningPiece("\udfff"), STOP)
     assert (reply.text, reply.reasoning) == ("a\ufffdb\ufffdc", "\ufffd")
 
 
@@ -267,7 +275,9 @@ def test_nothing_that_cannot_be_written_down_is_told():
 
 @pytest.mark.parametrize("arguments", ["", "null", " null\n", "  "])
 def test_no_arguments_are_an_empty_object(arguments: str):
-    reply = read(piece(0, "c", "f"), *(piece(0, arguments=part) for part in arguments), CALLS)
+    reply = parse_reply(
+        piece(0, "c", "f"), *(piece(0, arguments=part) for part in arguments), CALLS
+    )
     assert list_calls(reply) == [("f", "{}")]
     assert not reply.calls[0].repaired
 
@@ -276,14 +286,14 @@ def test_no_arguments_are_an_empty_object(arguments: str):
     "arguments", ['{"x":1}', ' {"x" : 1}\n', '{"x":1,"x":2}', '{"x":"é\\u0041"}']
 )
 def test_arguments_are_kept_byte_for_byte(arguments: str):
-    assert list_calls(read(piece(0, "c", "f", arguments), CALLS)) == [("f", arguments)]
+    assert list_calls(parse_reply(piece(0, "c", "f", arguments), CALLS)) == [("f", arguments)]
 
 
 def test_missing_closers_are_supplied_and_marked():
-    told, reply = reply_to([[piece(0, "c", "f", '{"x":{"y":["z"'), CALLS]])
+    turn_events, reply = reply_to([[piece(0, "c", "f", '{"x":{"y":["z"'), CALLS]])
     assert list_calls(reply) == [("f", '{"x":{"y":["z"]}}')]
     assert reply.calls[0].repaired
-    assert told[-2:] == [
+    assert turn_events[-2:] == [
         ToolCallDelta(tool_call_id="c", arguments="]}}"),
         ToolCallReady(tool_call_id="c", name="f", arguments='{"x":{"y":["z"]}}', repaired=True),
     ]
@@ -312,7 +322,7 @@ def test_missing_closers_are_supplied_and_marked():
     ids=lambda arguments: arguments[:16],
 )
 def test_anything_else_is_broken_and_never_an_empty_object(arguments: str):
-    reply = read(piece(0, "c", "f", arguments), CALLS)
+    reply = parse_reply(piece(0, "c", "f", arguments), CALLS)
     assert (reply.outcome, reply.calls) == ("invalid_tool_call", ())
     assert reply.fault
     assert reply.fault.code == "invalid_tool_call"
@@ -322,7 +332,7 @@ def test_anything_else_is_broken_and_never_an_empty_object(arguments: str):
 
 @pytest.mark.parametrize("name", ["unknown", "F", "f ", None, "n" * 10_000, "\ud800"])
 def test_a_name_that_was_not_offered_is_refused(name: str | None):
-    reply = read(piece(0, "c", name, "{}"), CALLS)
+    reply = parse_reply(piece(0, "c", name, "{}"), CALLS)
     assert reply.outcome == "invalid_tool_call"
     assert reply.fault
     assert len(reply.fault.message) < 1000
@@ -330,35 +340,35 @@ def test_a_name_that_was_not_offered_is_refused(name: str | None):
 
 
 def test_calls_stand_or_fall_together():
-    told, reply = reply_to([[piece(0, "a", "f", "{}"), piece(1, "b", "g", "{x"), CALLS]])
+    turn_events, reply = reply_to([[piece(0, "a", "f", "{}"), piece(1, "b", "g", "{x"), CALLS]])
     assert (reply.outcome, reply.calls) == ("invalid_tool_call", ())
-    assert not [event for event in told if isinstance(event, ToolCallReady)]
+    assert not [event for event in turn_events if isinstance(event, ToolCallReady)]
 
 
 def test_the_sample_of_a_broken_call_is_short_and_holds_no_secret():
     secret = "sk-proj-0123456789abcdefghijklmnop"
-    reply = read(piece(0, "c", "f", f'{{"key":"{secret}", "x":' + "[ " * 10_000), CALLS)
+    reply = parse_reply(piece(0, "c", "f", f'{{"key":"{secret}", "x":' + "[ " * 10_000), CALLS)
     assert reply.broken
     assert reply.broken.startswith('f({"key":"[redacted]"')
     assert len(reply.broken) < 500
 
 
-@pytest.mark.parametrize("said", [None, "", "x" * 129, "two\nlines", "\ud800"])
-def test_an_id_that_cannot_be_used_is_replaced_and_kept_beside(said: str | None):
-    reply = read(piece(0, said, "f", "{}"), CALLS)
+@pytest.mark.parametrize("given_id", [None, "", "x" * 129, "two\nlines", "\ud800"])
+def test_an_id_that_cannot_be_used_is_replaced_and_kept_beside(given_id: str | None):
+    reply = parse_reply(piece(0, given_id, "f", "{}"), CALLS)
     assert reply.calls[0].id == "ours_1"
-    kept = None if not said else said.replace("\ud800", "\ufffd")
-    assert reply.calls[0].provider_id == kept
+    expected_id = None if not given_id else given_id.replace("\ud800", "\ufffd")
+    assert reply.calls[0].provider_id == expected_id
 
 
 def test_an_id_of_an_earlier_turn_is_replaced_and_kept_beside():
-    reply = read(piece(0, "call_0", "f", "{}"), CALLS, taken=["call_0"])
+    reply = parse_reply(piece(0, "call_0", "f", "{}"), CALLS, taken=["call_0"])
     assert (reply.calls[0].id, reply.calls[0].provider_id) == ("ours_1", "call_0")
 
 
 def test_opaque_extras_are_kept_with_their_call():
     extra = {"extra_content": {"google": {"thought_signature": "abc"}}}
-    reply = read(CallPiece(index=0, id="c", name="f", arguments="{}", extra=extra), CALLS)
+    reply = parse_reply(CallPiece(index=0, id="c", name="f", arguments="{}", extra=extra), CALLS)
     assert reply.calls[0].extra == extra
 
 
@@ -423,15 +433,15 @@ ONE: dict[str, tuple[list[CallPiece], tuple[str, str]]] = {
 
 @pytest.mark.parametrize(("pieces", "expected"), ONE.values(), ids=ONE.keys())
 def test_pieces_of_one_call_stay_one_call(pieces: list[CallPiece], expected: tuple[str, str]):
-    reply = read(*pieces, CALLS)
+    reply = parse_reply(*pieces, CALLS)
     assert list_calls(reply) == [expected]
     id_was_said = any(piece.id for piece in pieces)
     assert id_was_said == ("c" in (reply.calls[0].id, reply.calls[0].provider_id))
 
 
 def test_an_empty_piece_is_no_call():
-    assert list_calls(read(piece(0, "c", "f", "{}"), piece(1), CALLS)) == [("f", "{}")]
-    assert read(TextPiece("hi"), piece(0, position=0), CALLS).outcome == "completed"
+    assert list_calls(parse_reply(piece(0, "c", "f", "{}"), piece(1), CALLS)) == [("f", "{}")]
+    assert parse_reply(TextPiece("hi"), piece(0, position=0), CALLS).outcome == "completed"
 
 
 TWO: dict[str, list[CallPiece]] = {
@@ -481,7 +491,7 @@ TWO: dict[str, list[CallPiece]] = {
 
 @pytest.mark.parametrize("pieces", TWO.values(), ids=TWO.keys())
 def test_pieces_of_two_calls_stay_two_calls(pieces: list[CallPiece]):
-    reply = read(*pieces, CALLS)
+    reply = parse_reply(*pieces, CALLS)
     assert list_calls(reply) == [("f", '{"x":1}'), ("g", '{"y":2}')]
     assert len({call.id for call in reply.calls}) == 2
 
@@ -489,19 +499,19 @@ def test_pieces_of_two_calls_stay_two_calls(pieces: list[CallPiece]):
 @pytest.mark.parametrize("index", [0, None])
 def test_the_same_tool_twice_without_ids_is_two_calls(index: int | None):
     pieces = [piece(index, None, "f", '{"x":1}'), piece(index, None, "f", '{"x":1}')]
-    assert list_calls(read(*pieces, CALLS)) == [("f", '{"x":1}')] * 2
+    assert list_calls(parse_reply(*pieces, CALLS)) == [("f", '{"x":1}')] * 2
     pieces[1:] = [piece(index, None, "f"), piece(index, arguments='{"x":2}')]
-    assert list_calls(read(*pieces, CALLS)) == [("f", '{"x":1}'), ("f", '{"x":2}')]
+    assert list_calls(parse_reply(*pieces, CALLS)) == [("f", '{"x":1}'), ("f", '{"x":2}')]
 
 
 @pytest.mark.parametrize("empty", ["", "null", "{}"])
 def test_another_name_after_empty_arguments_is_another_call(empty: str):
     pieces = [piece(0, None, "f", empty), piece(0, None, "g", empty)]
-    assert list_calls(read(*pieces, CALLS)) == [("f", "{}"), ("g", "{}")]
+    assert list_calls(parse_reply(*pieces, CALLS)) == [("f", "{}"), ("g", "{}")]
 
 
 def test_the_same_tool_twice_under_one_id_at_two_indexes_is_two_calls():
-    reply = read(piece(0, "a", "f", '{"x":1}'), piece(1, "a", "f", '{"x":1}'), CALLS)
+    reply = parse_reply(piece(0, "a", "f", '{"x":1}'), piece(1, "a", "f", '{"x":1}'), CALLS)
     assert list_calls(reply) == [("f", '{"x":1}')] * 2
     assert [(call.id, call.provider_id) for call in reply.calls] == [("a", None), ("ours_1", "a")]
 
@@ -528,7 +538,7 @@ AMBIGUOUS: dict[str, list[CallPiece]] = {
 
 @pytest.mark.parametrize("pieces", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
 def test_what_cannot_be_read_without_guessing_is_broken(pieces: list[CallPiece]):
-    reply = read(*pieces, CALLS)
+    reply = parse_reply(*pieces, CALLS)
     assert (reply.outcome, reply.calls) == ("invalid_tool_call", ())
 
 
@@ -552,7 +562,7 @@ def batches(data: st.DataObject, chunks: Sequence[Chunk]) -> list[Sequence[Chunk
 
 
 def accumulate(chunks: Iterable[Chunk]) -> tuple[str, list[tuple[str, str, str]]]:
-    """A second reader, for well-formed streams only: every call has its own index and id."""
+    """Return text and calls, as a second reader does for well-formed streams only."""
     text = ""
     calls: dict[int, list[str]] = {}
     for chunk in chunks:
@@ -568,7 +578,7 @@ def accumulate(chunks: Iterable[Chunk]) -> tuple[str, list[tuple[str, str, str]]
 
 
 def well_formed(data: st.DataObject) -> list[Chunk]:
-    """One to sixteen parallel calls, cut anywhere and interleaved at random, amid text."""
+    """Draw one to sixteen parallel calls, cut anywhere and interleaved at random, amid text."""
     queues: list[list[Chunk]] = []
     for index in range(data.draw(st.integers(1, 16))):
         pieces = fragments(data, data.draw(arguments_of_calls))
@@ -590,11 +600,11 @@ def well_formed(data: st.DataObject) -> list[Chunk]:
 @settings(max_examples=2 * settings.default.max_examples, deadline=None)
 def test_on_well_formed_streams_a_second_reader_agrees(data: st.DataObject):
     chunks = well_formed(data)
-    told, reply = reply_to(batches(data, [*chunks, CALLS]))
+    turn_events, reply = reply_to(batches(data, [*chunks, CALLS]))
     text, calls = accumulate(chunks)
     assume("\0" not in text)
     assert reply.outcome == "calls", reply.fault
-    assert_told_as_said(told, reply)
+    assert_events_match_reply(turn_events, reply)
     assert reply.text == text
     assert [(call.id, call.name, call.arguments) for call in reply.calls] == calls
 
@@ -603,26 +613,30 @@ def test_on_well_formed_streams_a_second_reader_agrees(data: st.DataObject):
 @settings(max_examples=2 * settings.default.max_examples, deadline=None)
 def test_folding_what_was_told_gives_what_was_said(data: st.DataObject):
     chunks: list[Chunk] = [ReasoningPiece("hm"), *well_formed(data), CALLS]
-    told, reply = reply_to(batches(data, chunks))
-    said = fold_events(enumerate(told, start=1))
-    assert (said.text, said.reasoning, said.calls) == (reply.text, reply.reasoning, reply.calls)
-    assert said.partial_calls == ()
+    turn_events, reply = reply_to(batches(data, chunks))
+    folded = fold_events(enumerate(turn_events, start=1))
+    assert (folded.text, folded.reasoning, folded.calls) == (
+        reply.text,
+        reply.reasoning,
+        reply.calls,
+    )
+    assert folded.partial_calls == ()
 
 
 @given(st.text(max_size=20), arguments_of_calls, st.integers(0, 3), st.data())
 @settings(deadline=None)
 def test_fragments_do_not_matter(text: str, arguments: str, cut: int, data: st.DataObject):
     arguments = arguments[: len(arguments) - cut]
-    whole = [TextPiece(text), piece(0, "c", "f", arguments), CALLS]
+    all_chunks = [TextPiece(text), piece(0, "c", "f", arguments), CALLS]
     pieces: list[Chunk] = [
         *(TextPiece(part) for part in fragments(data, text)),
         piece(0, "c", "f"),
         *(piece(0, arguments=part) for part in fragments(data, arguments)),
         CALLS,
     ]
-    told, reply = reply_to(batches(data, pieces))
-    assert reply == reply_to([whole])[1]
-    assert_told_as_said(told, reply)
+    turn_events, reply = reply_to(batches(data, pieces))
+    assert reply == reply_to([all_chunks])[1]
+    assert_events_match_reply(turn_events, reply)
 
 
 any_piece = st.builds(
@@ -661,10 +675,10 @@ any_fault = st.sampled_from(
 def test_whatever_comes_the_reply_ends_in_the_closed_list(
     arriving: list[list[Chunk]], fault: Exception | None
 ):
-    told, reply = reply_to(arriving, fault)
-    for event in told:
+    turn_events, reply = reply_to(arriving, fault)
+    for event in turn_events:
         assert events.decode(events.encode(event)) == event
-    assert_told_as_said(told, reply)
+    assert_events_match_reply(turn_events, reply)
     assert (reply.outcome == "incomplete") == (reply.reason is not None)
     assert (reply.outcome in ("failed", "invalid_tool_call")) == (reply.fault is not None)
     assert (reply.outcome == "calls") == bool(reply.calls)
@@ -675,37 +689,37 @@ def test_whatever_comes_the_reply_ends_in_the_closed_list(
         assert isinstance(call, ToolCall)
         assert call.name in OFFERED
         assert isinstance(json.loads(call.arguments), dict)
-    ready = [event.tool_call_id for event in told if isinstance(event, ToolCallReady)]
+    ready = [event.tool_call_id for event in turn_events if isinstance(event, ToolCallReady)]
     assert ready == [call.id for call in reply.calls]
-    starts = [event.tool_call_id for event in told if isinstance(event, ToolCallStarted)]
+    starts = [event.tool_call_id for event in turn_events if isinstance(event, ToolCallStarted)]
     assert len(set(starts)) == len(starts)
 
 
 def test_pieces_of_one_call_that_come_together_are_one_event():
     pieces = [CallPiece(index=0, id="c", name="f", arguments="{")]
     pieces += [CallPiece(index=0, arguments=letter) for letter in '"a":1}']
-    told = turn().feed(pieces)
+    turn_events = turn().feed(pieces)
 
-    assert [type(event) for event in told] == [ToolCallStarted, ToolCallDelta]
-    assert join_arguments(told, "c") == '{"a":1}'
+    assert [type(event) for event in turn_events] == [ToolCallStarted, ToolCallDelta]
+    assert join_arguments(turn_events, "c") == '{"a":1}'
 
 
 @pytest.mark.parametrize("piece", [TextPiece, ReasoningPiece])
 def test_a_reply_is_taken_up_to_its_limit_and_ends_as_cut_by_length(piece: type[TextPiece]):
-    reading = Turn(OFFERED, lambda: "ours", most_bytes=1_000)
-    told = [event for _ in range(100) for event in reading.feed([piece("x" * 30)])]
-    reply = reading.close(errors.Disconnected("gone"))
+    parser = Turn(OFFERED, lambda: "ours", most_bytes=1_000)
+    turn_events = [event for _ in range(100) for event in parser.feed([piece("x" * 30)])]
+    reply = parser.close(errors.Disconnected("gone"))
 
     assert (reply.outcome, reply.reason) == ("incomplete", "length")
     assert len(reply.text + (reply.reasoning or "")) == 1_000
-    assert_told_as_said(told, reply)
+    assert_events_match_reply(turn_events, reply)
 
 
 def test_arguments_beyond_the_limit_are_no_call():
-    reading = Turn(OFFERED, lambda: "ours", most_bytes=1_000)
-    reading.feed([CallPiece(index=0, id="c", name="f", arguments='{"a":"')])
-    reading.feed([CallPiece(index=0, arguments="x" * 2_000 + '"}'), CALLS])
-    reply = reading.close()
+    parser = Turn(OFFERED, lambda: "ours", most_bytes=1_000)
+    parser.feed([CallPiece(index=0, id="c", name="f", arguments='{"a":"')])
+    parser.feed([CallPiece(index=0, arguments="x" * 2_000 + '"}'), CALLS])
+    reply = parser.close()
 
     assert (reply.outcome, reply.reason, reply.calls) == ("incomplete", "length", ())
 
@@ -720,17 +734,17 @@ def test_arguments_beyond_the_limit_are_no_call():
     ],
 )
 def test_a_reply_in_tiny_or_odd_pieces_has_its_end_too(chunks: list[Chunk]):
-    reading = Turn(OFFERED, lambda: "ours", most_bytes=100_000)
-    count = sum(len(reading.feed(chunks)) for _ in range(100_000))
+    parser = Turn(OFFERED, lambda: "ours", most_bytes=100_000)
+    count = sum(len(parser.feed(chunks)) for _ in range(100_000))
 
-    assert reading.over
+    assert parser.over
     assert count < 100_000
 
 
 def test_more_calls_than_are_taken_make_the_reply_broken():
-    reading = Turn(OFFERED, lambda: "ours", most_calls=2)
-    reading.feed([CallPiece(index=at, id=f"c{at}", name="f") for at in range(3)])
-    reply = reading.close()
+    parser = Turn(OFFERED, lambda: "ours", most_calls=2)
+    parser.feed([CallPiece(index=at, id=f"c{at}", name="f") for at in range(3)])
+    reply = parser.close()
 
     assert reply.outcome == "invalid_tool_call"
     assert reply.fault
@@ -741,6 +755,6 @@ def test_more_calls_than_are_taken_make_the_reply_broken():
 def test_halves_of_a_character_in_two_pieces_are_replaced_however_they_arrive():
     halves = [TextPiece("\ud83d"), TextPiece("\ude00"), STOP]
 
-    _, together = reply_to([halves])
-    _, apart = reply_to([[half] for half in halves])
-    assert together.text == apart.text == "\ufffd\ufffd"
+    _, joined_reply = reply_to([halves])
+    _, split_reply = reply_to([[half] for half in halves])
+    assert joined_reply.text == split_reply.text == "\ufffd\ufffd"

@@ -70,16 +70,18 @@ def settle_at(now: int, webhook: Webhook, attempt: Attempt = FAILED, number: int
 
 @pytest.mark.parametrize("status", Status)
 def test_each_final_status_has_an_event_and_no_other_status_has(status: Status) -> None:
-    found = webhook_events(a_run(status), [a_status(status)], 0, 5_000, mint())
+    found_events = webhook_events(a_run(status), [a_status(status)], 0, 5_000, mint())
 
-    assert [each.type for each in found] == ([] if TRANSITIONS[status] else [f"run.{status}"])
+    assert [each.type for each in found_events] == (
+        [] if TRANSITIONS[status] else [f"run.{status}"]
+    )
 
 
 def test_calls_for_a_client_and_calls_for_a_person_are_different_events() -> None:
     required = ActionRequired(run_id="run_1", actions=(a_call(1), a_call(2, "approval"), a_call(3)))
-    told = [TextDelta(text="Hm."), required, a_status(Status.ACTION_REQUIRED)]
+    run_events = [TextDelta(text="Hm."), required, a_status(Status.ACTION_REQUIRED)]
 
-    tools, approvals = webhook_events(a_run(Status.ACTION_REQUIRED), told, 0, 5_000, mint())
+    tools, approvals = webhook_events(a_run(Status.ACTION_REQUIRED), run_events, 0, 5_000, mint())
 
     assert (tools.id, tools.type, tools.run_id) == ("evt_1", "action.required", "run_1")
     assert (approvals.id, approvals.type) == ("evt_2", "approval.required")
@@ -94,9 +96,9 @@ def test_calls_for_a_client_and_calls_for_a_person_are_different_events() -> Non
 
 def test_no_event_holds_text_of_a_tool_or_a_provider() -> None:
     required = ActionRequired(run_id="run_1", actions=(a_call(1),))
-    told = [required, a_status(Status.FAILED)]
+    run_events = [required, a_status(Status.FAILED)]
 
-    for event in webhook_events(a_run(Status.FAILED), told, 0, 5_000, mint()):
+    for event in webhook_events(a_run(Status.FAILED), run_events, 0, 5_000, mint()):
         assert b"private" not in event.body
         assert b"delete_everything" not in event.body
         assert b"words" not in event.body
@@ -120,10 +122,10 @@ def of_response(status: Status, *records: ResponseRecord, began: int = 0) -> lis
         if status is Status.ACTION_REQUIRED
         else a_status(status)
     )
-    found = webhook_events(run, [event], began, 5_000, mint())
+    response_events = webhook_events(run, [event], began, 5_000, mint())
     return [
         (each.type, json.loads(each.body)["data"]["id"])
-        for each in found
+        for each in response_events
         if each.type.startswith("response.")
     ]
 
@@ -148,14 +150,14 @@ def test_a_background_response_ends_with_its_run_or_at_a_hand_off(
 
 
 def test_only_a_background_response_in_progress_has_an_event() -> None:
-    earlier = ResponseRecord(request={"background": True})
-    later = ResponseRecord(request={"background": True}, after=7)
+    first_record = ResponseRecord(request={"background": True})
+    second_record = ResponseRecord(request={"background": True}, after=7)
 
-    assert of_response(Status.COMPLETED, earlier, later, began=7) == [
+    assert of_response(Status.COMPLETED, first_record, second_record, began=7) == [
         ("response.completed", "resp_01231")
     ]
-    assert of_response(Status.CANCELLED, earlier, began=7) == []
-    assert of_response(Status.COMPLETED, replace(earlier, deleted=True)) == []
+    assert of_response(Status.CANCELLED, first_record, began=7) == []
+    assert of_response(Status.COMPLETED, replace(first_record, deleted=True)) == []
     assert of_response(Status.COMPLETED, ResponseRecord(request={})) == []
     assert of_response(Status.COMPLETED) == []
 
@@ -170,54 +172,58 @@ def test_pauses_grow_to_eight_hours_and_vary_by_a_fifth() -> None:
 
 
 def test_a_success_is_delivered_and_ends_the_failures() -> None:
-    settled = settle_at(2_000, a_webhook(failing_since=500), OK)
+    settlement = settle_at(2_000, a_webhook(failing_since=500), OK)
 
-    assert (settled.status, settled.due_at) == ("delivered", None)
-    assert settled.webhook.failing_since is None
-    assert (settled.outcome.status_code, settled.outcome.error) == (200, None)
+    assert (settlement.status, settlement.due_at) == ("delivered", None)
+    assert settlement.webhook.failing_since is None
+    assert (settlement.outcome.status_code, settlement.outcome.error) == (200, None)
 
 
 def test_a_failure_is_tried_again_for_three_days_and_once_at_their_end() -> None:
-    ends = OUTCOME.retry_from + RETRY_MS
+    end = OUTCOME.retry_from + RETRY_MS
 
-    early = settle_at(2_000, a_webhook())
-    late = settle_at(ends - HOUR_MS, a_webhook(), number=20)
-    over = settle_at(ends, a_webhook(failing_since=ends - HOUR_MS), number=21)
+    first_settlement = settle_at(2_000, a_webhook())
+    late_settlement = settle_at(end - HOUR_MS, a_webhook(), number=20)
+    last_settlement = settle_at(end, a_webhook(failing_since=end - HOUR_MS), number=21)
 
-    assert (early.status, early.due_at) == ("pending", 7_000)
-    assert early.webhook.failing_since == 2_000
-    assert (late.status, late.due_at) == ("pending", ends)
-    assert (over.status, over.due_at, over.webhook.enabled) == ("failed", None, True)
+    assert (first_settlement.status, first_settlement.due_at) == ("pending", 7_000)
+    assert first_settlement.webhook.failing_since == 2_000
+    assert (late_settlement.status, late_settlement.due_at) == ("pending", end)
+    assert (last_settlement.status, last_settlement.due_at, last_settlement.webhook.enabled) == (
+        "failed",
+        None,
+        True,
+    )
 
 
 def test_a_webhook_is_disabled_after_three_days_without_a_success() -> None:
-    settled = settle_at(2_000 + RETRY_MS, a_webhook(failing_since=2_000))
+    settlement = settle_at(2_000 + RETRY_MS, a_webhook(failing_since=2_000))
 
-    assert (settled.webhook.enabled, settled.webhook.disabled_reason) == (False, "failing")
+    assert (settlement.webhook.enabled, settlement.webhook.disabled_reason) == (False, "failing")
 
 
 def test_a_webhook_that_was_disabled_meanwhile_keeps_its_reason() -> None:
-    disabled = disable(a_webhook(failing_since=1), "owner", 5)
+    disabled_webhook = disable(a_webhook(failing_since=1), "owner", 5)
 
-    settled = settle_at(5 + RETRY_MS, disabled)
+    settlement = settle_at(5 + RETRY_MS, disabled_webhook)
 
-    assert settled.webhook.disabled_reason == "owner"
+    assert settlement.webhook.disabled_reason == "owner"
 
 
 def test_what_waits_for_a_webhook_has_three_days_from_when_it_is_enabled() -> None:
     now = OUTCOME.retry_from + 2 * RETRY_MS
-    enabled = enable(disable(a_webhook(failing_since=1), "failing", 5), now)
+    enabled_webhook = enable(disable(a_webhook(failing_since=1), "failing", 5), now)
 
-    settled = settle_at(now + HOUR_MS, enabled)
+    settlement = settle_at(now + HOUR_MS, enabled_webhook)
 
-    assert settled.status == "pending"
-    assert settled.webhook.failing_since == now + HOUR_MS
-    assert enable(enabled, now + 1) == enabled
+    assert settlement.status == "pending"
+    assert settlement.webhook.failing_since == now + HOUR_MS
+    assert enable(enabled_webhook, now + 1) == enabled_webhook
 
 
 def test_a_receiver_cannot_ask_for_more_than_eight_hours_or_for_less_than_the_pause() -> None:
-    patient = replace(FAILED, retry_after=999_999_999)
-    hasty = replace(FAILED, retry_after=0)
+    long_pause = replace(FAILED, retry_after=999_999_999)
+    no_pause = replace(FAILED, retry_after=0)
 
-    assert settle_at(2_000, a_webhook(), patient).due_at == 2_000 + MAX_PAUSE_MS
-    assert settle_at(2_000, a_webhook(), hasty).due_at == 7_000
+    assert settle_at(2_000, a_webhook(), long_pause).due_at == 2_000 + MAX_PAUSE_MS
+    assert settle_at(2_000, a_webhook(), no_pause).due_at == 7_000

@@ -16,7 +16,7 @@ OWNER = "ann"
 async def inline(
     pages: Sequence[DocumentPage] | None, media_type: str = "application/pdf", owner: str = OWNER
 ) -> dict[str, object]:
-    """The part of a message to which a file is attached, whose text is read if there are pages."""
+    """Return the part of a message with a file, whose text is read if there are pages."""
     store = MemoryStore()
     upload = Upload(id="file_1", name="a.pdf", media_type=media_type, size=5, created_at=1)
     await store.put(owner, upload, None, b"bytes")

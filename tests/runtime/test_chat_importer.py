@@ -88,13 +88,13 @@ class HookedStore(MemoryStore):
         self, owner: str, import_id: str, amend: AmendImport
     ) -> StoredImport:
         await self.before_change()
-        changed = await super().change_chat_import(owner, import_id, amend)
+        chat_import = await super().change_chat_import(owner, import_id, amend)
         await self.after_change()
-        return changed
+        return chat_import
 
 
-class Desk:
-    """A service and workers on one memory store, whose clock the test sets."""
+class ImportRig:
+    """Service and workers on one memory store, whose clock the test sets."""
 
     def __init__(self, limit: int = 1_000_000) -> None:
         self.time = 1_000_000
@@ -122,12 +122,12 @@ class Desk:
         return answer
 
     async def upload(self, content: bytes, *, start: bool = False) -> str:
-        made = await self.ask(operations.CreateChatImport(len(content), "a.zip", start=start))
+        created = await self.ask(operations.CreateChatImport(len(content), "a.zip", start=start))
         for place in range(0, len(content), 700):
             text = base64.b64encode(content[place : place + 700]).decode()
-            made = await self.ask(operations.AddImportPiece(made.id, place, text))
-        assert made.status == "checking"
-        return made.id
+            created = await self.ask(operations.AddImportPiece(created.id, place, text))
+        assert created.status == "checking"
+        return created.id
 
     async def read(self, import_id: str) -> ChatImport:
         return await self.ask(operations.GetChatImport(import_id))
@@ -167,15 +167,15 @@ def a_request(seconds: int = 60) -> ConversionRequest:
     )
 
 
-class Died(BaseException):
+class ProcessDeath(BaseException):
     """The end of a process."""
 
 
-def zipped(*items: Json) -> bytes:
+def zip_items(*items: Json) -> bytes:
     return as_zip(**{"conversations.json": as_json(*items)})
 
 
-def bomb(size: int) -> bytes:
+def make_bomb(size: int) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("conversations.json", b"[" + b" " * size + b"]")
@@ -183,59 +183,59 @@ def bomb(size: int) -> bytes:
 
 
 async def test_a_file_is_checked_and_only_then_written_and_twice_adds_nothing() -> None:
-    desk = Desk()
-    content = zipped(chatgpt("c1"), chatgpt("c2"))
-    first = await desk.upload(content)
+    rig = ImportRig()
+    content = zip_items(chatgpt("c1"), chatgpt("c2"))
+    first = await rig.upload(content)
 
-    assert await desk.worker().import_next()
-    ready = await desk.read(first)
+    assert await rig.worker().import_next()
+    ready = await rig.read(first)
     assert (ready.status, ready.source) == ("ready", "chatgpt")
     assert ready.found is not None
     assert (ready.found.conversations, ready.found.present) == (2, 0)
-    assert not await desk.worker().import_next()
-    assert await desk.titles() == []
+    assert not await rig.worker().import_next()
+    assert await rig.titles() == []
 
-    await desk.ask(operations.StartChatImport(first))
-    assert await desk.worker().import_next()
-    completed = await desk.read(first)
-    written = await desk.titles()
-    second = await desk.upload(content, start=True)
-    assert await desk.worker().import_next()
+    await rig.ask(operations.StartChatImport(first))
+    assert await rig.worker().import_next()
+    completed = await rig.read(first)
+    titles = await rig.titles()
+    second = await rig.upload(content, start=True)
+    assert await rig.worker().import_next()
 
     assert (completed.status, completed.problem) == ("completed", None)
-    assert len(written) == 4
-    assert all("\x1b" not in title for title in written)
-    again = await desk.read(second)
-    assert again.status == "completed"
-    assert again.found is not None
-    assert (again.found.conversations, again.found.present) == (0, 2)
-    assert await desk.titles() == written
+    assert len(titles) == 4
+    assert all("\x1b" not in title for title in titles)
+    second_import = await rig.read(second)
+    assert second_import.status == "completed"
+    assert second_import.found is not None
+    assert (second_import.found.conversations, second_import.found.present) == (0, 2)
+    assert await rig.titles() == titles
 
 
 async def test_another_worker_goes_on_with_an_import_whose_server_died_while_it_wrote() -> None:
-    desk, writes = Desk(), 0
+    rig, writes = ImportRig(), 0
 
     async def die_at_the_second() -> None:
         nonlocal writes
         writes += 1
         if writes == 2:
-            raise Died
+            raise ProcessDeath
 
-    desk.store.before_import = die_at_the_second
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    rig.store.before_import = die_at_the_second
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
 
-    with pytest.raises(Died):
-        await desk.worker("dying").import_next()
-    assert await desk.titles() == []
-    assert not await desk.worker("other").import_next()  # the lease has not ended
-    desk.time += LEASE_MS + 1
-    assert await desk.worker("other").import_next()
+    with pytest.raises(ProcessDeath):
+        await rig.worker("dying").import_next()
+    assert await rig.titles() == []
+    assert not await rig.worker("other").import_next()  # the lease has not ended
+    rig.time += LEASE_MS + 1
+    assert await rig.worker("other").import_next()
 
-    assert (await desk.read(import_id)).status == "completed"
-    undisturbed = Desk()
-    await undisturbed.upload(as_json(CLAUDE), start=True)
-    assert await undisturbed.worker().import_next()
-    assert await desk.titles() == await undisturbed.titles() != []
+    assert (await rig.read(import_id)).status == "completed"
+    undisturbed_rig = ImportRig()
+    await undisturbed_rig.upload(as_json(CLAUDE), start=True)
+    assert await undisturbed_rig.worker().import_next()
+    assert await rig.titles() == await undisturbed_rig.titles() != []
 
 
 async def test_a_cancelled_import_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,75 +246,75 @@ async def test_a_cancelled_import_leaves_nothing_behind(monkeypatch: pytest.Monk
         writing.set()
         await asyncio.Event().wait()
 
-    desk = Desk()
-    desk.store.after_import = hang
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
-    work = asyncio.create_task(desk.worker().import_next())
+    rig = ImportRig()
+    rig.store.after_import = hang
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
+    work = asyncio.create_task(rig.worker().import_next())
     await writing.wait()
 
-    cancelling = await desk.ask(operations.CancelChatImport(import_id))
+    cancelling = await rig.ask(operations.CancelChatImport(import_id))
     assert (cancelling.status, cancelling.step) == ("importing", "cancelling")
     assert await work
 
-    assert (await desk.read(import_id)).status == "cancelled"
-    assert await desk.owners() == []
-    assert not await desk.worker().import_next()  # deletes the file
-    assert await desk.store.import_piece(import_id, 0) is None
+    assert (await rig.read(import_id)).status == "cancelled"
+    assert await rig.owners() == []
+    assert not await rig.worker().import_next()  # deletes the file
+    assert await rig.store.import_piece(import_id, 0) is None
 
 
 @pytest.mark.parametrize(
     ("content", "code"),
     [
         (b"MZ not an export", "invalid_request"),
-        (zipped(chatgpt())[:-40], "invalid_request"),
+        (zip_items(chatgpt())[:-40], "invalid_request"),
         (as_json(chatgpt())[:-30], "invalid_request"),
         (as_json({"mapping": "no"}), "invalid_request"),
-        (bomb(60_000_000), "too_large"),
+        (make_bomb(60_000_000), "too_large"),
     ],
 )
 async def test_a_file_that_is_no_export_fails_with_what_is_wrong(content: bytes, code: str) -> None:
-    desk = Desk(limit=200_000)
-    import_id = await desk.upload(content, start=True)
+    rig = ImportRig(limit=200_000)
+    import_id = await rig.upload(content, start=True)
 
-    assert await desk.worker().import_next()
+    assert await rig.worker().import_next()
 
-    failed = await desk.read(import_id)
-    assert failed.status == "failed"
-    assert failed.problem is not None
-    assert failed.problem.code == code
-    assert await desk.titles() == []
-    assert not await desk.worker().import_next()
+    chat_import = await rig.read(import_id)
+    assert chat_import.status == "failed"
+    assert chat_import.problem is not None
+    assert chat_import.problem.code == code
+    assert await rig.titles() == []
+    assert not await rig.worker().import_next()
 
 
 async def test_a_small_file_that_unfolds_to_millions_of_values_holds_up_nothing() -> None:
-    desk = Desk(limit=20_000_000)
-    import_id = await desk.upload(
+    rig = ImportRig(limit=20_000_000)
+    import_id = await rig.upload(
         as_zip(**{"conversations.json": b'[{"x":[' + b"{}," * 1_400_000 + b"{}]}]"}), start=True
     )
-    work = asyncio.create_task(desk.worker(convert=convert_in_process).import_next())
+    work = asyncio.create_task(rig.worker(convert=convert_in_process).import_next())
     turns = 0
     while not work.done():
         await asyncio.wait([work], timeout=0.05)
         turns += 1
 
     assert await work
-    ended = await desk.read(import_id)
-    assert ended.found is not None
-    assert ended.found.skipped == {"conversations that are too large": 1}
+    chat_import = await rig.read(import_id)
+    assert chat_import.found is not None
+    assert chat_import.found.skipped == {"conversations that are too large": 1}
     assert turns > 5  # the event loop was free meanwhile
 
 
 async def test_a_process_of_its_own_converts_as_this_one_does() -> None:
-    export = zipped(chatgpt("c1"), chatgpt("c2"))
+    export = zip_items(chatgpt("c1"), chatgpt("c2"))
     request = a_request()
-    read: list[int] = []
-    one, other = io.BytesIO(), io.BytesIO()
+    sizes: list[int] = []
+    first_archive, second_archive = io.BytesIO(), io.BytesIO()
 
-    converted = await convert_in_process(request, pieces(export), one, read.append)
+    result = await convert_in_process(request, pieces(export), first_archive, sizes.append)
 
-    assert sum(read) > 0
-    assert converted == await convert_here(request, pieces(export), other, lambda _: None)
-    assert one.getvalue() == other.getvalue()
+    assert sum(sizes) > 0
+    assert result == await convert_here(request, pieces(export), second_archive, lambda _: None)
+    assert first_archive.getvalue() == second_archive.getvalue()
 
 
 async def test_a_killed_server_leaves_nothing_of_an_import_in_the_temporary_folder(
@@ -323,7 +323,7 @@ async def test_a_killed_server_leaves_nothing_of_an_import_in_the_temporary_fold
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     names: list[list[Path]] = []
 
-    async def look() -> None:
+    async def look_at_folder() -> None:
         names.append(list(tmp_path.iterdir()))
 
     async def convert(
@@ -333,19 +333,19 @@ async def test_a_killed_server_leaves_nothing_of_an_import_in_the_temporary_fold
             request, export, archive, lambda _: names.append(list(tmp_path.iterdir()))
         )
 
-    desk = Desk()
-    desk.store.before_import = look
-    import_id = await desk.upload(zipped(chatgpt()), start=True)
+    rig = ImportRig()
+    rig.store.before_import = look_at_folder
+    import_id = await rig.upload(zip_items(chatgpt()), start=True)
 
-    assert await desk.worker(convert=convert).import_next()
+    assert await rig.worker(convert=convert).import_next()
 
-    assert (await desk.read(import_id)).status == "completed"
+    assert (await rig.read(import_id)).status == "completed"
     assert len(names) > 2
     assert not any(names)
 
 
 @pytest.mark.parametrize(
-    ("program", "seconds", "wrong", "word"),
+    ("program", "seconds", "error", "word"),
     [
         ("import time; time.sleep(600)", 1, errors.TooLarge, "too long"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 60, ProcessFailed, "-9"),
@@ -362,14 +362,14 @@ async def test_a_killed_server_leaves_nothing_of_an_import_in_the_temporary_fold
 async def test_a_conversion_that_dies_or_does_not_end_is_an_error(
     program: str,
     seconds: int,
-    wrong: type[Exception],
+    error: type[Exception],
     word: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(conversion_process, "PROGRAM", (sys.executable, "-I", "-c", program))
     request = a_request(seconds)
 
-    with pytest.raises(wrong, match=word):
+    with pytest.raises(error, match=word):
         await convert_in_process(request, pieces(b"{}"), io.BytesIO(), lambda _: None)
 
 
@@ -407,33 +407,33 @@ async def test_a_full_disk_is_a_fault_of_the_server_and_not_of_the_export(
         return io.FileIO("/dev/full", "r+")
 
     monkeypatch.setattr(archive_writer, "TemporaryFile", open_full_device)
-    desk = Desk()
-    import_id = await desk.upload(zipped(chatgpt()), start=True)
+    rig = ImportRig()
+    import_id = await rig.upload(zip_items(chatgpt()), start=True)
 
-    assert await desk.worker().import_next()
+    assert await rig.worker().import_next()
 
-    failed = await desk.read(import_id)
-    assert failed.problem is not None
-    assert (failed.status, failed.problem.code) == ("failed", "internal")
+    chat_import = await rig.read(import_id)
+    assert chat_import.problem is not None
+    assert (chat_import.status, chat_import.problem.code) == ("failed", "internal")
     assert "No space left" in caplog.text
 
 
 async def test_an_import_whose_servers_die_of_it_fails_at_the_third_time() -> None:
     async def die(*_: Any) -> Converted:
-        raise Died
+        raise ProcessDeath
 
-    desk = Desk()
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    rig = ImportRig()
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
     for _ in range(MAX_ATTEMPTS):
-        with pytest.raises(Died):
-            await desk.worker(convert=die).import_next()
-        assert (await desk.read(import_id)).status == "checking"
-        desk.time += LEASE_MS + 1
+        with pytest.raises(ProcessDeath):
+            await rig.worker(convert=die).import_next()
+        assert (await rig.read(import_id)).status == "checking"
+        rig.time += LEASE_MS + 1
 
-    assert await desk.worker().import_next()
-    failed = await desk.read(import_id)
-    assert failed.problem is not None
-    assert (failed.status, failed.problem.message.split(".")[0]) == (
+    assert await rig.worker().import_next()
+    chat_import = await rig.read(import_id)
+    assert chat_import.problem is not None
+    assert (chat_import.status, chat_import.problem.message.split(".")[0]) == (
         "failed",
         "The import was begun 3 times, and its server ended each time",
     )
@@ -444,303 +444,303 @@ async def test_an_import_that_fails_leaves_nothing_behind(fault: Exception) -> N
     async def fail() -> None:
         raise fault
 
-    desk = Desk()
-    desk.store.after_import = fail
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    rig = ImportRig()
+    rig.store.after_import = fail
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
 
-    assert await desk.worker().import_next()
+    assert await rig.worker().import_next()
 
-    assert (await desk.read(import_id)).status == "failed"
-    assert await desk.owners() == []
+    assert (await rig.read(import_id)).status == "failed"
+    assert await rig.owners() == []
 
 
 async def test_a_worker_that_fails_and_is_late_deletes_nothing_of_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(chat_importer, "REPORT_SECONDS", 600)  # it is frozen: it renews no lease
-    frozen, awake = asyncio.Event(), asyncio.Event()
+    is_frozen, may_go_on = asyncio.Event(), asyncio.Event()
 
     async def fail_once() -> None:
-        if not frozen.is_set():
+        if not is_frozen.is_set():
             raise OSError("full")
 
     async def freeze() -> None:
-        frozen.set()
-        await awake.wait()
+        is_frozen.set()
+        await may_go_on.wait()
 
     async def wake_the_late_one() -> None:
-        awake.set()
-        await asyncio.wait([late])
+        may_go_on.set()
+        await asyncio.wait([late_task])
 
-    desk = Desk()
-    desk.store.after_import = fail_once
-    desk.store.before_delete = freeze
-    desk.store.before_transfer = wake_the_late_one
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
-    late = asyncio.create_task(desk.worker("late").import_next())
-    await frozen.wait()
-    desk.time += LEASE_MS + 1
+    rig = ImportRig()
+    rig.store.after_import = fail_once
+    rig.store.before_delete = freeze
+    rig.store.before_transfer = wake_the_late_one
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
+    late_task = asyncio.create_task(rig.worker("late").import_next())
+    await is_frozen.wait()
+    rig.time += LEASE_MS + 1
 
-    assert await desk.worker("other").import_next()
-    assert await late
+    assert await rig.worker("other").import_next()
+    assert await late_task
 
-    assert (await desk.read(import_id)).status == "completed"
-    assert len(await desk.titles()) == 2
+    assert (await rig.read(import_id)).status == "completed"
+    assert len(await rig.titles()) == 2
 
 
 async def test_a_worker_keeps_its_import_while_it_deletes_what_it_wrote(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(chat_importer, "REPORT_SECONDS", 0.01)
-    deleting, renewed = asyncio.Event(), asyncio.Event()
+    is_deleting, is_renewed = asyncio.Event(), asyncio.Event()
 
     async def fail() -> None:
         raise OSError("full")
 
     async def note_renewal() -> None:
-        if deleting.is_set():
-            renewed.set()
+        if is_deleting.is_set():
+            is_renewed.set()
 
     async def take_long() -> None:
-        if not deleting.is_set():
-            desk.time += LEASE_MS - 1
-            deleting.set()
-            await renewed.wait()
-            desk.time += LEASE_MS - 1
-            assert not await desk.worker("other").import_next()
+        if not is_deleting.is_set():
+            rig.time += LEASE_MS - 1
+            is_deleting.set()
+            await is_renewed.wait()
+            rig.time += LEASE_MS - 1
+            assert not await rig.worker("other").import_next()
 
-    desk = Desk()
-    desk.store.after_import = fail
-    desk.store.after_change = note_renewal
-    desk.store.before_delete = take_long
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    rig = ImportRig()
+    rig.store.after_import = fail
+    rig.store.after_change = note_renewal
+    rig.store.before_delete = take_long
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
 
-    assert await desk.worker().import_next()
+    assert await rig.worker().import_next()
 
-    assert (await desk.read(import_id)).status == "failed"
-    assert await desk.owners() == []
+    assert (await rig.read(import_id)).status == "failed"
+    assert await rig.owners() == []
 
 
 async def test_an_import_whose_servers_die_while_they_write_leaves_nothing_behind() -> None:
     async def die() -> None:
-        raise Died
+        raise ProcessDeath
 
-    desk = Desk()
-    desk.store.after_import = die
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    rig = ImportRig()
+    rig.store.after_import = die
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
     for _ in range(MAX_ATTEMPTS):
-        with pytest.raises(Died):
-            await desk.worker().import_next()
-        desk.time += LEASE_MS + 1
-    assert len(await desk.owners()) == 1
+        with pytest.raises(ProcessDeath):
+            await rig.worker().import_next()
+        rig.time += LEASE_MS + 1
+    assert len(await rig.owners()) == 1
 
-    assert await desk.worker().import_next()
+    assert await rig.worker().import_next()
 
-    assert (await desk.read(import_id)).status == "failed"
-    assert await desk.owners() == []
+    assert (await rig.read(import_id)).status == "failed"
+    assert await rig.owners() == []
 
 
 @pytest.mark.parametrize("hook", ["before_import", "before_transfer"])
 async def test_the_erasure_of_an_owner_ends_an_import_and_nothing_comes_back(hook: str) -> None:
-    writing, erased = asyncio.Event(), asyncio.Event()
+    is_writing, is_erased = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
-        writing.set()
-        await erased.wait()
+        is_writing.set()
+        await is_erased.wait()
 
-    desk = Desk()
-    setattr(desk.store, hook, wait)
-    await desk.upload(as_json(CLAUDE), start=True)
-    work = asyncio.create_task(desk.worker().import_next())
-    await writing.wait()
+    rig = ImportRig()
+    setattr(rig.store, hook, wait)
+    await rig.upload(as_json(CLAUDE), start=True)
+    work = asyncio.create_task(rig.worker().import_next())
+    await is_writing.wait()
 
-    deleter = OwnerDeleter(desk.store, LocalBus(), desk.mint, settle=0)
+    deleter = OwnerDeleter(rig.store, LocalBus(), rig.mint, settle=0)
     async with aclosing(deleter.delete("ann", Principal(owner="root"))) as batches:
         async for _ in batches:
             pass
-    erased.set()
+    is_erased.set()
     assert await work
 
-    assert await desk.owners() == []
-    assert not await desk.store.chat_imports("ann")
-    assert not await desk.worker("other").import_next()
+    assert await rig.owners() == []
+    assert not await rig.store.chat_imports("ann")
+    assert not await rig.worker("other").import_next()
 
 
 async def test_an_import_that_is_cancelled_as_its_check_ends_is_cancelled() -> None:
-    desk = Desk()
+    rig = ImportRig()
 
     async def cancel(*args: Any) -> Converted:
-        converted = await convert_here(*args)
-        await desk.ask(operations.CancelChatImport(import_id))
-        return converted
+        result = await convert_here(*args)
+        await rig.ask(operations.CancelChatImport(import_id))
+        return result
 
-    import_id = await desk.upload(as_json(CLAUDE))
+    import_id = await rig.upload(as_json(CLAUDE))
 
-    assert await desk.worker(convert=cancel).import_next()
+    assert await rig.worker(convert=cancel).import_next()
 
-    assert (await desk.read(import_id)).status == "cancelled"
+    assert (await rig.read(import_id)).status == "cancelled"
 
 
 async def test_an_import_that_gives_what_it_wrote_comes_to_its_end_whatever_happens() -> None:
-    desk, deaths = Desk(), 0
+    rig, deaths = ImportRig(), 0
 
     async def die_at_first() -> None:
         nonlocal deaths
         if not deaths:
             deaths += 1
-            raise Died
+            raise ProcessDeath
 
     async def die_until_the_last_attempt() -> None:
         nonlocal deaths
         if deaths < MAX_ATTEMPTS:
             deaths += 1
-            raise Died
+            raise ProcessDeath
 
-    desk.store.after_finish = die_at_first
-    desk.store.before_transfer = die_until_the_last_attempt
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    rig.store.after_finish = die_at_first
+    rig.store.before_transfer = die_until_the_last_attempt
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
     for _ in range(MAX_ATTEMPTS):
-        with pytest.raises(Died):
-            await desk.worker().import_next()
-        desk.time += LEASE_MS + 1
+        with pytest.raises(ProcessDeath):
+            await rig.worker().import_next()
+        rig.time += LEASE_MS + 1
 
-    cancelled = await desk.ask(operations.CancelChatImport(import_id))
-    assert cancelled.status == "importing"
-    assert cancelled.step != "cancelling"
-    assert await desk.worker().import_next()
+    chat_import = await rig.ask(operations.CancelChatImport(import_id))
+    assert chat_import.status == "importing"
+    assert chat_import.step != "cancelling"
+    assert await rig.worker().import_next()
 
-    assert (await desk.read(import_id)).status == "completed"
-    assert await desk.owners() == ["ann"]
-    assert len(await desk.titles()) == 2
-    [entry] = (await desk.store.audit_entries(9)).data
+    assert (await rig.read(import_id)).status == "completed"
+    assert await rig.owners() == ["ann"]
+    assert len(await rig.titles()) == 2
+    [entry] = (await rig.store.audit_entries(9)).data
     assert (entry.what, entry.details["threads"]) == ("owner.imported", "2")
 
 
 async def test_an_error_while_conversations_are_given_discards_none_of_them() -> None:
-    desk, given = Desk(), 0
+    rig, transfers = ImportRig(), 0
 
     async def refuse_the_second() -> None:
-        nonlocal given
-        given += 1
-        if given == 2:
+        nonlocal transfers
+        transfers += 1
+        if transfers == 2:
             raise errors.Conflict("Another record is in the way.")
 
-    desk.store.before_transfer = refuse_the_second
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    rig.store.before_transfer = refuse_the_second
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
 
-    assert await desk.worker().import_next()
-    assert (await desk.read(import_id)).status == "importing"
-    desk.time += LEASE_MS + 1
-    assert await desk.worker("two").import_next()
+    assert await rig.worker().import_next()
+    assert (await rig.read(import_id)).status == "importing"
+    rig.time += LEASE_MS + 1
+    assert await rig.worker("two").import_next()
 
-    assert (await desk.read(import_id)).status == "completed"
-    assert await desk.owners() == ["ann"]
-    assert len(await desk.titles()) == 2
+    assert (await rig.read(import_id)).status == "completed"
+    assert await rig.owners() == ["ann"]
+    assert len(await rig.titles()) == 2
 
 
 async def test_a_cancel_before_anything_is_given_is_in_time() -> None:
     async def cancel() -> None:
-        await desk.ask(operations.CancelChatImport(import_id))
+        await rig.ask(operations.CancelChatImport(import_id))
 
-    desk = Desk()
-    desk.store.after_import = cancel
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    rig = ImportRig()
+    rig.store.after_import = cancel
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
 
-    assert await desk.worker().import_next()
+    assert await rig.worker().import_next()
 
-    assert (await desk.read(import_id)).status == "cancelled"
-    assert await desk.owners() == []
-    assert not (await desk.store.audit_entries(9)).data
+    assert (await rig.read(import_id)).status == "cancelled"
+    assert await rig.owners() == []
+    assert not (await rig.store.audit_entries(9)).data
 
 
 async def test_a_server_that_stops_hands_its_import_over_and_this_is_no_attempt() -> None:
-    begun = asyncio.Event()
+    is_begun = asyncio.Event()
 
     async def wait(*_: Any) -> Converted:
-        begun.set()
+        is_begun.set()
         await asyncio.Event().wait()
         raise AssertionError
 
-    desk = Desk()
-    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    rig = ImportRig()
+    import_id = await rig.upload(as_json(CLAUDE), start=True)
     for _ in range(MAX_ATTEMPTS + 1):
-        begun.clear()
-        worker = desk.worker(convert=wait)
+        is_begun.clear()
+        worker = rig.worker(convert=wait)
         worker.start()
-        await begun.wait()
+        await is_begun.wait()
         await worker.stop()
 
-    assert await desk.worker().import_next()
-    assert (await desk.read(import_id)).status == "completed"
+    assert await rig.worker().import_next()
+    assert (await rig.read(import_id)).status == "completed"
 
 
 async def test_pieces_must_follow_each_other_and_fit_the_announced_size() -> None:
-    desk = Desk(limit=1000)
-    made = await desk.ask(operations.CreateChatImport(6))
+    rig = ImportRig(limit=1000)
+    created = await rig.ask(operations.CreateChatImport(6))
     abc = base64.b64encode(b"abc").decode()
-    await desk.ask(operations.AddImportPiece(made.id, 0, abc))
+    await rig.ask(operations.AddImportPiece(created.id, 0, abc))
 
-    for refused, wrong in (
-        (operations.AddImportPiece(made.id, 0, abc), errors.Conflict),
-        (operations.AddImportPiece(made.id, 4, abc), errors.Conflict),
+    for call, error in (
+        (operations.AddImportPiece(created.id, 0, abc), errors.Conflict),
+        (operations.AddImportPiece(created.id, 4, abc), errors.Conflict),
         (
-            operations.AddImportPiece(made.id, 3, base64.b64encode(b"abcd").decode()),
+            operations.AddImportPiece(created.id, 3, base64.b64encode(b"abcd").decode()),
             errors.InvalidRequest,
         ),
-        (operations.AddImportPiece(made.id, 3, "no base64!"), errors.InvalidRequest),
-        (operations.StartChatImport(made.id), errors.Conflict),
+        (operations.AddImportPiece(created.id, 3, "no base64!"), errors.InvalidRequest),
+        (operations.StartChatImport(created.id), errors.Conflict),
         (operations.CreateChatImport(6), errors.Conflict),
         (operations.CreateChatImport(1001), errors.TooLarge),
     ):
-        with pytest.raises(wrong) as excinfo:
-            await desk.ask(refused)
+        with pytest.raises(error) as excinfo:
+            await rig.ask(call)
         assert excinfo.value.details["expected"]
-        if isinstance(refused, operations.StartChatImport):
+        if isinstance(call, operations.StartChatImport):
             assert "begin a new import" in excinfo.value.details["hint"]
 
-    assert (await desk.read(made.id)).received == 3
+    assert (await rig.read(created.id)).received == 3
 
 
 async def test_an_import_that_its_owner_left_is_cancelled_after_a_day() -> None:
-    desk = Desk()
-    made = await desk.ask(operations.CreateChatImport(6))
-    desk.time += ABANDONED_MS + 1
-    worker = desk.worker()
+    rig = ImportRig()
+    created = await rig.ask(operations.CreateChatImport(6))
+    rig.time += ABANDONED_MS + 1
+    worker = rig.worker()
     assert not await worker.import_next()
-    assert (await desk.read(made.id)).status == "cancelled"
+    assert (await rig.read(created.id)).status == "cancelled"
 
-    ready = await desk.upload(as_json(CLAUDE))
+    ready = await rig.upload(as_json(CLAUDE))
     assert await worker.import_next()
-    desk.time += ABANDONED_MS + 1
+    rig.time += ABANDONED_MS + 1
     assert not await worker.import_next()
 
-    assert (await desk.read(ready)).status == "cancelled"
-    assert await desk.store.import_piece(ready, 0) is None
-    await desk.ask(operations.CreateChatImport(6))
+    assert (await rig.read(ready)).status == "cancelled"
+    assert await rig.store.import_piece(ready, 0) is None
+    await rig.ask(operations.CreateChatImport(6))
 
 
 async def test_imports_that_wait_or_are_claimed_cost_no_write() -> None:
-    desk, changes = Desk(), 0
+    rig, changes = ImportRig(), 0
 
     async def count_change() -> None:
         nonlocal changes
         changes += 1
 
-    desk.store.before_change = count_change
+    rig.store.before_change = count_change
     for owner in ("ann", "bob", "eve"):
-        await desk.ask(operations.CreateChatImport(6), Principal(owner=owner))
+        await rig.ask(operations.CreateChatImport(6), Principal(owner=owner))
 
-    assert not await desk.worker().import_next()
+    assert not await rig.worker().import_next()
 
     assert changes == 0
 
 
 async def test_titles_with_scripts_and_control_characters_stay_text() -> None:
-    desk = Desk()
-    await desk.upload(as_json(chatgpt()), start=True)
-    assert await desk.worker().import_next()
+    rig = ImportRig()
+    await rig.upload(as_json(chatgpt()), start=True)
+    assert await rig.worker().import_next()
 
-    (title, *_) = await desk.titles()
+    (title, *_) = await rig.titles()
     assert "<script>" in SCRIPT
     assert title.startswith("<script>alert(1)</script>")
     assert "\x1b" not in json.loads(json.dumps(title))

@@ -35,11 +35,11 @@ Json = dict[str, Any]
 
 
 def convert(
-    content: bytes, owner: str = "ann", **more: Any
+    content: bytes, owner: str = "ann", **options: Any
 ) -> tuple[Converted, dict[str, list[Json]], bytes]:
-    """Convert; return the result, the records by kind, and the archive."""
+    """Convert the export; return the result, the records by kind, and the archive."""
     target = io.BytesIO()
-    result = convert_export(io.BytesIO(content), target, owner, **more)
+    result = convert_export(io.BytesIO(content), target, owner, **options)
     with zipfile.ZipFile(target) as archive:
         records = {
             name.removesuffix(".jsonl"): [
@@ -72,21 +72,21 @@ def test_chatgpts_tree_becomes_branches_with_calls_thoughts_and_pictures() -> No
     result, records, _ = convert(content)
 
     assert (result.source, result.conversations, result.threads) == ("chatgpt", 2, 4)
-    shown, other = records["threads"][:2]
-    assert texts(records, shown) == [
+    shown_thread, other_thread = records["threads"][:2]
+    assert texts(records, shown_thread) == [
         ("user", "What is it?"),
         ("assistant", ""),
         ("tool", "dog"),
         ("assistant", "A dog."),
     ]
-    assert texts(records, other) == [("user", "What is it?"), ("assistant", "A cat.")]
-    assert shown["metadata"]["replaces"] == shown["family"] == other["id"]
-    assert shown["metadata"]["branch_begins"] == "2"
-    assert shown["updated_at"] > other["updated_at"]
-    assert shown["title"] == "<script>alert(1)</script> [31m"
-    call, output, last = [each for each in records["messages"] if each["thread_id"] == shown["id"]][
-        1:
-    ]
+    assert texts(records, other_thread) == [("user", "What is it?"), ("assistant", "A cat.")]
+    assert shown_thread["metadata"]["replaces"] == shown_thread["family"] == other_thread["id"]
+    assert shown_thread["metadata"]["branch_begins"] == "2"
+    assert shown_thread["updated_at"] > other_thread["updated_at"]
+    assert shown_thread["title"] == "<script>alert(1)</script> [31m"
+    call, output, last = [
+        each for each in records["messages"] if each["thread_id"] == shown_thread["id"]
+    ][1:]
     assert call["reasoning"] == "Let me look."
     assert call["tool_calls"][0]["arguments"] == '{"code":"look()"}'
     assert output["tool_call_id"] == call["tool_calls"][0]["id"]
@@ -119,33 +119,33 @@ def test_open_webuis_history_becomes_threads_of_the_importing_owner() -> None:
     result, records, archive = convert(as_json(OPEN_WEBUI))
 
     assert (result.source, result.threads, result.files) == ("open-webui", 2, 1)
-    shown, other = records["threads"]
-    assert texts(records, shown)[-1] == ("assistant", "Meow")
-    assert texts(records, other)[-1] == ("assistant", "Purr")
-    assert shown["archived"]
+    shown_thread, other_thread = records["threads"]
+    assert texts(records, shown_thread)[-1] == ("assistant", "Meow")
+    assert texts(records, other_thread)[-1] == ("assistant", "Purr")
+    assert shown_thread["archived"]
     assert b"somebody-else" not in archive
 
 
 def test_the_same_export_gives_the_same_archive_and_another_owner_other_ids() -> None:
-    _, mine, first = convert(as_json(chatgpt(), chatgpt("c2")))
-    _, _, again = convert(as_json(chatgpt(), chatgpt("c2")))
-    _, theirs, _ = convert(as_json(chatgpt(), chatgpt("c2")), "ben")
+    _, own_records, first_archive = convert(as_json(chatgpt(), chatgpt("c2")))
+    _, _, second_archive = convert(as_json(chatgpt(), chatgpt("c2")))
+    _, other_records, _ = convert(as_json(chatgpt(), chatgpt("c2")), "ben")
 
     def ids(records: dict[str, list[Json]]) -> set[str]:
         return {each["id"] for kind in records for each in records[kind]}
 
-    assert first == again
-    assert not ids(mine) & ids(theirs)
+    assert first_archive == second_archive
+    assert not ids(own_records) & ids(other_records)
 
 
 def test_what_was_imported_before_is_left_out_and_what_is_new_is_not() -> None:
     _, records, _ = convert(as_json(chatgpt()))
-    known = {each["id"] for each in records["threads"]}
+    known_ids = {each["id"] for each in records["threads"]}
 
-    result, later, _ = convert(as_json(chatgpt(), chatgpt("c2")), known=known)
+    result, new_records, _ = convert(as_json(chatgpt(), chatgpt("c2")), known=known_ids)
 
     assert (result.present, result.conversations) == (1, 1)
-    assert not known & {each["id"] for each in later["threads"]}
+    assert not known_ids & {each["id"] for each in new_records["threads"]}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_conversation_that_nests_too_deep_does_not_stop_the_others() -> None:
 
 
 def attachments(*names: str, key: str = "c1") -> Json:
-    """A conversation of ChatGPT that names one member of its export many times."""
+    """Return a conversation of ChatGPT that names one member of its export many times."""
     nodes = [
         node(
             f"m{place}",
@@ -223,8 +223,8 @@ def test_a_member_that_a_conversation_names_often_is_one_file() -> None:
 
     result, records, archive = convert(content)
 
-    with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:
-        size = sum(each.file_size for each in unpacked.infolist())
+    with zipfile.ZipFile(io.BytesIO(archive)) as zip_file:
+        size = sum(each.file_size for each in zip_file.infolist())
     assert result.files == 1
     assert size < 2 << 20
     assert len(records["messages"]) == 40
@@ -236,31 +236,31 @@ def test_a_member_that_a_conversation_names_often_is_one_file() -> None:
 def test_contents_are_bounded_together_and_counted_as_often_as_they_are_written() -> None:
     member = {"file-abc-x_dot_bin": bytes(40_000)}
     limit = 100_000
-    two = [attachments("a.bin", key=f"c{number}") for number in range(2)]
-    three = [attachments("a.bin", key=f"c{number}") for number in range(3)]
+    two_conversations = [attachments("a.bin", key=f"c{number}") for number in range(2)]
+    three_conversations = [attachments("a.bin", key=f"c{number}") for number in range(3)]
 
-    allowed = as_zip(conversations_dot_json=as_json(*two), **member)
-    result, _, _ = convert(allowed, max_total=limit)
-    too_much = as_zip(conversations_dot_json=as_json(*three), **member)
+    small_export = as_zip(conversations_dot_json=as_json(*two_conversations), **member)
+    result, _, _ = convert(small_export, max_total=limit)
+    large_export = as_zip(conversations_dot_json=as_json(*three_conversations), **member)
     with pytest.raises(errors.TooLarge) as excinfo:
-        convert(too_much, max_total=limit)
+        convert(large_export, max_total=limit)
 
     assert result.files == 2
     assert "100,000 bytes" in str(excinfo.value.details["expected"])
 
 
-def tree(*nodes: tuple[str, str | None], **more: Any) -> ImportedConversation:
-    """A conversation of nodes, each with its parent, the oldest first."""
+def tree(*nodes: tuple[str, str | None], **fields: Any) -> ImportedConversation:
+    """Return a conversation of nodes, each with its parent, the oldest first."""
     messages = {
         key: SourceMessage(id=key, parent=parent, text=key, at=at)
         for at, (key, parent) in enumerate(nodes)
     }
     return ImportedConversation(
-        id="c", title="", created_at=1, updated_at=1, **{"messages": messages, **more}
+        id="c", title="", created_at=1, updated_at=1, **{"messages": messages, **fields}
     )
 
 
-class Visited(dict[str, SourceMessage]):
+class CountingMessages(dict[str, SourceMessage]):
     """Messages that count how often one is looked up."""
 
     visits = 0
@@ -274,46 +274,46 @@ def test_branches_without_number_visit_each_message_only_a_few_times() -> None:
     chain = [(f"m{number}", f"m{number - 1}" if number else None) for number in range(500)]
     leaves = [(f"leaf{number}", "m499") for number in range(19_500)]
     conversation = tree(*chain, *leaves, current="leaf0")
-    messages = Visited(conversation.messages)
+    messages = CountingMessages(conversation.messages)
 
-    found = msgspec.structs.replace(conversation, messages=messages).branches()
+    branches = msgspec.structs.replace(conversation, messages=messages).branches()
 
     assert messages.visits < 10 * 20_000
-    ends = [path[-1].id for path in found.paths]
-    assert ends == [f"leaf{number}" for number in range(19_451, 19_500)] + ["leaf0"]
-    assert found.left_out == 19_450
+    leaf_ids = [path[-1].id for path in branches.paths]
+    assert leaf_ids == [f"leaf{number}" for number in range(19_451, 19_500)] + ["leaf0"]
+    assert branches.left_out == 19_450
 
 
 def test_hidden_messages_make_no_branches_and_are_visited_once() -> None:
-    shown = tree(("a", None), ("b", "a"))
-    hidden = {
+    conversation = tree(("a", None), ("b", "a"))
+    hidden_messages = {
         f"h{number}": SourceMessage(
             id=f"h{number}", parent=f"h{number - 1}" if number else "b", hidden=True
         )
         for number in range(5000)
     }
-    ends = {
+    last_messages = {
         f"e{number}": SourceMessage(id=f"e{number}", parent="h4999", hidden=True)
         for number in range(5000)
     }
-    messages = Visited({**shown.messages, **hidden, **ends})
+    messages = CountingMessages({**conversation.messages, **hidden_messages, **last_messages})
 
-    found = msgspec.structs.replace(shown, messages=messages, current="e7").branches()
+    branches = msgspec.structs.replace(conversation, messages=messages, current="e7").branches()
 
-    assert [[each.id for each in path] for path in found.paths] == [["a", "b"]]
+    assert [[each.id for each in path] for path in branches.paths] == [["a", "b"]]
     assert messages.visits < 10 * len(messages)
 
 
 def test_a_branch_that_goes_on_after_the_one_that_is_shown_is_the_last() -> None:
     nodes = [("a", None), ("b", "a"), ("c", "b"), ("d", "b"), ("e", "a")]
 
-    def ends(**more: Any) -> list[str]:
-        return [path[-1].id for path in tree(*nodes, **more).branches().paths]
+    def leaf_ids(**fields: Any) -> list[str]:
+        return [path[-1].id for path in tree(*nodes, **fields).branches().paths]
 
-    assert ends() == ["c", "d", "e"]
-    assert ends(current="b") == ["d", "e", "c"]
-    assert ends(current="d") == ["c", "e", "d"]
-    assert ends(current="gone") == ["c", "d", "e"]
+    assert leaf_ids() == ["c", "d", "e"]
+    assert leaf_ids(current="b") == ["d", "e", "c"]
+    assert leaf_ids(current="d") == ["c", "e", "d"]
+    assert leaf_ids(current="gone") == ["c", "d", "e"]
 
 
 def test_of_a_branch_that_is_too_long_the_newest_messages_are_kept(
@@ -353,8 +353,8 @@ def test_conversations_beyond_the_limits_are_left_out_and_never_in_memory() -> N
     items = read_items(iter([b"[1,", *long, b',[2],"', b'",{}]']), 50_000, max_signs=3)
 
     assert list(items) == [b"1", None, b"[2]", b'""', b"{}"]
-    many = read_items(iter([b"[[1,2,3,4],", b"5]"]), 50_000, max_signs=3)
-    assert list(many) == [None, b"5"]
+    read_values = read_items(iter([b"[[1,2,3,4],", b"5]"]), 50_000, max_signs=3)
+    assert list(read_values) == [None, b"5"]
 
 
 def test_a_conversation_or_message_that_is_too_large_does_not_stop_the_others(
@@ -377,10 +377,10 @@ def damage(content: bytes, name: str) -> bytes:
     """Change the compressed bytes of a member."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         info = archive.getinfo(name)
-    damaged = bytearray(content)
+    data = bytearray(content)
     start = info.header_offset + 30 + len(name)
-    damaged[start : start + info.compress_size] = b"\xff" * info.compress_size
-    return bytes(damaged)
+    data[start : start + info.compress_size] = b"\xff" * info.compress_size
+    return bytes(data)
 
 
 def test_a_damaged_member_of_conversations_is_named() -> None:
@@ -406,11 +406,11 @@ def test_a_damaged_file_of_a_conversation_is_left_out_and_nothing_else() -> None
 
 @given(seed=st.integers(0, 2**32))
 def test_a_damaged_zip_is_read_or_refused(seed: int) -> None:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     members = {"conversations.json": as_json(chatgpt()), "file-abc-ü": PNG}
     content = bytearray(as_zip(**members))
-    for _ in range(chance.randint(1, 4)):
-        content[chance.randrange(len(content))] = chance.randrange(256)
+    for _ in range(rng.randint(1, 4)):
+        content[rng.randrange(len(content))] = rng.randrange(256)
 
     with suppress(errors.InvalidRequest, errors.TooLarge):
         convert(bytes(content))

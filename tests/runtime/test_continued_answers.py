@@ -62,9 +62,9 @@ async def test_a_cut_answer_and_its_rest_are_one_answer_for_all_readers() -> Non
         thread = (await rig.dispatcher.dispatch(operations.GetThread(thread_id), BY)).value
         assert isinstance(thread, Thread)
         for form in ("md", "html"):
-            told_once = "".join(render_export(thread, messages, form))
-            assert text in told_once
-            assert "cut off" not in told_once
+            export_text = "".join(render_export(thread, messages, form))
+            assert text in export_text
+            assert "cut off" not in export_text
         shared = take_snapshot(messages, {}, {}, tools=False, reasoning=False)
         assert [(each.text, each.incomplete) for each in shared] == [
             ("A story.", False),
@@ -74,19 +74,19 @@ async def test_a_cut_answer_and_its_rest_are_one_answer_for_all_readers() -> Non
         await rig.read(
             operations.Process(thread_id=thread_id, message=operations.NewMessage("So?"))
         )
-        read = rig.model.requests[-1].decode_messages()
-        assert [each["content"] for each in read] == ["A story.", text, "So?"]
+        sent_messages = rig.model.requests[-1].decode_messages()
+        assert [each["content"] for each in sent_messages] == ["A story.", text, "So?"]
 
 
 async def test_the_model_is_asked_for_the_rest_and_nothing_is_stored_of_that() -> None:
     async with open_rig(CUT, REST) as rig:
         thread_id = await cut_answer(rig)
         await continue_answer(rig, thread_id)
-        *_, cut, note = rig.model.requests[-1].decode_messages()
+        *_, cut_message, prompt = rig.model.requests[-1].decode_messages()
 
-        assert cut["content"].endswith("a kin")
-        assert note["role"] == "user"
-        assert "a kin</last_words>" in note["content"]
+        assert cut_message["content"].endswith("a kin")
+        assert prompt["role"] == "user"
+        assert "a kin</last_words>" in prompt["content"]
         assert [each.role for each in await rig.messages(thread_id)] == [
             "user",
             "assistant",
@@ -99,12 +99,12 @@ async def test_an_answer_can_be_cut_and_go_on_again_and_again() -> None:
     async with open_rig(*scripts, "cut disconnected", 'say "a number, two, three."') as rig:
         thread_id = await cut_answer(rig)
         await continue_answer(rig, thread_id)
-        failed = await continue_answer(rig, thread_id)
-        assert find_ended(failed).status in ("incomplete", "failed")
+        failed_events = await continue_answer(rig, thread_id)
+        assert find_ended(failed_events).status in ("incomplete", "failed")
         (_, answer) = await entries_of(rig, thread_id)
         assert answer.messages[0].text == "one is a number, two, "
         assert answer.run is not None
-        assert answer.run.id == find_started(failed).run_id
+        assert answer.run.id == find_started(failed_events).run_id
 
         await continue_answer(rig, thread_id)
         (_, answer) = await entries_of(rig, thread_id)
@@ -113,8 +113,8 @@ async def test_an_answer_can_be_cut_and_go_on_again_and_again() -> None:
 
 
 async def test_a_rest_may_call_tools_and_a_branch_of_it_stays_one_answer() -> None:
-    rest = 'say "there was a kind old king. "\ncall look {"q":"x"}'
-    async with open_rig(CUT, rest, 'say "That is all."') as rig:
+    rest_script = 'say "there was a kind old king. "\ncall look {"q":"x"}'
+    async with open_rig(CUT, rest_script, 'say "That is all."') as rig:
         thread_id = await cut_answer(rig)
         call = operations.Process(thread_id=thread_id, continues=True, tools=TOOLS)
         events = await rig.read(call)
@@ -125,11 +125,11 @@ async def test_a_rest_may_call_tools_and_a_branch_of_it_stays_one_answer() -> No
         (_, answer) = await entries_of(rig, thread_id)
         assert [m.text for m in answer.messages if m.role != "tool"] == [text[0], text[2]]
         fork = (await rig.dispatcher.dispatch(operations.ForkThread(thread_id), BY)).value
-        (_, copied) = await entries_of(rig, fork.id)
-        assert [m.text for m in copied.messages if m.role != "tool"] == [text[0], text[2]]
-        read = rig.model.requests[-1].decode_messages()
-        assert [each.get("content") for each in read[1:2]] == [text[0]]
-        assert "tool_calls" in read[1]
+        (_, copied_entry) = await entries_of(rig, fork.id)
+        assert [m.text for m in copied_entry.messages if m.role != "tool"] == [text[0], text[2]]
+        sent_messages = rig.model.requests[-1].decode_messages()
+        assert [each.get("content") for each in sent_messages[1:2]] == [text[0]]
+        assert "tool_calls" in sent_messages[1]
 
 
 async def test_an_answer_that_was_stopped_goes_on_and_the_same_request_does_so_once() -> None:
@@ -140,9 +140,9 @@ async def test_an_answer_that_was_stopped_goes_on_and_the_same_request_does_so_o
                 run = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data[0]
                 await rig.dispatcher.dispatch(operations.CancelRun(run.id), BY)
         first = await continue_answer(rig, run.thread_id, "key")
-        again = await continue_answer(rig, run.thread_id, "key")
+        repeated_events = await continue_answer(rig, run.thread_id, "key")
 
-        assert find_started(first).run_id == find_started(again).run_id
+        assert find_started(first).run_id == find_started(repeated_events).run_id
         (_, answer) = await entries_of(rig, run.thread_id)
         assert answer.messages[0].text == "One, two, three, four, five."
 
@@ -150,18 +150,22 @@ async def test_an_answer_that_was_stopped_goes_on_and_the_same_request_does_so_o
 async def test_an_answer_that_waits_for_a_run_goes_on_with_what_that_run_left() -> None:
     async with open_rig(CUT, 'say "One, two, "\nwait', 'say "three."') as rig:
         thread_id = await cut_answer(rig)
-        tried = asyncio.Event()
-        again = operations.Process(thread_id=thread_id, message=operations.NewMessage("Count."))
-        rest = operations.Process(thread_id=thread_id, continues=True, if_busy="wait")
-        async for _, event in rig.listen(again):
+        is_tried = asyncio.Event()
+        count_call = operations.Process(
+            thread_id=thread_id, message=operations.NewMessage("Count.")
+        )
+        rest_call = operations.Process(thread_id=thread_id, continues=True, if_busy="wait")
+        async for _, event in rig.listen(count_call):
             if isinstance(event, TextDelta):
                 run = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data[0]
-                rig.store.trouble = lambda read_set: tried.set() if read_set.what == "run" else None
-                waiting = asyncio.create_task(rig.read(rest))
-                await tried.wait()
+                rig.store.trouble = lambda read_set: (
+                    is_tried.set() if read_set.what == "run" else None
+                )
+                rest_task = asyncio.create_task(rig.read(rest_call))
+                await is_tried.wait()
                 await rig.dispatcher.dispatch(operations.CancelRun(run.id), BY)
 
-        assert find_ended(await waiting).status == "completed"
+        assert find_ended(await rest_task).status == "completed"
         *_, answer = await entries_of(rig, thread_id)
         assert answer.messages[0].text == "One, two, three."
 
@@ -171,12 +175,12 @@ async def test_an_answer_that_goes_on_meanwhile_is_waited_for_or_refused() -> No
     async with open_rig(CUT, *counts, 'say "three."') as rig:
         thread_id = await cut_answer(rig)
         count = operations.Process(thread_id=thread_id, message=operations.NewMessage("Count."))
-        rest = operations.Process(thread_id=thread_id, continues=True)
+        rest_call = operations.Process(thread_id=thread_id, continues=True)
         rig.store.before_run = lambda: rig.read(count)
         with pytest.raises(errors.RunActive, match="Something was added"):
-            await rig.read(rest)
+            await rig.read(rest_call)
         rig.store.before_run = lambda: rig.read(count)
-        events = await rig.read(msgspec.structs.replace(rest, if_busy="wait"))
+        events = await rig.read(msgspec.structs.replace(rest_call, if_busy="wait"))
 
         assert find_ended(events).status == "completed"
 

@@ -85,8 +85,8 @@ async def test_a_file_that_cannot_be_read_has_a_reason_and_is_not_read_again() -
     worker = DocumentWorker(store, LocalBus(), reader)
     await add(store)
     assert await worker.read_next()
-    found = await state(store)
-    assert (found.status, found.reason) == ("failed", "encrypted")
+    document = await state(store)
+    assert (document.status, document.reason) == ("failed", "encrypted")
     assert not await worker.read_next()
 
 
@@ -119,12 +119,12 @@ async def test_a_file_that_is_deleted_meanwhile_keeps_no_other_from_being_read()
     worker = DocumentWorker(store, LocalBus(), reader)
     await add(store, 1)
     await add(store, 2)
-    reading = asyncio.create_task(worker.read_next())
+    read_task = asyncio.create_task(worker.read_next())
     while not reader.seen:
         await asyncio.sleep(0)
     await store.delete(Upload, OWNER, "file_1")
     reader.gate.set()
-    assert await reading
+    assert await read_task
     assert await worker.read_next()
     assert (await state(store, "file_2")).status == "ready"
 
@@ -161,8 +161,8 @@ async def test_what_another_server_could_not_read_is_read_where_it_can_be() -> N
         claim = await store.claim_document(10)
         assert claim is not None
         await store.settle_document(claim, Document(status="failed", reason=reason))  # type: ignore[arg-type]
-    without = DocumentWorker(store, LocalBus(), ScriptedReader([ReadEnd()]))
-    assert await without.retry_failed() == 1  # the libraries are installed here
+    bare_worker = DocumentWorker(store, LocalBus(), ScriptedReader([ReadEnd()]))
+    assert await bare_worker.retry_failed() == 1  # the libraries are installed here
     with_program = DocumentWorker(store, LocalBus(), ScriptedReader([ReadEnd()], "/bin/tesseract"))
     assert await with_program.retry_failed() == 1
     assert (await state(store, "file_2")).status == "failed"

@@ -25,42 +25,42 @@ def test_what_was_sealed_is_opened_again(plain: bytes, about: list[str]) -> None
 
 
 def test_nothing_of_it_is_seen_and_no_two_seals_are_alike() -> None:
-    one, other = (AesCipher([A]).encrypt(SECRET, ABOUT) for _ in range(2))
+    first, second = (AesCipher([A]).encrypt(SECRET, ABOUT) for _ in range(2))
 
-    assert SECRET not in one
-    assert A[:8] not in one
-    assert one[20:] != other[20:]
+    assert SECRET not in first
+    assert A[:8] not in first
+    assert first[20:] != second[20:]
 
 
 @pytest.mark.parametrize(
     "about", [("bo", "openai"), ("ada", "mistral"), ("adao", "penai"), ("ada",), ("openai", "ada")]
 )
 def test_what_is_moved_to_another_owner_or_provider_cannot_be_opened(about: tuple[str]) -> None:
-    sealed = AesCipher([A]).encrypt(SECRET, ABOUT)
+    ciphertext = AesCipher([A]).encrypt(SECRET, ABOUT)
 
     with pytest.raises(BadSettings, match="about something else"):
-        AesCipher([A]).decrypt(sealed, about)
+        AesCipher([A]).decrypt(ciphertext, about)
 
 
 def test_what_was_changed_or_cut_anywhere_cannot_be_opened() -> None:
-    sealed = AesCipher([A]).encrypt(SECRET, ABOUT)
+    ciphertext = AesCipher([A]).encrypt(SECRET, ABOUT)
 
-    for place in range(len(sealed)):
-        changed = sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :]
-        for broken in (changed, sealed[:place]):
+    for place in range(len(ciphertext)):
+        altered = ciphertext[:place] + bytes([ciphertext[place] ^ 1]) + ciphertext[place + 1 :]
+        for damaged in (altered, ciphertext[:place]):
             with pytest.raises(BadSettings):
-                AesCipher([A]).decrypt(broken, ABOUT)
+                AesCipher([A]).decrypt(damaged, ABOUT)
 
 
 def test_another_key_opens_nothing_and_an_old_one_still_does() -> None:
-    sealed = AesCipher([A]).encrypt(SECRET, ABOUT)
-    rotated = AesCipher([B, A])
+    ciphertext = AesCipher([A]).encrypt(SECRET, ABOUT)
+    rotated_cipher = AesCipher([B, A])
 
     with pytest.raises(BadSettings, match="a key that is not here"):
-        AesCipher([B]).decrypt(sealed, ABOUT)
-    assert rotated.decrypt(sealed, ABOUT) == SECRET
-    assert not rotated.is_current(sealed)
-    assert rotated.is_current(rotated.encrypt(SECRET, ABOUT))
+        AesCipher([B]).decrypt(ciphertext, ABOUT)
+    assert rotated_cipher.decrypt(ciphertext, ABOUT) == SECRET
+    assert not rotated_cipher.is_current(ciphertext)
+    assert rotated_cipher.is_current(rotated_cipher.encrypt(SECRET, ABOUT))
 
 
 def test_the_key_is_that_of_the_settings_in_any_spelling() -> None:
@@ -70,12 +70,12 @@ def test_the_key_is_that_of_the_settings_in_any_spelling() -> None:
         base64.urlsafe_b64encode(key).decode(),
         base64.b64encode(key).decode().rstrip("=") + "\n",
     }
-    sealed = AesCipher([key]).encrypt(SECRET, ABOUT)
+    ciphertext = AesCipher([key]).encrypt(SECRET, ABOUT)
 
     for spelling in spellings:
-        assert create_cipher(Settings(secret_key=spelling)).decrypt(sealed, ABOUT) == SECRET
+        assert create_cipher(Settings(secret_key=spelling)).decrypt(ciphertext, ABOUT) == SECRET
         old = Settings(secret_key=new_key(), old_secret_keys=(spelling,))
-        assert create_cipher(old).decrypt(sealed, ABOUT) == SECRET
+        assert create_cipher(old).decrypt(ciphertext, ABOUT) == SECRET
 
 
 @pytest.mark.parametrize("text", ["canary", "A" * 42, "A" * 45, "Ä" * 43, "A" * 43 + "!"])
@@ -91,10 +91,10 @@ def test_what_is_no_key_is_refused_without_being_told(text: str) -> None:
 
 def test_an_sqlite_database_has_its_key_in_a_file_beside_it(tmp_path: Path) -> None:
     settings = Settings(database=f"sqlite:///{tmp_path}/data/antiphon.db")
-    sealed = create_cipher(settings).encrypt(SECRET, ABOUT)
+    ciphertext = create_cipher(settings).encrypt(SECRET, ABOUT)
     file = tmp_path / "data" / "antiphon.db.key"
 
-    assert create_cipher(settings).decrypt(sealed, ABOUT) == SECRET
+    assert create_cipher(settings).decrypt(ciphertext, ABOUT) == SECRET
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert len(file.read_bytes()) == 32
     file.write_bytes(b"half")
@@ -112,7 +112,7 @@ def test_a_database_of_many_processes_wants_the_setting() -> None:
 
 def test_what_is_to_be_forgotten_has_a_key_that_is_forgotten_too() -> None:
     settings = Settings(database="memory:")
-    sealed = create_cipher(settings).encrypt(SECRET, ABOUT)
+    ciphertext = create_cipher(settings).encrypt(SECRET, ABOUT)
 
     with pytest.raises(BadSettings):
-        create_cipher(settings).decrypt(sealed, ABOUT)
+        create_cipher(settings).decrypt(ciphertext, ABOUT)

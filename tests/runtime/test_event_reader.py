@@ -17,31 +17,31 @@ from antiphon.types.events import EventPage
 END = b'{"type":"turn.ended"}'
 
 
-class Flickering(MemoryStore):
-    """A store that holds one event, and does not answer the first so many looks at it."""
+class FlickeringStore(MemoryStore):
+    """Store that holds one event, and does not answer the first so many reads of it."""
 
-    def __init__(self, bus: LocalBus, away: int) -> None:
+    def __init__(self, bus: LocalBus, misses: int) -> None:
         super().__init__()
         self._bus = bus
-        self._away = away
+        self._misses = misses
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
-        if self._away:
-            self._away -= 1
+        if self._misses:
+            self._misses -= 1
             self._bus.notify(run_id)  # so that nobody waits for the clock
             raise Unavailable("The database does not answer.")
         return EventPage(1, [END], ended=False)
 
 
-async def read_pages(away: int) -> list[Sequence[bytes]]:
+async def read_pages(misses: int) -> list[Sequence[bytes]]:
     bus = LocalBus()
-    listening = RunEventReader(Flickering(bus, away), bus, "run_1", 0, whole=False)
-    return [lines async for _, lines in listening.pages() if lines]
+    reader = RunEventReader(FlickeringStore(bus, misses), bus, "run_1", 0, whole=False)
+    return [lines async for _, lines in reader.pages() if lines]
 
 
-@pytest.mark.parametrize("away", [0, 1, MAX_MISSES])
-async def test_a_database_that_is_away_for_a_moment_is_only_a_pause(away: int) -> None:
-    assert await read_pages(away) == [[END]]
+@pytest.mark.parametrize("misses", [0, 1, MAX_MISSES])
+async def test_a_database_that_is_away_for_a_moment_is_only_a_pause(misses: int) -> None:
+    assert await read_pages(misses) == [[END]]
 
 
 async def test_a_database_that_stays_away_ends_the_reading() -> None:
@@ -50,11 +50,11 @@ async def test_a_database_that_stays_away_ends_the_reading() -> None:
 
 
 SOON = 60
-SAID = b'{"type":"text.delta","text":"%d"}'
+TEXT = b'{"type":"text.delta","text":"%d"}'
 
 
 class GrowingLog(MemoryStore):
-    """A store whose log of one run grows as a test says; `reads` counts the reads of it."""
+    """Store whose log of one run grows as a test says; `reads` counts the reads of it."""
 
     def __init__(self, bus: LocalBus) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class GrowingLog(MemoryStore):
 
 
 class Reader:
-    """A task that reads the log: `sent` without being woken, `yielded` otherwise."""
+    """Reader of the log: `sent` are events sent without waking its task, `yielded` the others."""
 
     def __init__(self, store: GrowingLog, bus: LocalBus) -> None:
         self.has_room = True
@@ -110,21 +110,21 @@ async def pause() -> None:
 async def test_events_that_are_stored_while_a_reader_waits_are_sent_without_waking_it() -> None:
     bus = LocalBus()
     store = GrowingLog(bus)
-    store.add(SAID % 1)
+    store.add(TEXT % 1)
     reader = Reader(store, bus)
-    reading = asyncio.create_task(reader.read())
+    read_task = asyncio.create_task(reader.read())
     await pause()
-    store.add(SAID % 2, SAID % 3)
+    store.add(TEXT % 2, TEXT % 3)
     await pause()
-    store.add(SAID % 4)
+    store.add(TEXT % 4)
     await pause()
     reads = store.reads
     store.add(END)
     async with asyncio.timeout(SOON):
-        await reading
+        await read_task
 
-    assert reader.sent == [(2, [SAID % 2, SAID % 3]), (4, [SAID % 4])]
-    assert reader.yielded == [(1, [SAID % 1]), (5, [END])]
+    assert reader.sent == [(2, [TEXT % 2, TEXT % 3]), (4, [TEXT % 4])]
+    assert reader.yielded == [(1, [TEXT % 1]), (5, [END])]
     assert reads == 1
 
 
@@ -132,27 +132,27 @@ async def test_events_that_are_stored_while_a_reader_waits_are_sent_without_waki
 async def test_events_that_cannot_be_sent_at_once_are_read_in_order(lacks: str) -> None:
     bus = LocalBus()
     store = GrowingLog(bus)
-    store.add(SAID % 1)
+    store.add(TEXT % 1)
     reader = Reader(store, bus)
-    reading = asyncio.create_task(reader.read())
+    read_task = asyncio.create_task(reader.read())
     await pause()
-    store.add(SAID % 2)
+    store.add(TEXT % 2)
     await pause()
     if lacks == "room":
         reader.has_room = False
     else:
         store.cached = False
-    store.add(SAID % 3)
+    store.add(TEXT % 3)
     await pause()
     reader.has_room = store.cached = True
-    store.add(SAID % 4)
+    store.add(TEXT % 4)
     await pause()
     store.add(END)
     async with asyncio.timeout(SOON):
-        await reading
+        await read_task
 
-    assert reader.sent == [(2, [SAID % 2]), (4, [SAID % 4])]
-    assert reader.yielded == [(1, [SAID % 1]), (3, [SAID % 3]), (5, [END])]
+    assert reader.sent == [(2, [TEXT % 2]), (4, [TEXT % 4])]
+    assert reader.yielded == [(1, [TEXT % 1]), (3, [TEXT % 3]), (5, [END])]
 
 
 def test_lines_that_are_added_after_the_last_ones_do_not_hide_the_end() -> None:

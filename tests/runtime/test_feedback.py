@@ -27,11 +27,11 @@ async def rate(service: FeedbackService, *calls: SetFeedback | DeleteFeedback) -
 
 async def store_reply() -> tuple[MemoryStore, Message]:
     store = MemoryStore()
-    about = ReadSet(owner="ann", thread_id="thread_1")
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
     await add_thread(store)
-    await store.change(about, begin(a_run()))
+    await store.change(read_set, begin(a_run()))
     reply = a_message(9, "reply", role="assistant", run_id="run_1")
-    await store.change(about, say(reply))
+    await store.change(read_set, say(reply))
     return store, reply
 
 
@@ -57,7 +57,7 @@ async def test_a_rating_that_is_repeated_counts_once() -> None:
     metrics = Metrics()
     service = FeedbackService(store, metrics, NO_TRACES)
 
-    first, again, _, other = await rate(
+    first, repeated, _, other = await rate(
         service,
         SetFeedback(reply.id, "up"),
         SetFeedback(reply.id, "up"),
@@ -65,7 +65,7 @@ async def test_a_rating_that_is_repeated_counts_once() -> None:
         SetFeedback(reply.id, "down"),
     )
 
-    assert first == again
+    assert first == repeated
     assert other.feedback.rating == "down"
     assert metrics.snapshot().series[FEEDBACK.name] == {
         'rating="up"': [1],

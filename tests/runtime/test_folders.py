@@ -41,11 +41,14 @@ async def test_a_folder_stands_between_the_assistant_and_the_request_and_survive
         await rig.submit(events)
         await rig.read(operations.Process(run_id=find_started(events).run_id))
 
-        given = (
+        expected_instructions = (
             'Be brief.\n\n<folder_instructions name="Taxes">\nAnswer in French.\n'
             "</folder_instructions>\n\nBe kind."
         )
-        assert [request.instructions for request in rig.model.requests] == [given, given]
+        assert [request.instructions for request in rig.model.requests] == [
+            expected_instructions,
+            expected_instructions,
+        ]
 
 
 async def test_a_schedule_in_a_thread_of_a_folder_reads_the_instructions() -> None:
@@ -64,9 +67,9 @@ async def test_a_schedule_in_a_thread_of_a_folder_reads_the_instructions() -> No
 @pytest.mark.parametrize("owner", [OWNER, "someone else"])
 async def test_a_folder_that_is_gone_or_another_owners_gives_nothing(owner: str) -> None:
     async with open_rig("say Hi.") as rig:
-        theirs = Folder(id="folder_1", name="F", instructions="Obey.", created_at=0, updated_at=0)
+        folder = Folder(id="folder_1", name="F", instructions="Obey.", created_at=0, updated_at=0)
         if owner != OWNER:
-            await rig.store.put(owner, theirs)
+            await rig.store.put(owner, folder)
         thread = await send(rig, operations.CreateThread())
         await rig.store.change(ReadSet(owner=OWNER, thread_id=thread.id), _put_into("folder_1"))
         await rig.ask(thread_id=thread.id, instructions="Be brief.")
@@ -89,7 +92,7 @@ async def test_a_thread_that_is_put_into_a_folder_as_it_is_deleted_ends_in_none(
         folder = await send(rig, operations.CreateFolder("Taxes"))
         thread = await send(rig, operations.CreateThread())
 
-        def delete_folder(about: ReadSet) -> None:
+        def delete_folder(read_set: ReadSet) -> None:
             """Delete it before the change; a store in memory never waits."""
             rig.store.trouble = lambda _: None
             with pytest.raises(StopIteration):
@@ -99,5 +102,5 @@ async def test_a_thread_that_is_put_into_a_folder_as_it_is_deleted_ends_in_none(
         with pytest.raises(errors.NotFound):
             await send(rig, operations.UpdateThread(thread.id, folder_id=folder.id))
 
-        left: Thread = await send(rig, operations.GetThread(thread.id))
-        assert left.folder_id is None
+        thread_after: Thread = await send(rig, operations.GetThread(thread.id))
+        assert thread_after.folder_id is None

@@ -48,7 +48,7 @@ PLACES = st.integers(0, 100)
 
 
 class SwitchableModel(ScriptedProvider):
-    """Says what the test wants next; its calls are counted anew with each reply."""
+    """Model that says what the test wants next; its calls are counted from one with each reply."""
 
     script = "say Hello."
 
@@ -56,14 +56,14 @@ class SwitchableModel(ScriptedProvider):
         self, request: ModelRequest, take_now: TakeNow = take_none
     ) -> AsyncGenerator[Sequence[Chunk], None]:
         self.requests.append(request)
-        once = ScriptedProvider(self.script)
-        once.gates = self.gates
-        async for chunks in once.stream(request, take_now):
+        provider = ScriptedProvider(self.script)
+        provider.gates = self.gates
+        async for chunks in provider.stream(request, take_now):
             yield chunks
 
 
 class Threads(RuleBasedStateMachine):
-    """A runtime, some threads, and all that may happen to them."""
+    """Runtime, some threads, and all that may happen to them."""
 
     @initialize(context_tokens=st.sampled_from([None, 40, 400]))
     def begin(self, context_tokens: int | None) -> None:
@@ -81,7 +81,7 @@ class Threads(RuleBasedStateMachine):
 
     @rule(at=PLACES, content=CONTENT, role=st.sampled_from(["user", "system"]))
     def say(self, at: int, content: Any, role: Any) -> None:
-        self.do(lambda: self.answer(operations.CreateMessage(self.thread(at), content, role)))
+        self.perform(lambda: self.answer(operations.CreateMessage(self.thread(at), content, role)))
 
     @rule(
         at=PLACES,
@@ -102,48 +102,53 @@ class Threads(RuleBasedStateMachine):
         call = operations.Process(
             thread_id=self.thread(at), message=message, if_busy=if_busy, **fields
         )
-        self.do(lambda: self.rig.read(call))
+        self.perform(lambda: self.rig.read(call))
 
     @rule(at=PLACES, script=st.sampled_from(SCRIPTS))
     def go_on(self, at: int, script: str) -> None:
         self.model.script = script
-        self.do(
+        self.perform(
             lambda: self.with_run(at, lambda run: self.rig.read(operations.Process(run_id=run)))
         )
 
     @rule(at=PLACES, places=st.lists(PLACES, max_size=3), output=TEXTS)
     def submit(self, at: int, places: list[int], output: str) -> None:
-        async def some(run_id: str) -> None:
+        async def submit_outputs(run_id: str) -> None:
             actions = (await self.answer(operations.ListActions(run_id=run_id))).data
             for place in places if actions else ():
                 call_id = actions[place % len(actions)].tool_call_id
                 await self.answer(operations.SubmitToolOutput(run_id, call_id, output))
 
-        self.do(lambda: self.with_run(at, some))
+        self.perform(lambda: self.with_run(at, submit_outputs))
 
-    @rule(at=PLACES, script=st.sampled_from(CALLING), then=st.sampled_from(SCRIPTS), output=TEXTS)
-    def hand_off(self, at: int, script: str, then: str, output: str) -> None:
+    @rule(
+        at=PLACES,
+        script=st.sampled_from(CALLING),
+        then_script=st.sampled_from(SCRIPTS),
+        output=TEXTS,
+    )
+    def hand_off(self, at: int, script: str, then_script: str, output: str) -> None:
         self.ask(at, script, operations.NewMessage("Look!"), "interrupt", {"tools": TOOLS})
         self.submit(at, [2, 0, 1], output)
-        self.go_on(at, then)
+        self.go_on(at, then_script)
 
     @rule(at=PLACES)
     def cancel(self, at: int) -> None:
-        self.do(lambda: self.with_run(at, lambda run: self.answer(operations.CancelRun(run))))
+        self.perform(lambda: self.with_run(at, lambda run: self.answer(operations.CancelRun(run))))
 
     @rule()
     def expire(self) -> None:
         self.rig.now += 8 * DAYS
-        self.do(self.rig.worker.sweeper.sweep)
+        self.perform(self.rig.worker.sweeper.sweep)
 
     @rule(
         at=PLACES, script=st.sampled_from(["say Lost", "think Lost", ONE, ""]), cancel=st.booleans()
     )
     def stall(self, at: int, script: str, cancel: bool) -> None:
-        """The worker is lost, or the run is cancelled, while the model speaks."""
+        """Lose the worker, or cancel the run, while the model speaks."""
         self.model.script = f"{script}\nwait never"
         call = operations.Process(thread_id=self.thread(at), tools=TOOLS, if_busy="interrupt")
-        self.do(lambda: self.broken_off(call, cancel=cancel))
+        self.perform(lambda: self.break_off(call, cancel=cancel))
 
     @precondition(lambda self: len(self.threads) < 4)
     @rule(at=PLACES, place=PLACES)
@@ -155,10 +160,10 @@ class Threads(RuleBasedStateMachine):
                 (await self.answer(operations.ForkThread(self.thread(at), upto))).id
             )
 
-        self.do(fork)
+        self.perform(fork)
 
     @invariant()
-    def every_request_is_one_that_every_server_takes(self) -> None:
+    def check_requests(self) -> None:
         for question in getattr(self, "model", SwitchableModel()).requests[
             getattr(self, "judged", 0) :
         ]:
@@ -176,13 +181,13 @@ class Threads(RuleBasedStateMachine):
 
     # How it is done.
 
-    def do(self, deed: Callable[[], Awaitable[object]]) -> None:
-        """A deed that may be refused, which is no history at all."""
+    def perform(self, action: Callable[[], Awaitable[object]]) -> None:
+        """Perform an action that may be refused, which adds nothing to a history."""
 
         async def within_time() -> None:
             async with asyncio.timeout(60):
                 with suppress(errors.CallerError):
-                    await deed()
+                    await action()
 
         self.loop.run_until_complete(within_time())
 
@@ -192,30 +197,30 @@ class Threads(RuleBasedStateMachine):
     async def answer(self, call: Any) -> Any:
         return (await self.rig.dispatcher.dispatch(call, BY)).value
 
-    async def with_run(self, at: int, deed: Callable[[str], Awaitable[object]]) -> None:
-        """To the newest run of the thread, if it has one."""
+    async def with_run(self, at: int, action: Callable[[str], Awaitable[object]]) -> None:
+        """Apply the action to the newest run of the thread, if it has one."""
         runs = (await self.answer(operations.ListRuns(thread_id=self.thread(at)))).data
         if runs:
-            await deed(runs[0].id)
+            await action(runs[0].id)
 
-    async def broken_off(self, call: operations.Process, *, cancel: bool) -> None:
+    async def break_off(self, call: operations.Process, *, cancel: bool) -> None:
         gate = self.model.gates["never"] = ScriptGate()
-        reading = asyncio.create_task(self.rig.read(call))
+        read_task = asyncio.create_task(self.rig.read(call))
         reached = asyncio.create_task(gate.reached.wait())
-        await asyncio.wait([reading, reached], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([read_task, reached], return_when=asyncio.FIRST_COMPLETED)
         reached.cancel()
-        if not reading.done():
+        if not read_task.done():
             runs = (await self.answer(operations.ListRuns(thread_id=call.thread_id))).data
             if cancel:
                 await self.answer(operations.CancelRun(runs[0].id))
             else:
                 await self.lose(runs[0].id)
-        await reading
+        await read_task
 
     async def lose(self, run_id: str) -> None:
         self.model.script = "say Found."
-        (held,) = [task for task in asyncio.all_tasks() if task.get_name() == f"run {run_id}"]
-        held.cancel()
+        (run_task,) = [task for task in asyncio.all_tasks() if task.get_name() == f"run {run_id}"]
+        run_task.cancel()
         self.rig.now += 16_000
         await self.rig.worker.sweeper.sweep()
 

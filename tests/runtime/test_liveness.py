@@ -44,9 +44,9 @@ def test_who_was_killed_is_dead(other: tuple[subprocess.Popen[str], str]) -> Non
 
 
 def test_a_process_that_only_has_the_number_of_a_dead_one_is_another() -> None:
-    pid, began, machine, serial = liveness.process_name("a").split("-")
+    pid, start_time, machine, serial = liveness.process_name("a").split("-")
 
-    assert liveness.is_dead(f"{pid}-{int(began) - 1}-{machine}-{serial}")
+    assert liveness.is_dead(f"{pid}-{int(start_time) - 1}-{machine}-{serial}")
 
 
 @pytest.mark.parametrize("name", ["", "first", "999999-5-anotherhost-a", "999999-0-0-a", "1-2"])

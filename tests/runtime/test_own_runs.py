@@ -19,8 +19,8 @@ from tests.support.runtime.rig import BY, TOOLS, RuntimeRig, find_ended, find_st
 HELLO = operations.Process(message=operations.NewMessage("Hello?"), background=True)
 
 
-def _fails_to_claim(about: ReadSet) -> Exception | None:
-    return errors.Unavailable("The queue is not read.") if about.what == "claim" else None
+def _fail_claim(read_set: ReadSet) -> Exception | None:
+    return errors.Unavailable("The queue is not read.") if read_set.what == "claim" else None
 
 
 async def begin(rig: RuntimeRig, call: operations.Process = HELLO) -> str:
@@ -42,7 +42,7 @@ async def wait_for_end(rig: RuntimeRig, run_id: str) -> Run:
 
 async def test_a_run_that_begins_here_does_not_wait_for_the_queue() -> None:
     async with open_rig("call look {}", "say It is 42.") as rig:
-        rig.store.trouble = _fails_to_claim
+        rig.store.trouble = _fail_claim
         first = await rig.ask(tools=TOOLS)
         await rig.submit(first)
         second = await rig.read(operations.Process(run_id=find_started(first).run_id))
@@ -89,17 +89,17 @@ async def test_no_more_runs_are_in_progress_than_the_settings_allow() -> None:
 async def test_a_long_queue_is_claimed_several_runs_at_a_time() -> None:
     async with open_rig(*["say Hi."] * 7, own_runs=0) as rig:
         first = rig.store.slow_claims = ScriptGate()
-        waiting = [await begin(rig)]
+        run_ids = [await begin(rig)]
         await first.reached.wait()
-        waiting += [await begin(rig) for _ in range(6)]
+        run_ids += [await begin(rig) for _ in range(6)]
         second = rig.store.slow_claims = ScriptGate()
         first.opened.set()
         await second.reached.wait()
 
-        statuses = [(await rig.store.get(Run, None, each)).status for each in waiting]
+        statuses = [(await rig.store.get(Run, None, each)).status for each in run_ids]
         assert statuses.count(Status.QUEUED) == 4
         second.opened.set()
-        for run_id in waiting:
+        for run_id in run_ids:
             assert (await wait_for_end(rig, run_id)).status == "completed"
 
 
@@ -108,12 +108,12 @@ async def test_the_model_is_asked_while_the_claim_waits_for_its_commit() -> None
         gate = rig.store.slow_runs = ScriptGate()
         beginning = asyncio.create_task(begin(rig))
         await rig.model.gates["go"].reached.wait()
-        asked_early = not beginning.done()
+        is_asked_early = not beginning.done()
         gate.opened.set()
         rig.model.gates["go"].opened.set()
 
         assert (await wait_for_end(rig, await beginning)).status == "completed"
-        assert asked_early
+        assert is_asked_early
         assert len(rig.model.requests) == 1
 
 
@@ -121,7 +121,7 @@ async def test_a_model_that_was_asked_for_a_claim_that_fails_is_left_alone() -> 
     async with open_rig("wait never", "say Hello.", settings=Settings(expiry_interval=0.01)) as rig:
         gate = rig.store.slow_runs = ScriptGate()
         fault = errors.Unavailable("The disk is full.")
-        rig.store.trouble_after = lambda about: fault if about.what == "run" else None
+        rig.store.trouble_after = lambda read_set: fault if read_set.what == "run" else None
         beginning = asyncio.create_task(begin(rig))
         await rig.model.gates["never"].reached.wait()
         rig.store.slow_runs = None
@@ -137,11 +137,11 @@ async def test_a_model_that_was_asked_for_a_claim_that_fails_is_left_alone() -> 
 async def test_a_caller_that_leaves_while_its_run_begins_leaves_the_run_running() -> None:
     async with open_rig("say Hello.") as rig:
         gate = rig.store.slow_runs = ScriptGate()
-        asking = asyncio.create_task(rig.ask())
+        ask_task = asyncio.create_task(rig.ask())
         await gate.reached.wait()
-        asking.cancel()
+        ask_task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asking
+            await ask_task
         gate.opened.set()
 
         assert (await wait_for_end(rig, await only_run(rig))).status == "completed"
@@ -150,7 +150,9 @@ async def test_a_caller_that_leaves_while_its_run_begins_leaves_the_run_running(
 async def test_a_run_whose_claim_was_committed_with_an_error_is_released() -> None:
     async with open_rig("say Hello.", settings=Settings(expiry_interval=0.01)) as rig:
         faults = iter([errors.Unavailable("The answer of the database was lost.")])
-        rig.store.trouble_after = lambda about: next(faults, None) if about.what == "run" else None
+        rig.store.trouble_after = lambda read_set: (
+            next(faults, None) if read_set.what == "run" else None
+        )
         with pytest.raises(errors.Unavailable):
             await rig.ask()
 

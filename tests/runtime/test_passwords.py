@@ -10,14 +10,16 @@ from antiphon.runtime.admin.accounts import PasswordCheck, PasswordHasher
 async def test_a_password_is_hashed_with_the_cost_that_the_standard_advises(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cheap = await PasswordHasher().hash("correct horse battery")
+    cheap_hash = await PasswordHasher().hash("correct horse battery")
     monkeypatch.setattr(PasswordHasher, "cost", {})  # tests of other things lower it
 
-    kept = await PasswordHasher().hash("correct horse battery")
+    stored_hash = await PasswordHasher().hash("correct horse battery")
 
-    assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")  # RFC 9106, section 4
-    assert await PasswordHasher().verify("correct horse battery", kept) == PasswordCheck(fits=True)
-    assert await PasswordHasher().verify("wrong", kept) == PasswordCheck(fits=False)
-    assert await PasswordHasher().verify("correct horse battery", cheap) == PasswordCheck(
+    assert stored_hash.startswith("$argon2id$v=19$m=65536,t=3,p=4$")  # RFC 9106, section 4
+    assert await PasswordHasher().verify("correct horse battery", stored_hash) == PasswordCheck(
+        fits=True
+    )
+    assert await PasswordHasher().verify("wrong", stored_hash) == PasswordCheck(fits=False)
+    assert await PasswordHasher().verify("correct horse battery", cheap_hash) == PasswordCheck(
         True, outdated=True
     )

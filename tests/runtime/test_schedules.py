@@ -55,13 +55,13 @@ async def create(rig: RuntimeRig, by: Principal = BY, **fields: Any) -> Schedule
 
 
 async def start_due(rig: RuntimeRig) -> bool:
-    """One look at what is due; returns whether something waits."""
+    """Start what is due; return whether something waits."""
     return await Scheduler(rig.store, rig.bus, rig.dispatcher.occurrences, retention=1).start_due()
 
 
 async def find_schedule(rig: RuntimeRig, schedule: Schedule) -> Schedule:
-    found: Schedule = await send(rig, GetSchedule(schedule.id))
-    return found
+    fetched: Schedule = await send(rig, GetSchedule(schedule.id))
+    return fetched
 
 
 async def history(rig: RuntimeRig, schedule: Schedule) -> list[Occurrence]:
@@ -90,19 +90,23 @@ async def test_a_due_schedule_sends_its_message_in_a_thread_of_its_own() -> None
         rig.now = FIRST + 1
         assert not await start_due(rig)
 
-        (started,) = await history(rig, schedule)
-        run = await wait_for_end(rig, started.run_id)
+        (occurrence,) = await history(rig, schedule)
+        run = await wait_for_end(rig, occurrence.run_id)
         assert (run.status, run.metadata["schedule_id"]) == (Status.COMPLETED, schedule.id)
         assert run.metadata["scheduled_for"] == "1970-01-01T00:30:00Z"
-        assert started.thread_id == run.thread_id
-        said = [(each.role, each.text) for each in await rig.messages(run.thread_id)]
-        assert said == [("user", "Report."), ("assistant", "All is well.")]
+        assert occurrence.thread_id == run.thread_id
+        texts = [(each.role, each.text) for each in await rig.messages(run.thread_id)]
+        assert texts == [("user", "Report."), ("assistant", "All is well.")]
         thread = await send(rig, operations.GetThread(run.thread_id))
         assert thread.title == "Morning 1970-01-01 01:30"
-        moved = await find_schedule(rig, schedule)
-        assert (moved.next_at, moved.last_at, moved.last_run_id) == (2 * FIRST, FIRST, run.id)
-        (started,) = await history(rig, schedule)
-        assert started.run_status == Status.COMPLETED
+        schedule_after = await find_schedule(rig, schedule)
+        assert (schedule_after.next_at, schedule_after.last_at, schedule_after.last_run_id) == (
+            2 * FIRST,
+            FIRST,
+            run.id,
+        )
+        (occurrence,) = await history(rig, schedule)
+        assert occurrence.run_status == Status.COMPLETED
 
 
 async def test_a_schedule_of_a_thread_goes_on_with_it() -> None:
@@ -121,17 +125,19 @@ async def test_a_schedule_of_a_thread_goes_on_with_it() -> None:
 async def test_a_run_has_the_least_rights_unless_its_schedule_gives_it_more() -> None:
     async with open_rig("say Hi.", "say Hi.") as rig:
         assistant = await send(rig, CreateAssistant(tools=TOOLS))
-        careful = await create(rig, assistant_id=assistant.id)
-        trusting = await create(
+        cautious_schedule = await create(rig, assistant_id=assistant.id)
+        trusting_schedule = await create(
             rig, assistant_id=assistant.id, allowed_tools=("l*",), max_total_tokens=9, max_cost=1.5
         )
         rig.now = FIRST
         await start_due(rig)
-        for schedule in (careful, trusting):
+        for schedule in (cautious_schedule, trusting_schedule):
             await wait_for_end(rig, (await find_schedule(rig, schedule)).last_run_id)
 
-        offered = sorted([tool.name for tool in request.tools] for request in rig.model.requests)
-        assert offered == [[], ["look"]]
+        offered_names = sorted(
+            [tool.name for tool in request.tools] for request in rig.model.requests
+        )
+        assert offered_names == [[], ["look"]]
         limits = {(run.max_total_tokens, run.max_cost, run.timeout) for run in await list_runs(rig)}
         assert limits == {(200_000, None, 3600), (9, 1.5, 3600)}
 
@@ -143,9 +149,9 @@ async def test_a_call_that_no_client_answers_ends_with_the_time_of_its_run() -> 
             rig, assistant_id=assistant.id, allowed_tools=("look",), timeout=600
         )
         rig.now = FIRST
-        with rig.bus.subscribe("actions") as handed_out:
+        with rig.bus.subscribe("actions") as subscription:
             await start_due(rig)
-            await handed_out.wait(20)
+            await subscription.wait(20)
         run_id = (await find_schedule(rig, schedule)).last_run_id
         (action,) = (await send(rig, operations.ListActions(run_id=run_id))).data
         assert action.expires_at == FIRST + 600_000
@@ -172,13 +178,13 @@ async def test_a_store_that_fails_before_or_after_the_start_leaves_one_run(
     async with open_rig("say Hi.") as rig:
         schedule = await create(rig)
         rig.now = FIRST
-        failing = lambda about: (  # noqa: E731 - as short as what it is assigned to
-            errors.Unavailable("Away.") if about.what == "start_schedule" else None
+        fail_start = lambda read_set: (  # noqa: E731 - as short as what it is assigned to
+            errors.Unavailable("Away.") if read_set.what == "start_schedule" else None
         )
         if is_written:
-            rig.store.trouble_after = failing
+            rig.store.trouble_after = fail_start
         else:
-            rig.store.trouble = failing
+            rig.store.trouble = fail_start
         with pytest.raises(errors.Unavailable):
             await start_due(rig)
         rig.store.trouble = rig.store.trouble_after = lambda _: None
@@ -214,13 +220,13 @@ async def test_a_thread_that_a_person_uses_is_waited_for() -> None:
     async with open_rig("wait slow\nsay One.", "say Two.") as rig:
         thread = await send(rig, CreateThread())
         await create(rig, thread_id=thread.id)
-        asking = asyncio.create_task(rig.ask(thread_id=thread.id))
+        ask_task = asyncio.create_task(rig.ask(thread_id=thread.id))
         await rig.model.gates["slow"].reached.wait()
         rig.now = FIRST
 
         assert await start_due(rig)
         rig.model.gates["slow"].opened.set()
-        await asking
+        await ask_task
         assert not await start_due(rig)
 
         assert len(await list_runs(rig)) == 2
@@ -232,8 +238,12 @@ async def test_what_was_missed_is_skipped_where_the_schedule_says_so() -> None:
         rig.now = 2 * FIRST + 20 * MINUTE
         await start_due(rig)
 
-        (missed,) = await history(rig, schedule)
-        assert (missed.status, missed.due_at, missed.missed_until) == ("missed", FIRST, 2 * FIRST)
+        (occurrence,) = await history(rig, schedule)
+        assert (occurrence.status, occurrence.due_at, occurrence.missed_until) == (
+            "missed",
+            FIRST,
+            2 * FIRST,
+        )
         assert (await find_schedule(rig, schedule)).next_at == 3 * FIRST
         assert not await list_runs(rig)
 
@@ -258,12 +268,12 @@ async def test_what_cannot_be_started_is_recorded_and_at_last_pauses_the_schedul
             rig.now = count * FIRST
             await start_due(rig)
 
-        failed = await history(rig, schedule)
-        assert [each.status for each in failed] == ["failed"] * MAX_FAILURES
-        assert failed[0].error is not None
-        assert failed[0].error.code == "not_found"
-        paused = await find_schedule(rig, schedule)
-        assert (paused.pause_reason, paused.next_at) == ("failing", None)
+        occurrences = await history(rig, schedule)
+        assert [each.status for each in occurrences] == ["failed"] * MAX_FAILURES
+        assert occurrences[0].error is not None
+        assert occurrences[0].error.code == "not_found"
+        paused_schedule = await find_schedule(rig, schedule)
+        assert (paused_schedule.pause_reason, paused_schedule.next_at) == ("failing", None)
         entry = (await send(rig, ListActs())).data[0]
         assert (entry.what, entry.actor, entry.target) == (
             "schedule.paused",
@@ -284,8 +294,8 @@ async def test_a_schedule_stops_when_its_key_does() -> None:
         rig.now = FIRST
         await start_due(rig)
 
-        paused = await find_schedule(rig, schedule)
-        assert (paused.paused, paused.pause_reason) == (True, "unauthorized")
+        paused_schedule = await find_schedule(rig, schedule)
+        assert (paused_schedule.paused, paused_schedule.pause_reason) == (True, "unauthorized")
         assert not await list_runs(rig)
         assert (await send(rig, ListActs())).data[0].details == {"reason": "unauthorized"}
 
@@ -318,11 +328,11 @@ async def test_a_person_or_project_that_is_disabled_or_removed_starts_nothing(
             await rig.store.add_person(Account(person), entry)
         schedule = await create(rig, by)
         if owner == "proj_1":
-            disabled = None if is_removed else replace(project, disabled=True)
-            await rig.store.change_project(owner, lambda _: disabled, a_schedule_entry(2))
+            project_after = None if is_removed else replace(project, disabled=True)
+            await rig.store.change_project(owner, lambda _: project_after, a_schedule_entry(2))
         else:
-            locked = None if is_removed else Account(replace(person, disabled=True))
-            await rig.store.change_person(owner, lambda *_: locked, a_schedule_entry(2))
+            account_after = None if is_removed else Account(replace(person, disabled=True))
+            await rig.store.change_person(owner, lambda *_: account_after, a_schedule_entry(2))
         rig.now = FIRST
         await start_due(rig)
 
@@ -377,21 +387,21 @@ async def test_a_model_that_is_gone_is_waited_for_a_while_as_other_programs_may_
 
         rig.now = FIRST + 11 * MINUTE
         assert not await start_due(rig)
-        (failed,) = await history(rig, schedule)
-        assert failed.error is not None
-        assert failed.error.code == "bad_settings"
+        (occurrence,) = await history(rig, schedule)
+        assert occurrence.error is not None
+        assert occurrence.error.code == "bad_settings"
 
 
 async def test_a_run_by_hand_starts_at_once_and_leaves_the_times_as_they_are() -> None:
     async with open_rig("say Hi.") as rig:
         schedule = await create(rig, paused=True)
         run = await send(rig, RunSchedule(schedule.id), key="once")
-        again = await rig.dispatcher.dispatch(RunSchedule(schedule.id), BY, "once")
+        repeated = await rig.dispatcher.dispatch(RunSchedule(schedule.id), BY, "once")
 
-        assert again.replayed
+        assert repeated.replayed
         assert [each.id for each in await list_runs(rig)] == [run.id]
-        (started,) = await history(rig, schedule)
-        assert (started.run_id, started.due_at) == (run.id, None)
+        (occurrence,) = await history(rig, schedule)
+        assert (occurrence.run_id, occurrence.due_at) == (run.id, None)
         after = await find_schedule(rig, schedule)
         assert (after.paused, after.next_at, after.last_run_id) == (True, None, run.id)
 
@@ -410,17 +420,27 @@ async def test_a_run_that_an_administrator_starts_for_somebody_is_audited() -> N
 async def test_a_changed_schedule_has_new_times_and_keeps_what_was_not_named() -> None:
     async with open_rig() as rig:
         schedule = await create(rig, name="Report", max_cost=2.0)
-        changed = await send(rig, UpdateSchedule(schedule_id=schedule.id, run_at=FIRST + 5))
-        assert (changed.cron, changed.run_at, changed.next_at) == (None, FIRST + 5, FIRST + 5)
-        changed = await send(rig, UpdateSchedule(schedule_id=schedule.id, cron="@hourly"))
-        assert (changed.cron, changed.run_at, changed.next_at) == ("@hourly", None, HOUR)
-        assert (changed.name, changed.max_cost) == ("Report", 2.0)
+        changed_schedule = await send(
+            rig, UpdateSchedule(schedule_id=schedule.id, run_at=FIRST + 5)
+        )
+        assert (changed_schedule.cron, changed_schedule.run_at, changed_schedule.next_at) == (
+            None,
+            FIRST + 5,
+            FIRST + 5,
+        )
+        changed_schedule = await send(rig, UpdateSchedule(schedule_id=schedule.id, cron="@hourly"))
+        assert (changed_schedule.cron, changed_schedule.run_at, changed_schedule.next_at) == (
+            "@hourly",
+            None,
+            HOUR,
+        )
+        assert (changed_schedule.name, changed_schedule.max_cost) == ("Report", 2.0)
 
-        paused = await send(rig, UpdateSchedule(schedule_id=schedule.id, paused=True))
-        assert (paused.pause_reason, paused.next_at) == ("owner", None)
+        paused_schedule = await send(rig, UpdateSchedule(schedule_id=schedule.id, paused=True))
+        assert (paused_schedule.pause_reason, paused_schedule.next_at) == ("owner", None)
         rig.now = 2 * HOUR + 1
-        resumed = await send(rig, UpdateSchedule(schedule_id=schedule.id, paused=False))
-        assert (resumed.paused, resumed.next_at) == (False, 3 * HOUR)
+        resumed_schedule = await send(rig, UpdateSchedule(schedule_id=schedule.id, paused=False))
+        assert (resumed_schedule.paused, resumed_schedule.next_at) == (False, 3 * HOUR)
         await send(rig, operations.DeleteSchedule(schedule.id))
 
         acts = [entry.what for entry in (await send(rig, ListActs())).data]
@@ -449,10 +469,10 @@ async def test_an_imported_schedule_is_resumed_with_the_callers_rights_and_limit
             await send(rig, UpdateSchedule(schedule_id=often.id, paused=False))
         by = Principal(owner=OWNER, key_id="key_1", actor="key_1")
         hourly = UpdateSchedule(schedule_id=often.id, cron="@hourly", paused=False)
-        changed = await send(rig, hourly, by)
+        changed_schedule = await send(rig, hourly, by)
 
         stored = await rig.store.find_schedule(OWNER, often.id)
-        assert (changed.paused, changed.next_at) == (False, HOUR)
+        assert (changed_schedule.paused, changed_schedule.next_at) == (False, HOUR)
         assert stored.key_id == "key_1"
 
 
@@ -541,8 +561,8 @@ async def test_a_scheduler_starts_what_becomes_due_while_it_runs() -> None:
 async def test_a_scheduler_outlives_a_store_that_is_away() -> None:
     async with open_rig("wait go\nsay Hi.") as rig:
         failures = iter([errors.Unavailable("Away."), RuntimeError("Broken.")])
-        rig.store.trouble = lambda about: (
-            next(failures, None) if about.what == "start_schedule" else None
+        rig.store.trouble = lambda read_set: (
+            next(failures, None) if read_set.what == "start_schedule" else None
         )
         scheduler = Scheduler(rig.store, rig.bus, rig.dispatcher.occurrences, retention=1)
         await create(rig)
@@ -570,6 +590,6 @@ async def test_clocks_that_are_ten_minutes_off_start_each_time_once() -> None:
                 if run_id := (await find_schedule(rig, schedule)).last_run_id:
                     await wait_for_end(rig, run_id)
 
-        begun = [(each.status, each.due_at) for each in reversed(await history(rig, schedule))]
-        assert begun == [("started", FIRST * count) for count in range(1, 9)]
+        starts = [(each.status, each.due_at) for each in reversed(await history(rig, schedule))]
+        assert starts == [("started", FIRST * count) for count in range(1, 9)]
         assert len(await list_runs(rig)) == 8

@@ -26,15 +26,15 @@ THREAD = ReadSet(owner="ann", thread_id="thread_1")
 
 
 class ContestedStore(MemoryStore):
-    """A store in which each share loses its tool calls right after it was read."""
+    """Store in which each share loses its tool calls right after it was read."""
 
     async def find_share(self, owner: str, share_id: str) -> Share:
-        found = await super().find_share(owner, share_id)
+        found_share = await super().find_share(owner, share_id)
         entry = AuditEntry(id="audit_0", at=1, actor="ann", what="share.updated", target=share_id)
         await super().change_share(
             owner, share_id, lambda share: replace(share, include_tools=False), b"", entry
         )
-        return found
+        return found_share
 
 
 async def create_share(store: MemoryStore) -> tuple[ShareService, NewShare]:
@@ -55,29 +55,29 @@ async def test_an_update_refuses_a_share_that_was_changed_meanwhile() -> None:
     with pytest.raises(errors.Conflict):
         await service.handlers[UpdateShare](UpdateShare(new.share.id, title="A"), ANN, None)
 
-    (left,) = await store.shares("ann")
-    assert (left.title, left.include_tools) == ("", False)
+    (stored_share,) = await store.shares("ann")
+    assert (stored_share.title, stored_share.include_tools) == ("", False)
 
 
 async def test_the_time_of_reasoning_is_shared_with_the_reasoning() -> None:
     message = a_message(1, "Hi", role="assistant", reasoning="Hm.", reasoning_seconds=4)
 
-    (with_it,) = take_snapshot([message], {}, {}, tools=False, reasoning=True)
-    (without,) = take_snapshot([message], {}, {}, tools=False, reasoning=False)
+    (with_reasoning,) = take_snapshot([message], {}, {}, tools=False, reasoning=True)
+    (without_reasoning,) = take_snapshot([message], {}, {}, tools=False, reasoning=False)
 
-    assert (with_it.reasoning_seconds, without.reasoning_seconds) == (4, 0)
+    assert (with_reasoning.reasoning_seconds, without_reasoning.reasoning_seconds) == (4, 0)
 
 
 async def test_a_call_that_was_stopped_is_stopped_in_a_snapshot_and_its_copy_too() -> None:
-    called = a_message(1, "", role="assistant", tool_calls=(ToolCall("c", "look", "{}"),))
-    ended = {"is_error": True, "metadata": {"fault": "cancelled"}}
-    output = a_message(2, "This call was cancelled.", role="tool", tool_call_id="c", **ended)
+    call_message = a_message(1, "", role="assistant", tool_calls=(ToolCall("c", "look", "{}"),))
+    error_fields = {"is_error": True, "metadata": {"fault": "cancelled"}}
+    output = a_message(2, "This call was cancelled.", role="tool", tool_call_id="c", **error_fields)
 
-    snapshot = take_snapshot([called, output], {}, {}, tools=True, reasoning=False)
-    copied = list(to_past_messages(snapshot))
+    snapshot = take_snapshot([call_message, output], {}, {}, tools=True, reasoning=False)
+    copied_messages = list(to_past_messages(snapshot))
 
     assert [each.fault for each in snapshot[0].calls] == ["cancelled"]
-    assert copied[-1].metadata == {"fault": "cancelled"}
+    assert copied_messages[-1].metadata == {"fault": "cancelled"}
 
 
 async def test_reasoning_and_arguments_count_for_the_size_of_a_snapshot(
@@ -87,11 +87,11 @@ async def test_reasoning_and_arguments_count_for_the_size_of_a_snapshot(
     store = MemoryStore()
     await add_thread(store)
     thought = a_message(1, "Hi", role="assistant", reasoning="x" * 60)
-    called = a_message(2, "", role="assistant", tool_calls=(ToolCall("c", "look", "y" * 60),))
+    call_message = a_message(2, "", role="assistant", tool_calls=(ToolCall("c", "look", "y" * 60),))
     await store.change(THREAD, say(thought))
     await create_share(store)
 
-    await store.change(THREAD, say(called))
+    await store.change(THREAD, say(call_message))
 
     with pytest.raises(errors.TooLarge):
         await create_share(store)
@@ -99,10 +99,10 @@ async def test_reasoning_and_arguments_count_for_the_size_of_a_snapshot(
 
 async def test_a_snapshot_names_files_whose_text_could_not_be_read() -> None:
     message = a_message(1, "Look", content=(Text("Look"), File("file_1"), File("file_2")))
-    read = Document(status="ready", pages=1)
+    document = Document(status="ready", pages=1)
     files = {
         "file_1": an_upload("a.pdf", Document(status="failed", reason="encrypted")),
-        "file_2": an_upload("b.pdf", read),
+        "file_2": an_upload("b.pdf", document),
     }
 
     (shared,) = take_snapshot([message], {}, files, tools=False, reasoning=False)

@@ -23,7 +23,7 @@ except InvalidRequest as error:
 @pytest.mark.processes
 def test_zones_are_found_and_proposed_on_a_system_without_files_of_them() -> None:
     """As on Windows and in images without the tz database."""
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env=os.environ | {"PYTHONTZPATH": ""},
         check=False,
@@ -32,4 +32,4 @@ def test_zones_are_found_and_proposed_on_a_system_without_files_of_them() -> Non
         timeout=60,
     )
 
-    assert done.stdout == "() Europe/Berlin\nDid you mean Europe/Berlin?\n", done.stderr
+    assert completed.stdout == "() Europe/Berlin\nDid you mean Europe/Berlin?\n", completed.stderr

@@ -17,7 +17,7 @@ WANTED = Settings(title_model="run")
 
 
 async def ask(rig: RuntimeRig, text: str = "How do tides work?", **fields: object) -> str:
-    """Have this answered; return the thread's id."""
+    """Have this message answered; return the thread's id."""
     return find_started(await rig.ask(text, **fields)).thread_id
 
 
@@ -26,13 +26,13 @@ async def get(rig: RuntimeRig, thread_id: str) -> Thread:
     return thread
 
 
-async def until_titled(rig: RuntimeRig, thread_id: str, title: str) -> Thread:
+async def wait_until_titled(rig: RuntimeRig, thread_id: str, title: str) -> Thread:
     while (thread := await get(rig, thread_id)).title != title:
         await asyncio.sleep(0)
     return thread
 
 
-async def until_asked(rig: RuntimeRig, requests: int) -> None:
+async def wait_until_asked(rig: RuntimeRig, requests: int) -> None:
     while len(rig.model.requests) < requests:
         await asyncio.sleep(0)
 
@@ -41,10 +41,10 @@ async def test_the_first_answer_brings_a_title_and_its_tokens_are_counted() -> N
     scripts = ("say The moon.\nusage 10 5", 'say "## **Tides\\u0007 and moon.**\\nMore"\nusage 7 3')
     async with open_rig(*scripts, "say Yes.", settings=WANTED) as rig:
         thread_id = await ask(rig)
-        named = await until_titled(rig, thread_id, "Tides\u2407 and moon")
+        thread = await wait_until_titled(rig, thread_id, "Tides\u2407 and moon")
         (row,) = await rig.store.usage("1970-01-01", 9)
 
-        assert named.title_from == "model"
+        assert thread.title_from == "model"
         assert (row.owner, row.runs, row.input_tokens, row.output_tokens) == (OWNER, 1, 17, 8)
         request = rig.model.requests[1]
         (quoted,) = request.decode_messages()
@@ -73,12 +73,12 @@ async def test_a_title_given_meanwhile_stays_and_the_tokens_count_all_the_same()
 
 
 @pytest.mark.parametrize(
-    "failing", ["fail provider_rate_limited Too many.", "cut", "say ***", "finish length"]
+    "failing_script", ["fail provider_rate_limited Too many.", "cut", "say ***", "finish length"]
 )
-async def test_a_model_that_fails_is_not_asked_again(failing: str) -> None:
-    async with open_rig("say The moon.", failing, "say Yes.", settings=WANTED) as rig:
+async def test_a_model_that_fails_is_not_asked_again(failing_script: str) -> None:
+    async with open_rig("say The moon.", failing_script, "say Yes.", settings=WANTED) as rig:
         thread_id = await ask(rig)
-        await until_asked(rig, 2)
+        await wait_until_asked(rig, 2)
         while (await get(rig, thread_id)).title_from != "model":
             await asyncio.sleep(0)
         await ask(rig, "Really?", thread_id=thread_id)
@@ -90,8 +90,8 @@ async def test_a_model_that_fails_is_not_asked_again(failing: str) -> None:
 async def test_titles_of_clients_temporary_threads_and_failed_runs_are_left_alone() -> None:
     async with open_rig("say A", "say B", "cut", settings=WANTED) as rig:
         creation = operations.CreateThread(title="Given")
-        named = (await rig.dispatcher.dispatch(creation, BY)).value
-        await ask(rig, thread_id=named.id)
+        thread = (await rig.dispatcher.dispatch(creation, BY)).value
+        await ask(rig, thread_id=thread.id)
         await ask(rig, temporary=True)
         await ask(rig)
         await rig.worker.stop(1)
@@ -108,9 +108,11 @@ async def test_without_the_setting_nothing_is_asked() -> None:
         assert len(rig.model.requests) == 1
 
 
-@pytest.mark.parametrize(("elsewhere", "asked"), [("here", "small"), ("there", "scripted")])
+@pytest.mark.parametrize(
+    ("other_provider", "expected_model"), [("here", "small"), ("there", "scripted")]
+)
 async def test_the_model_for_titles_is_asked_only_at_the_provider_of_the_run(
-    elsewhere: str, asked: str, monkeypatch: pytest.MonkeyPatch
+    other_provider: str, expected_model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(title_model="small")
     async with open_rig("say A", "say Tides", settings=settings) as rig:
@@ -118,14 +120,14 @@ async def test_the_model_for_titles_is_asked_only_at_the_provider_of_the_run(
         open_run = rig.open
 
         async def open_model(model: str, owner: str) -> object:
-            rig.destination = Destination(elsewhere if model == "small" else "here")
+            rig.destination = Destination(other_provider if model == "small" else "here")
             return await open_run(model, owner)
 
         monkeypatch.setattr(rig, "open", open_model)
         thread_id = await ask(rig)
-        await until_titled(rig, thread_id, "Tides")
+        await wait_until_titled(rig, thread_id, "Tides")
 
-        assert rig.model.requests[1].model == asked
+        assert rig.model.requests[1].model == expected_model
 
 
 @pytest.mark.parametrize(

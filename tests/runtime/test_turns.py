@@ -1,4 +1,4 @@
-"""Desk, worker and runner together, over a store in memory and a model that follows a script."""
+"""Service, worker and runner together, over a store in memory and a scripted model."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ async def test_a_turn_is_streamed_numbered_from_one_and_ends_with_turn_ended() -
 async def test_the_deltas_are_the_saved_message() -> None:
     async with open_rig('think Let me see.\nsay "One two\\n\\nthree 🎼"\nusage 10 5') as rig:
         events = await rig.ask()
-        said = fold_events(events)
+        folded = fold_events(events)
         message = find_event(events, MessageCompleted).message
 
-        assert (said.text, said.reasoning) == (message.text, message.reasoning)
+        assert (folded.text, folded.reasoning) == (message.text, message.reasoning)
         assert (await rig.messages(message.thread_id))[1] == message
 
 
@@ -67,9 +67,9 @@ async def test_tool_calls_are_limited_by_the_run_else_its_assistant_else_the_set
         assistant = (await rig.dispatcher.dispatch(creation, BY)).value
         events = await rig.ask(tools=TOOLS, assistant_id=assistant.id, max_tool_calls=of_run)
         await rig.submit(events)
-        again = await rig.read(operations.Process(run_id=find_started(events).run_id))
+        later_events = await rig.read(operations.Process(run_id=find_started(events).run_id))
 
-        assert (find_ended(again).status, find_ended(again).reason) == (
+        assert (find_ended(later_events).status, find_ended(later_events).reason) == (
             "incomplete",
             "max_tool_calls",
         )
@@ -77,25 +77,25 @@ async def test_tool_calls_are_limited_by_the_run_else_its_assistant_else_the_set
 
 
 @pytest.mark.parametrize(
-    ("allowed", "offered"),
+    ("allowed", "expected_names"),
     [(None, ["look", "add"]), ((), []), (("add", "other"), ["add"]), (("l*",), ["look"])],
 )
 async def test_the_model_is_offered_the_allowed_tools_alone(
-    allowed: tuple[str, ...] | None, offered: list[str]
+    allowed: tuple[str, ...] | None, expected_names: list[str]
 ) -> None:
     async with open_rig("say Hi.") as rig:
         await rig.ask(tools=TOOLS, allowed_tools=allowed)
         (request,) = rig.model.requests
 
-        assert [tool.name for tool in request.tools] == offered
+        assert [tool.name for tool in request.tools] == expected_names
 
 
 async def test_a_run_whose_time_is_over_ends_within_its_turn() -> None:
     async with open_rig("say Hi.\nwait late\nsay there") as rig:
-        asking = asyncio.create_task(rig.ask(timeout=1))
+        ask_task = asyncio.create_task(rig.ask(timeout=1))
         await rig.model.gates["late"].reached.wait()
         rig.now += 1_000
-        events = await asking
+        events = await ask_task
 
         assert (find_ended(events).status, find_ended(events).reason) == ("incomplete", "timeout")
         assert fold_events(events).text == "Hi."
@@ -105,14 +105,14 @@ async def test_a_hand_off_and_the_next_turn() -> None:
     async with open_rig('call look {"q":"x"}', "say It is 42.") as rig:
         events = await rig.ask(tools=TOOLS)
         assert find_ended(events).status == "action_required"
-        (saved,) = await rig.submit(events)
-        assert (saved.status, saved.output) == ("completed", "42")
-        again = await rig.read(operations.Process(run_id=find_started(events).run_id))
+        (action,) = await rig.submit(events)
+        assert (action.status, action.output) == ("completed", "42")
+        later_events = await rig.read(operations.Process(run_id=find_started(events).run_id))
 
-        assert find_ended(again).status == "completed"
-        assert again[0][0] == events[-1][0] + 1
-        seen = rig.model.requests[1].decode_messages()
-        assert [message["role"] for message in seen] == ["user", "assistant", "tool"]
+        assert find_ended(later_events).status == "completed"
+        assert later_events[0][0] == events[-1][0] + 1
+        sent_messages = rig.model.requests[1].decode_messages()
+        assert [message["role"] for message in sent_messages] == ["user", "assistant", "tool"]
 
 
 async def test_after_a_hand_off_nothing_is_held() -> None:
@@ -174,10 +174,10 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
         with pytest.raises(errors.IdempotencyConflict):
             await rig.dispatcher.dispatch(second, BY, "k")
         await rig.dispatcher.dispatch(operations.CancelRun(find_started(events).run_id), BY)
-        again = await rig.dispatcher.dispatch(first, BY, "k")
+        repeated = await rig.dispatcher.dispatch(first, BY, "k")
 
-        assert again.replayed
-        assert msgspec.json.decode(again.value, type=Message) == message
+        assert repeated.replayed
+        assert msgspec.json.decode(repeated.value, type=Message) == message
         assert message.metadata == {"from": "test"}
 
 
@@ -188,9 +188,9 @@ async def test_a_kept_answer_outlives_what_it_was_made_from() -> None:
         call = operations.CreateRun(thread.id, assistant_id=assistant.id)
         run = (await rig.dispatcher.dispatch(call, BY, "k")).value
         await rig.dispatcher.dispatch(operations.DeleteAssistant(assistant.id), BY)
-        again = await rig.dispatcher.dispatch(call, BY, "k")
+        repeated = await rig.dispatcher.dispatch(call, BY, "k")
 
-        assert msgspec.json.decode(again.value, type=Run) == run
+        assert msgspec.json.decode(repeated.value, type=Run) == run
 
 
 async def test_a_cut_reply_ends_incomplete_with_its_text_kept() -> None:
@@ -231,9 +231,9 @@ async def test_a_providers_refusal_fails_the_run_with_its_code_and_words() -> No
 async def test_a_broken_call_is_asked_for_again_and_the_model_is_told_why() -> None:
     async with open_rig('call look {"q":', 'call look {"q":1}') as rig:
         events = await rig.ask(tools=TOOLS)
-        restarted = find_event(events, TurnRestarted)
+        restart = find_event(events, TurnRestarted)
 
-        assert restarted.reason == "invalid_tool_call"
+        assert restart.reason == "invalid_tool_call"
         assert find_ended(events).status == "action_required"
         assert "look" in rig.model.requests[1].decode_messages()[-1]["content"]
         assert fold_events(events).calls[0].arguments == '{"q":1}'
@@ -253,28 +253,28 @@ async def test_a_call_broken_three_times_fails_the_run_and_hands_nothing_out() -
 
 async def test_a_cancel_closes_the_model_and_keeps_what_was_said() -> None:
     async with open_rig("say I was about\nwait never") as rig:
-        reading = asyncio.create_task(rig.ask())
+        ask_task = asyncio.create_task(rig.ask())
         await rig.model.gates["never"].reached.wait()
         runs = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
         answer = await rig.dispatcher.dispatch(operations.CancelRun(runs[0].id), BY)
-        events = await reading
+        events = await ask_task
 
         assert answer.status == 202
         assert find_ended(events).status == "cancelled"
         assert find_event(events, MessageCompleted).message.text == "I was about"
-        again = await rig.dispatcher.dispatch(operations.CancelRun(runs[0].id), BY)
-        assert again.status == 200
+        repeated = await rig.dispatcher.dispatch(operations.CancelRun(runs[0].id), BY)
+        assert repeated.status == 200
 
 
 async def test_a_run_whose_worker_died_is_taken_over_and_the_log_says_so() -> None:
     async with open_rig("say Lost words\nwait never", "say Found words") as rig:
-        reading = asyncio.create_task(rig.ask())
+        ask_task = asyncio.create_task(rig.ask())
         await rig.model.gates["never"].reached.wait()
-        (held,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
-        held.cancel()
+        (run_task,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
+        run_task.cancel()
         rig.now += 16_000
         await rig.worker.sweeper.sweep()
-        events = await reading
+        events = await ask_task
 
         assert find_event(events, TurnRestarted).reason == "worker_lost"
         assert fold_events(events).text == "Found words"
@@ -283,24 +283,24 @@ async def test_a_run_whose_worker_died_is_taken_over_and_the_log_says_so() -> No
 
 async def test_a_worker_that_stops_gives_its_runs_back_to_the_next() -> None:
     async with open_rig("say Lost words\nwait never", "say Found words") as rig:
-        reading = asyncio.create_task(rig.ask())
+        ask_task = asyncio.create_task(rig.ask())
         await rig.model.gates["never"].reached.wait()
         await rig.worker.stop(0)
         rig.worker = rig.new_worker("second")
         rig.worker.start()
-        events = await reading
+        events = await ask_task
 
         assert fold_events(events).text == "Found words"
 
 
 async def test_nobody_waits_for_the_lease_of_a_worker_that_is_certainly_dead() -> None:
     async with open_rig("say Lost words\nwait never", "say Found words") as rig:
-        reading = asyncio.create_task(rig.ask())
+        ask_task = asyncio.create_task(rig.ask())
         await rig.model.gates["never"].reached.wait()
-        heir = rig.new_worker("heir", "first")
-        heir.start()
-        events = await reading
-        await heir.stop(0)
+        second_worker = rig.new_worker("heir", "first")
+        second_worker.start()
+        events = await ask_task
+        await second_worker.stop(0)
 
         assert fold_events(events).text == "Found words"
 
@@ -338,11 +338,11 @@ async def test_the_whole_run_can_be_followed_through_its_turns() -> None:
         events = await rig.ask(tools=TOOLS)
         following = asyncio.create_task(rig.read(operations.Follow(find_started(events).run_id)))
         await rig.submit(events)
-        again = await rig.read(operations.Process(run_id=find_started(events).run_id))
-        followed = await following
+        later_events = await rig.read(operations.Process(run_id=find_started(events).run_id))
+        followed_events = await following
 
-        assert followed[: len(events)] == events
-        assert followed[-len(again) :] == again
+        assert followed_events[: len(events)] == events
+        assert followed_events[-len(later_events) :] == later_events
 
 
 async def test_an_event_from_the_future_is_refused() -> None:
@@ -368,15 +368,15 @@ async def test_a_temporary_thread_is_deleted_some_time_after_its_last_change(scr
     settings = Settings(temporary_retention=60)
     async with open_rig(script, "say Kept.", settings=settings) as rig:
         events = await rig.ask(tools=TOOLS, temporary=True)
-        kept = find_started(await rig.ask()).thread_id
+        kept_id = find_started(await rig.ask()).thread_id
         run_id = find_started(events).run_id
         rig.now += 60_000
-        young = find_started(await rig.ask(temporary=True)).thread_id
+        young_id = find_started(await rig.ask(temporary=True)).thread_id
         rig.now += 1
         await delete_expired(rig)
 
-        assert await list_temporary(rig) == [young]
-        assert await rig.messages(kept)
+        assert await list_temporary(rig) == [young_id]
+        assert await rig.messages(kept_id)
         with pytest.raises(errors.NotFound):
             await rig.run(run_id)
         (row,) = await rig.store.usage("1970-01-01", 9)
@@ -388,12 +388,12 @@ async def test_an_expired_file_is_deleted() -> None:
         upload = rig.dispatcher.files.upload
         short = (await upload("ann", "a", "a/b", b"x", expires_in=60)).value
         long = (await upload("ann", "b", "a/b", b"x", purpose="vision", expires_in=61)).value
-        kept = (await upload("ann", "c", "a/b", b"x")).value
+        kept_upload = (await upload("ann", "c", "a/b", b"x")).value
         rig.now += 60_001
         await delete_expired(rig)
 
-        left = (await rig.store.list(Upload, "ann", limit=9)).data
-        assert [each.id for each in left] == [kept.id, long.id]
+        uploads = (await rig.store.list(Upload, "ann", limit=9)).data
+        assert [each.id for each in uploads] == [kept_upload.id, long.id]
         with pytest.raises(errors.NotFound):
             await rig.store.content("ann", short.id)
 
@@ -403,8 +403,8 @@ async def delete_expired(rig: RuntimeRig) -> None:
 
 
 async def list_temporary(rig: RuntimeRig) -> list[str]:
-    listed = await rig.dispatcher.dispatch(operations.ListThreads(temporary=True), BY)
-    return [thread.id for thread in listed.value.data]
+    answer = await rig.dispatcher.dispatch(operations.ListThreads(temporary=True), BY)
+    return [thread.id for thread in answer.value.data]
 
 
 async def test_the_same_process_call_under_one_key_is_one_run() -> None:
@@ -476,8 +476,8 @@ async def test_readers_of_an_interrupted_run_hear_of_its_end_at_once() -> None:
 
 
 async def test_what_the_thrown_away_replies_used_is_counted() -> None:
-    broken = 'call nothing {"q":1}\nusage 100 50'
-    async with open_rig(broken, broken, 'call look {"q":1}\nusage 100 50') as rig:
+    bad_script = 'call nothing {"q":1}\nusage 100 50'
+    async with open_rig(bad_script, bad_script, 'call look {"q":1}\nusage 100 50') as rig:
         events = await rig.ask(tools=TOOLS)
         run = await rig.run(find_started(events).run_id)
 
@@ -485,8 +485,8 @@ async def test_what_the_thrown_away_replies_used_is_counted() -> None:
 
 
 async def test_the_turns_deadline_holds_over_all_its_tries() -> None:
-    broken = 'call nothing {"q":1}'
-    async with open_rig(broken, broken + "\nwait never") as rig:
+    bad_script = 'call nothing {"q":1}'
+    async with open_rig(bad_script, bad_script + "\nwait never") as rig:
         events = await rig.ask(tools=TOOLS, deadlines=Deadlines(turn=0.2))
 
         assert find_ended(events).reason == "stalled"
@@ -495,22 +495,24 @@ async def test_the_turns_deadline_holds_over_all_its_tries() -> None:
 
 async def test_one_run_that_cannot_be_moved_on_stops_no_other() -> None:
     async with open_rig('call look {"q":1}', 'call look {"q":1}') as rig:
-        stuck, other = [
+        stuck_id, other_id = [
             find_started(await rig.ask(tools=TOOLS, expires_in=1)).run_id for _ in range(2)
         ]
-        odd = errors.Internal("This row is odd.")
-        rig.store.trouble = lambda about: odd if about.run_id == stuck else None
+        fault = errors.Internal("This row is odd.")
+        rig.store.trouble = lambda read_set: fault if read_set.run_id == stuck_id else None
         rig.now += 2_000
         await rig.worker.sweeper.sweep()
 
-        assert (await rig.run(other)).status == "queued"
-        assert (await rig.run(stuck)).status == "action_required"
+        assert (await rig.run(other_id)).status == "queued"
+        assert (await rig.run(stuck_id)).status == "action_required"
 
 
 async def test_a_worker_outlives_whatever_its_store_raises() -> None:
     async with open_rig("say Hi.") as rig:
         failures = iter([ValueError("odd"), errors.Internal("odder")])
-        rig.store.trouble = lambda about: next(failures, None) if about.what == "claim" else None
+        rig.store.trouble = lambda read_set: (
+            next(failures, None) if read_set.what == "claim" else None
+        )
 
         assert find_ended(await rig.ask()).status == "completed"
 
@@ -518,7 +520,7 @@ async def test_a_worker_outlives_whatever_its_store_raises() -> None:
 async def test_a_worker_that_stops_leaves_no_claim_behind() -> None:
     async with open_rig("say Hi.\nwait never", "say Hi.", own_runs=0) as rig:
         gate = rig.store.slow_claims = ScriptGate()
-        reading = asyncio.create_task(rig.ask())
+        ask_task = asyncio.create_task(rig.ask())
         await gate.reached.wait()
         stopping = asyncio.create_task(rig.worker.stop(0))
         gate.opened.set()
@@ -526,13 +528,15 @@ async def test_a_worker_that_stops_leaves_no_claim_behind() -> None:
         (run,) = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
 
         assert run.status == "queued"
-        reading.cancel()
+        ask_task.cancel()
 
 
 async def test_a_finished_reply_waits_for_a_store_that_is_away() -> None:
     async with open_rig("say Hi.") as rig:
         failures = iter([errors.Unavailable("busy")])
-        rig.store.trouble = lambda about: next(failures, None) if about.what == "finalize" else None
+        rig.store.trouble = lambda read_set: (
+            next(failures, None) if read_set.what == "finalize" else None
+        )
 
         assert find_ended(await rig.ask()).status == "completed"
         assert len(rig.model.requests) == 1
@@ -561,8 +565,8 @@ FAR = Destination("far", digest="of its address")
 async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_on() -> None:
     rig = RuntimeRig(ScriptedProvider("say Hello."))
     rig.destination = FAR
-    begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
-    answer = await rig.dispatcher.open_stream(begun, BY)
+    call = operations.Process(message=operations.NewMessage("Hello?"), background=True)
+    answer = await rig.dispatcher.open_stream(call, BY)
     assert isinstance(answer, Response)
     bystander = rig.new_worker("bystander", serves=lambda text: text != FAR.text)
     bystander.start()
@@ -570,18 +574,18 @@ async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_
         rig.now += 10_001
         for _ in range(3):
             await bystander.sweeper.sweep()
-        waiting = await rig.store.get(Run, None, answer.value.id)
-        page = await rig.store.read_events(waiting.id, 0)
-        said = [events.decode(line) for line in page.lines]
+        waiting_run = await rig.store.get(Run, None, answer.value.id)
+        page = await rig.store.read_events(waiting_run.id, 0)
+        log = [events.decode(line) for line in page.lines]
 
-        assert (waiting.status, waiting.waiting_for) == ("queued", "far")
-        assert [each.waiting_for for each in said if isinstance(each, RunStatus)] == [None, "far"]
+        assert (waiting_run.status, waiting_run.waiting_for) == ("queued", "far")
+        assert [each.waiting_for for each in log if isinstance(each, RunStatus)] == [None, "far"]
         assert not rig.model.requests
 
         rig.worker.start()
-        await rig.read(operations.Follow(waiting.id))
-        ended = await rig.store.get(Run, None, waiting.id)
-        assert (ended.status, ended.waiting_for) == ("completed", None)
+        await rig.read(operations.Follow(waiting_run.id))
+        ended_run = await rig.store.get(Run, None, waiting_run.id)
+        assert (ended_run.status, ended_run.waiting_for) == ("completed", None)
     finally:
         await bystander.stop(0)
         await rig.worker.stop(0)
@@ -590,11 +594,14 @@ async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_
 async def test_nothing_is_sent_where_the_last_look_finds_another_place() -> None:
     async with open_rig("say Hello.", own_runs=0) as rig:
         rig.destination = FAR
-        begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
-        rig.destination, there = Destination("far", digest="of another address"), rig.destination
-        answer = await rig.dispatcher.open_stream(begun, BY)
+        call = operations.Process(message=operations.NewMessage("Hello?"), background=True)
+        rig.destination, own_destination = (
+            Destination("far", digest="of another address"),
+            rig.destination,
+        )
+        answer = await rig.dispatcher.open_stream(call, BY)
         assert isinstance(answer, Response)
-        rig.destination = there
+        rig.destination = own_destination
         while rig.worker.active_runs or not (await rig.store.run_lease(answer.value.id)).epoch:
             await asyncio.sleep(0)
 
@@ -607,22 +614,26 @@ async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_it
 ):
     async with open_rig("say Hello.", "say Hello.", own_runs=0) as rig:
         rig.destination = Destination("far", digest="of another address")
-        begun = operations.Process(
+        call = operations.Process(
             message=operations.NewMessage("Hello?"), background=True, max_attempts=1
         )
-        answer = await rig.dispatcher.open_stream(begun, BY)
+        answer = await rig.dispatcher.open_stream(call, BY)
         assert isinstance(answer, Response)
         run_id = answer.value.id
         rig.destination = FAR
-        while (declined := await rig.store.get(Run, None, run_id)).waiting_for is None:
+        while (declined_run := await rig.store.get(Run, None, run_id)).waiting_for is None:
             await asyncio.sleep(0)
-        held = await rig.store.run_lease(run_id)
-        later = await rig.ask()
+        lease = await rig.store.run_lease(run_id)
+        later_events = await rig.ask()
 
         # Its own runs go on, though that one has waited longer, and it claims that one no more.
-        assert find_ended(later).status == "completed"
-        assert await rig.store.run_lease(run_id) == held
-        assert (declined.status, declined.attempt, declined.waiting_for) == ("queued", 0, "far")
+        assert find_ended(later_events).status == "completed"
+        assert await rig.store.run_lease(run_id) == lease
+        assert (declined_run.status, declined_run.attempt, declined_run.waiting_for) == (
+            "queued",
+            0,
+            "far",
+        )
 
         rig.destination = Destination("far", digest="of another address")
         other = rig.new_worker("other")
@@ -652,9 +663,11 @@ async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() ->
     try:
         async with asyncio.timeout(20):
             events = [each async for each in rig.listen(operations.Complete(run.id), "one key")]
-            again = [each async for each in rig.listen(operations.Complete(run.id), "one key")]
+            repeated_events = [
+                each async for each in rig.listen(operations.Complete(run.id), "one key")
+            ]
         assert find_ended(events).status == "completed"
-        assert again == events
+        assert repeated_events == events
         assert len(rig.model.requests) == 1
     finally:
         await rig.worker.stop(0)
@@ -675,7 +688,7 @@ async def test_another_owners_thread_is_not_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("media_type", "given"),
+    ("media_type", "expected_part"),
     [
         ("image/gif", {"type": "image_url", "image_url": {"url": "data:image/gif;base64,aGk="}}),
         ("text/plain", {"type": "text", "text": "File it.bin:\n\nhi"}),
@@ -688,14 +701,14 @@ async def test_another_owners_thread_is_not_found() -> None:
         ),
     ],
 )
-async def test_an_upload_is_put_before_the_model(media_type: str, given: object) -> None:
+async def test_an_upload_is_put_before_the_model(media_type: str, expected_part: object) -> None:
     async with open_rig("say I see.") as rig:
         upload = (await rig.dispatcher.files.upload(OWNER, "it.bin", media_type, b"hi")).value
         content = (Text("What is this? antiphon:no"), File(upload.id))
         await rig.read(operations.Process(message=operations.NewMessage(content)))
 
-        (asked,) = rig.model.requests[0].decode_messages()
-        assert asked["content"][1] == given
+        (message,) = rig.model.requests[0].decode_messages()
+        assert message["content"][1] == expected_part
 
 
 async def test_an_image_may_be_an_upload_too() -> None:
@@ -704,8 +717,8 @@ async def test_an_image_may_be_an_upload_too() -> None:
         content = (Image(file_id=upload.id),)
         await rig.read(operations.Process(message=operations.NewMessage(content)))
 
-        (asked,) = rig.model.requests[0].decode_messages()
-        assert asked["content"][0]["image_url"]["url"].startswith("data:image/gif;base64,")
+        (message,) = rig.model.requests[0].decode_messages()
+        assert message["content"][0]["image_url"]["url"].startswith("data:image/gif;base64,")
 
 
 async def test_usage_adds_up_over_the_turns() -> None:
@@ -720,10 +733,10 @@ async def test_usage_adds_up_over_the_turns() -> None:
 
 async def test_an_assistant_gives_what_the_run_does_not_name() -> None:
     async with open_rig("say Hi.") as rig:
-        made = operations.CreateAssistant(
+        create_call = operations.CreateAssistant(
             name="Guide", model="scripted", instructions="Be brief.", tools=TOOLS
         )
-        assistant = (await rig.dispatcher.dispatch(made, BY)).value
+        assistant = (await rig.dispatcher.dispatch(create_call, BY)).value
         await rig.ask(assistant_id=assistant.id)
 
         question = rig.model.requests[0]
@@ -732,8 +745,8 @@ async def test_an_assistant_gives_what_the_run_does_not_name() -> None:
 
 async def test_additional_instructions_stand_behind_those_of_the_run_or_its_assistant() -> None:
     async with open_rig("say Hi.", "say Hi.", "say Hi.") as rig:
-        made = operations.CreateAssistant(model="scripted", instructions="Be brief.")
-        assistant = (await rig.dispatcher.dispatch(made, BY)).value
+        create_call = operations.CreateAssistant(model="scripted", instructions="Be brief.")
+        assistant = (await rig.dispatcher.dispatch(create_call, BY)).value
         await rig.ask(assistant_id=assistant.id, additional_instructions="Be kind.")
         await rig.ask(instructions="Be slow.", additional_instructions="Be kind.")
         await rig.ask(additional_instructions="Be kind.")
@@ -750,8 +763,10 @@ async def test_a_long_log_is_read_the_same_from_every_place() -> None:
         events = await rig.ask()
 
         for after in range(len(events)):
-            rest = await rig.read(operations.Follow(find_started(events).run_id, after=after))
-            assert rest == events[after:]
+            later_events = await rig.read(
+                operations.Follow(find_started(events).run_id, after=after)
+            )
+            assert later_events == events[after:]
 
 
 async def test_a_run_that_is_there_takes_nothing_that_begins_another() -> None:
@@ -765,7 +780,7 @@ async def test_a_run_that_is_there_takes_nothing_that_begins_another() -> None:
 async def test_a_healthy_worker_beats_within_its_lease_however_seldom_it_was_told_to() -> None:
     settings = Settings(lease_duration=0.3, heartbeat_interval=60.0)
     async with open_rig("say Hi.\nwait gate\nsay there.", settings=settings) as rig:
-        reading = asyncio.create_task(rig.ask())
+        ask_task = asyncio.create_task(rig.ask())
         await rig.model.gates["gate"].reached.wait()
         (run,) = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
         first = (await rig.store.run_lease(run.id)).due_at
@@ -775,4 +790,4 @@ async def test_a_healthy_worker_beats_within_its_lease_however_seldom_it_was_tol
             await asyncio.sleep(0)
         rig.model.gates["gate"].opened.set()
 
-        assert find_ended(await reading).status == "completed"
+        assert find_ended(await ask_task).status == "completed"

@@ -53,8 +53,8 @@ async def transcribe(
     by: Principal = BY,
 ) -> Transcription:
     call = CreateTranscription(audio, media_type, language)
-    done: Transcription = await service.handlers[CreateTranscription](call, by, None)
-    return done
+    transcription: Transcription = await service.handlers[CreateTranscription](call, by, None)
+    return transcription
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ async def service(fake: FakeTranscriber, store: MemoryStore) -> AsyncIterator[Vo
 async def test_a_recording_is_sent_to_the_named_server_with_its_key(
     service: VoiceService, fake: FakeTranscriber
 ) -> None:
-    done = await transcribe(service, b"\x00\r\n--sound", "audio/webm;codecs=opus", "de")
+    transcription = await transcribe(service, b"\x00\r\n--sound", "audio/webm;codecs=opus", "de")
 
-    assert done == Transcription(text="Good morning.", model="here:whisper-1")
+    assert transcription == Transcription(text="Good morning.", model="here:whisper-1")
     fields = {"model": "whisper-1", "response_format": "json", "language": "de"}
     assert fake.recordings == [
         Recording(fields, "speech.webm", "audio/webm", b"\x00\r\n--sound", f"Bearer {KEY}")
@@ -198,7 +198,7 @@ async def test_one_person_has_two_recordings_transcribed_at_once_and_leaves_room
     fake.open.set()
 
     assert excinfo.value.details["retry_after"] > 0
-    assert [done.text for done in await asyncio.gather(*running, other)] == ["Good morning."] * 3
+    assert [each.text for each in await asyncio.gather(*running, other)] == ["Good morning."] * 3
     assert (await transcribe(service)).text == "Good morning."
 
 
@@ -225,14 +225,14 @@ async def test_tokens_of_a_transcription_count_for_its_owner_and_its_key(
         Key(id="key_1", prefix="p", name="", owner="ann", created_at=0, limits=limits), b""
     )
     by = Principal(owner="ann", key_id="key_1", limits=limits)
-    counted = {"type": "tokens", "input_tokens": 50, "output_tokens": 10, "total_tokens": 60}
-    fake.body = json.dumps({"text": "So.", "usage": counted}).encode()
+    usage = {"type": "tokens", "input_tokens": 50, "output_tokens": 10, "total_tokens": 60}
+    fake.body = json.dumps({"text": "So.", "usage": usage}).encode()
 
-    done = await transcribe(service, by=by)
+    transcription = await transcribe(service, by=by)
     with pytest.raises(errors.QuotaExceeded, match="60 tokens today"):
         await transcribe(service, by=by)
 
-    assert done.usage == Usage(input_tokens=50, output_tokens=10)
+    assert transcription.usage == Usage(input_tokens=50, output_tokens=10)
     assert len(fake.recordings) == 1
     assert await store.usage("1970-01-01", 10) == [
         UsageRow(
@@ -263,23 +263,23 @@ async def test_transcriptions_that_count_seconds_are_unpriced_and_failed_ones_do
 async def test_a_transcription_is_counted_though_its_caller_leaves_before_its_cost_is_known(
     fake: FakeTranscriber, store: MemoryStore
 ) -> None:
-    asked, known = asyncio.Event(), asyncio.Event()
+    is_asked, cost_is_known = asyncio.Event(), asyncio.Event()
 
     async def cost(model: str, usage: Usage) -> float:
-        asked.set()
-        await known.wait()
+        is_asked.set()
+        await cost_is_known.wait()
         return 0.25
 
-    counted = {"type": "tokens", "input_tokens": 7, "output_tokens": 2}
-    fake.body = json.dumps({"text": "So.", "usage": counted}).encode()
+    usage_fields = {"type": "tokens", "input_tokens": 7, "output_tokens": 2}
+    fake.body = json.dumps({"text": "So.", "usage": usage_fields}).encode()
     settings = Settings(base_url=fake.url, transcription_model="some/other:small")
     service = VoiceService(store, Catalog(settings, {}), settings, cost)
-    leaving = asyncio.create_task(transcribe(service))
-    await asked.wait()
-    leaving.cancel()
+    request_task = asyncio.create_task(transcribe(service))
+    await is_asked.wait()
+    request_task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await leaving
-    known.set()
+        await request_task
+    cost_is_known.set()
     await service.close()
 
     (row,) = await store.usage("1970-01-01", 10)
@@ -290,8 +290,8 @@ async def test_a_transcription_is_counted_though_its_caller_leaves_before_its_co
 async def test_seconds_that_cannot_be_are_not_counted(
     service: VoiceService, fake: FakeTranscriber, store: MemoryStore, seconds: object
 ) -> None:
-    counted = {"type": "duration", "seconds": seconds}
-    fake.body = json.dumps({"text": "So.", "usage": counted}).encode()
+    usage = {"type": "duration", "seconds": seconds}
+    fake.body = json.dumps({"text": "So.", "usage": usage}).encode()
     await transcribe(service)
 
     (row,) = await store.usage("1970-01-01", 10)
@@ -301,17 +301,17 @@ async def test_seconds_that_cannot_be_are_not_counted(
 async def speak(
     service: VoiceService, text: str = "Hello.", voice: str | None = None, *, by: Principal = BY
 ) -> Speech:
-    done: Speech = await service.handlers[CreateSpeech](CreateSpeech(text, voice), by, None)
-    return done
+    speech: Speech = await service.handlers[CreateSpeech](CreateSpeech(text, voice), by, None)
+    return speech
 
 
 async def test_a_text_is_spoken_by_the_voice_of_the_setting_or_by_another_one_and_counted(
     service: VoiceService, fake: FakeTranscriber, store: MemoryStore
 ) -> None:
-    spoken = await speak(service)
+    speech = await speak(service)
     await speak(service, voice="echo")
 
-    assert spoken == Speech(audio=fake.speech, media_type="audio/wav", model="here:tts-1")
+    assert speech == Speech(audio=fake.speech, media_type="audio/wav", model="here:tts-1")
     assert fake.texts[0] == {
         "model": "tts-1",
         "input": "Hello.",
@@ -354,11 +354,11 @@ async def test_what_goes_wrong_with_speech_is_a_clear_error_without_the_key(
 async def test_without_the_setting_and_without_words_nothing_is_spoken(
     service: VoiceService, fake: FakeTranscriber, store: MemoryStore
 ) -> None:
-    silent = create_service(store, Settings())
+    silent_service = create_service(store, Settings())
 
-    assert silent.spoken_by == ""
+    assert silent_service.spoken_by == ""
     with pytest.raises(errors.NotFound, match="Nothing is spoken"):
-        await speak(silent)
+        await speak(silent_service)
     with pytest.raises(errors.InvalidRequest):
         await speak(service, " \n")
     assert fake.texts == []

@@ -41,28 +41,28 @@ class Processes:
         self.database = database
         self.stack = AsyncExitStack()
 
-    async def one(self, **settings: object) -> Runtime:
-        """Another process; a model that says 200 words a second."""
-        given = {"database_connections": CONNECTIONS, "demo_delay": 0.005, **settings}
+    async def open_one(self, **settings: object) -> Runtime:
+        """Open another process, with a model that says 200 words a second."""
+        fields = {"database_connections": CONNECTIONS, "demo_delay": 0.005, **settings}
         return await self.stack.enter_async_context(
             open_runtime(
-                Settings(model="demo", database=self.database, shutdown_timeout=0.1, **given)
+                Settings(model="demo", database=self.database, shutdown_timeout=0.1, **fields)
             )
         )
 
-    async def pair(self, **settings: object) -> tuple[Runtime, Runtime]:
-        return await self.one(**settings), await self.one(**settings)
+    async def open_pair(self, **settings: object) -> tuple[Runtime, Runtime]:
+        return await self.open_one(**settings), await self.open_one(**settings)
 
 
 @pytest.fixture
 async def processes(postgres: Postgres) -> AsyncIterator[Processes]:
-    made = Processes(await postgres.create())
-    async with made.stack:
-        yield made
+    opener = Processes(await postgres.create())
+    async with opener.stack:
+        yield opener
 
 
 async def begin(runtime: Runtime, text: str) -> str:
-    """A run in the background."""
+    """Begin a run in the background; return its id."""
     call = operations.Process(message=operations.NewMessage(text), background=True)
     answer = await runtime.dispatcher.open_stream(call, BY)
     assert not isinstance(answer, RunEventReader)
@@ -71,118 +71,123 @@ async def begin(runtime: Runtime, text: str) -> str:
     return run.id
 
 
-async def pages(runtime: Runtime, run_id: str) -> list[list[bytes]]:
-    """The whole run as a reader gets it: what came together, and where it looked in vain."""
+async def read_pages(runtime: Runtime, run_id: str) -> list[list[bytes]]:
+    """Return the whole run as a reader gets it: in batches, empty ones for vain looks."""
     async with asyncio.timeout(SOON):
         while True:
             with suppress(Unavailable):  # the line is long: a client comes again
-                listening = await runtime.dispatcher.open_stream(operations.Follow(run_id), BY)
+                reader = await runtime.dispatcher.open_stream(operations.Follow(run_id), BY)
                 break
-        assert isinstance(listening, RunEventReader)
-        return [list(lines) async for _, lines in listening.pages()]
+        assert isinstance(reader, RunEventReader)
+        return [list(lines) async for _, lines in reader.pages()]
 
 
-def lines(read: list[list[bytes]]) -> list[bytes]:
-    return [line for page in read for line in page]
+def lines(batches: list[list[bytes]]) -> list[bytes]:
+    return [line for page in batches for line in page]
 
 
-async def driver_first(pair: tuple[Runtime, Runtime], run_id: str) -> tuple[Runtime, Runtime]:
-    """The process that drives the run, and the other one."""
-    one, two = pair
+async def find_driver(pair: tuple[Runtime, Runtime], run_id: str) -> tuple[Runtime, Runtime]:
+    """Return the process that drives the run, and the other one."""
+    first, second = pair
     async with asyncio.timeout(SOON):
-        with one.bus.subscribe(run_id) as bell:
-            while not (one.worker.is_running(run_id) or two.worker.is_running(run_id)):
+        with first.bus.subscribe(run_id) as bell:
+            while not (first.worker.is_running(run_id) or second.worker.is_running(run_id)):
                 await bell.wait(0.05)
-    return (one, two) if one.worker.is_running(run_id) else (two, one)
+    return (first, second) if first.worker.is_running(run_id) else (second, first)
 
 
 @pytest.fixture(params=["postgres", "redis"])
-def carried(request: pytest.FixtureRequest, redis: Redis) -> dict[str, str]:
-    """By what wake-ups come, as settings."""
+def bus_settings(request: pytest.FixtureRequest, redis: Redis) -> dict[str, str]:
+    """Return the settings of the bus by which wake-ups come."""
     return {"redis": redis.address} if request.param == "redis" else {}
 
 
 @pytest.fixture
-def nobody() -> dict[str, str]:
-    """A Redis that is not there, as settings."""
+def absent_redis() -> dict[str, str]:
+    """Return settings with a Redis that is not there."""
     return {"redis": f"redis://127.0.0.1:{find_port()}/0"}
 
 
 async def test_who_reads_a_run_of_another_process_is_woken_for_it(
-    processes: Processes, carried: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    processes: Processes, bus_settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_reader, "PATIENCE", 3_600.0)  # nobody looks without being woken
-    pair = await processes.pair(**carried)
+    pair = await processes.open_pair(**bus_settings)
     run_id = await begin(pair[0], "Tell me a long story of 150 words.")
-    driver, other = await driver_first(pair, run_id)
-    read = await pages(other, run_id)
+    driver, other = await find_driver(pair, run_id)
+    batches = await read_pages(other, run_id)
 
-    assert lines(read) == lines(await pages(driver, run_id))
-    assert events.decode(lines(read)[-1]).status == "completed"
+    assert lines(batches) == lines(await read_pages(driver, run_id))
+    assert events.decode(lines(batches)[-1]).status == "completed"
 
 
 async def test_without_any_wake_up_each_reader_still_gets_everything_in_order(
-    processes: Processes, nobody: dict[str, str]
+    processes: Processes, absent_redis: dict[str, str]
 ) -> None:
-    pair = await processes.pair(**nobody)
+    pair = await processes.open_pair(**absent_redis)
     run_id = await begin(pair[0], "Tell me a long story of 150 words.")
-    _, other = await driver_first(pair, run_id)
-    read = await pages(other, run_id)
+    _, other = await find_driver(pair, run_id)
+    batches = await read_pages(other, run_id)
 
-    assert len(read) < 60  # once a second, and not at each of 150 words
-    assert lines(read) == lines(await pages(pair[0], run_id))
-    assert events.decode(lines(read)[-1]).status == "completed"
+    assert len(batches) < 60  # once a second, and not at each of 150 words
+    assert lines(batches) == lines(await read_pages(pair[0], run_id))
+    assert events.decode(lines(batches)[-1]).status == "completed"
 
 
 async def test_a_reader_begins_anywhere_and_sees_what_follows(
-    processes: Processes, carried: dict[str, str]
+    processes: Processes, bus_settings: dict[str, str]
 ) -> None:
-    pair = await processes.pair(**carried)
+    pair = await processes.open_pair(**bus_settings)
     run_id = await begin(pair[0], "Tell me a long story of 60 words.")
-    _, other = await driver_first(pair, run_id)
-    whole = lines(await pages(other, run_id))
+    _, other = await find_driver(pair, run_id)
+    all_lines = lines(await read_pages(other, run_id))
 
-    for after in range(0, len(whole), 7):
-        listening = await other.dispatcher.open_stream(operations.Follow(run_id, after=after), BY)
-        assert isinstance(listening, RunEventReader)
-        assert [line async for _, page in listening.pages() for line in page] == whole[after:]
+    for after in range(0, len(all_lines), 7):
+        reader = await other.dispatcher.open_stream(operations.Follow(run_id, after=after), BY)
+        assert isinstance(reader, RunEventReader)
+        assert [line async for _, page in reader.pages() for line in page] == all_lines[after:]
 
 
 async def test_a_reader_that_does_not_read_delays_no_other_and_misses_nothing(
-    processes: Processes, carried: dict[str, str]
+    processes: Processes, bus_settings: dict[str, str]
 ) -> None:
-    pair = await processes.pair(**carried)
+    pair = await processes.open_pair(**bus_settings)
     run_id = await begin(pair[0], "Tell me a long story of 60 words.")
-    _, other = await driver_first(pair, run_id)
-    listening = await other.dispatcher.open_stream(operations.Follow(run_id), BY)
-    assert isinstance(listening, RunEventReader)
-    slow = listening.pages()
-    seen = [await anext(slow)]
-    whole = lines(await pages(other, run_id))  # which ends while the slow one still looks at it
-    seen += [page async for page in slow]
+    _, other = await find_driver(pair, run_id)
+    reader = await other.dispatcher.open_stream(operations.Follow(run_id), BY)
+    assert isinstance(reader, RunEventReader)
+    slow_pages = reader.pages()
+    received = [await anext(slow_pages)]
+    # This reading ends while the slow one still looks at its first page.
+    all_lines = lines(await read_pages(other, run_id))
+    received += [page async for page in slow_pages]
 
-    assert [line for _, page in seen for line in page] == whole
+    assert [line for _, page in received for line in page] == all_lines
 
 
 async def test_a_cancel_through_another_process_stops_a_silent_model_at_once(
-    processes: Processes, carried: dict[str, str]
+    processes: Processes, bus_settings: dict[str, str]
 ) -> None:
-    await stop_elsewhere(
-        await processes.pair(demo_delay=1000, lease_duration=600, heartbeat_interval=200, **carried)
+    await stop_in_other_process(
+        await processes.open_pair(
+            demo_delay=1000, lease_duration=600, heartbeat_interval=200, **bus_settings
+        )
     )
 
 
 async def test_a_cancel_stops_a_silent_model_soon_also_where_no_wake_up_comes(
-    processes: Processes, nobody: dict[str, str]
+    processes: Processes, absent_redis: dict[str, str]
 ) -> None:
-    await stop_elsewhere(
-        await processes.pair(demo_delay=1000, lease_duration=600, heartbeat_interval=200, **nobody)
+    await stop_in_other_process(
+        await processes.open_pair(
+            demo_delay=1000, lease_duration=600, heartbeat_interval=200, **absent_redis
+        )
     )
 
 
-async def stop_elsewhere(pair: tuple[Runtime, Runtime]) -> None:
+async def stop_in_other_process(pair: tuple[Runtime, Runtime]) -> None:
     run_id = await begin(pair[0], "Hello?")
-    driver, other = await driver_first(pair, run_id)
+    driver, other = await find_driver(pair, run_id)
     await other.dispatcher.dispatch(operations.CancelRun(run_id), BY)
     async with asyncio.timeout(SOON):  # the silence of a model is endured for longer
         with driver.bus.subscribe("a look") as bell:
@@ -193,22 +198,25 @@ async def stop_elsewhere(pair: tuple[Runtime, Runtime]) -> None:
 async def test_hundreds_of_readers_need_no_connection_of_their_own(
     processes: Processes,
 ) -> None:
-    pair = await processes.pair(demo_delay=0.05)
+    pair = await processes.open_pair(demo_delay=0.05)
     run_ids = [await begin(pair[0], "Tell me a long story of 15 words.") for _ in range(30)]
-    read = [
-        asyncio.create_task(pages(pair[number % 2], run_ids[number % len(run_ids)]))
+    tasks = [
+        asyncio.create_task(read_pages(pair[number % 2], run_ids[number % len(run_ids)]))
         for number in range(300)
     ]
-    most = await connections(processes.database)
+    most_connections = await connections(processes.database)
     async with asyncio.timeout(SOON):
-        for each in read:
+        for each in tasks:
             await each
-            if each in read[::50]:
-                most = max(most, await connections(processes.database))
+            if each in tasks[::50]:
+                most_connections = max(most_connections, await connections(processes.database))
 
-    lines_of = [lines(each.result()) for each in read]
-    assert most <= 2 * (CONNECTIONS + 1) + 1  # one of each for wake-ups, and the one that counts
-    assert all(lines_of[number] == lines_of[number % len(run_ids)] for number in range(300))
+    lines_by_reader = [lines(each.result()) for each in tasks]
+    # One of each process is for wake-ups, and one more counts the connections.
+    assert most_connections <= 2 * (CONNECTIONS + 1) + 1
+    assert all(
+        lines_by_reader[number] == lines_by_reader[number % len(run_ids)] for number in range(300)
+    )
 
 
 async def connections(database: str) -> int:
@@ -222,9 +230,9 @@ async def connections(database: str) -> int:
 
 
 async def test_a_redis_that_is_not_there_fails_no_start_and_no_readiness(
-    processes: Processes, nobody: dict[str, str]
+    processes: Processes, absent_redis: dict[str, str]
 ) -> None:
-    runtime = await processes.one(**nobody)
+    runtime = await processes.open_one(**absent_redis)
 
     await runtime.ready()
 
@@ -237,23 +245,23 @@ async def list_findings(settings: Settings) -> tuple[str, ...]:
 
 
 async def test_a_doctor_says_that_wake_ups_come_through(
-    processes: Processes, carried: dict[str, str]
+    processes: Processes, bus_settings: dict[str, str]
 ) -> None:
-    settings = Settings(model="demo", database=processes.database, **carried)
+    settings = Settings(model="demo", database=processes.database, **bus_settings)
 
     assert (await list_findings(settings))[0] == "ok"
 
 
 async def test_a_doctor_says_where_wake_ups_do_not_come_through_and_no_password(
-    nobody: dict[str, str],
+    absent_redis: dict[str, str],
 ) -> None:
-    address = nobody["redis"].replace("//", "//:canary@")
-    state, _, said, to_do = await list_findings(
+    address = absent_redis["redis"].replace("//", "//:canary@")
+    state, _, detail, to_do = await list_findings(
         Settings(model="demo", database="memory:", redis=address)
     )
 
-    assert (state, "canary" in said + to_do) == ("note", False)
-    assert "redis://****@127.0.0.1" in said
+    assert (state, "canary" in detail + to_do) == ("note", False)
+    assert "redis://****@127.0.0.1" in detail
 
 
 async def test_an_address_of_redis_that_is_none_is_refused_without_its_password() -> None:

@@ -35,7 +35,7 @@ async def test_an_event_has_the_ids_of_a_run_that_ended_and_none_of_its_text() -
     async with open_webhook_rig("say The secret is 42.") as rig:
         await rig.create()
         events = await rig.runtime.ask("Tell me a secret.")
-        started = find_started(events)
+        start_event = find_started(events)
 
         await rig.deliver()
 
@@ -48,9 +48,9 @@ async def test_an_event_has_the_ids_of_a_run_that_ended_and_none_of_its_text() -
             "created_at": 1_000,
             "timestamp": "1970-01-01T00:16:40.000Z",
             "data": {
-                "id": started.run_id,
+                "id": start_event.run_id,
                 "object": "run",
-                "thread_id": started.thread_id,
+                "thread_id": start_event.thread_id,
                 "assistant_id": None,
                 "status": "completed",
                 "reason": None,
@@ -76,8 +76,8 @@ async def test_tool_calls_that_wait_are_told_of_by_their_ids_before_the_end_of_t
         assert data["status"] == "action_required"
         assert b"private" not in rig.far.requests[0].body
         assert b"look" not in rig.far.requests[0].body
-        listed = await rig.deliveries(created)
-        assert [(each.type, each.status) for each in listed] == [
+        deliveries = await rig.deliveries(created)
+        assert [(each.type, each.status) for each in deliveries] == [
             ("run.completed", "delivered"),
             ("action.required", "delivered"),
         ]
@@ -200,9 +200,9 @@ async def test_a_failure_is_tried_again_with_the_same_id_after_growing_pauses() 
         assert {request.headers["webhook-id"] for request in rig.far.requests} == {delivery.id}
         assert len({request.body for request in rig.far.requests}) == 1
         assert len({request.headers["webhook-timestamp"] for request in rig.far.requests}) == 5
-        counted = rig.metrics.snapshot().to_prometheus()
-        assert 'antiphon_webhook_seconds_count{outcome="retried"} 4' in counted
-        assert 'antiphon_webhook_seconds_count{outcome="delivered"} 1' in counted
+        metrics_text = rig.metrics.snapshot().to_prometheus()
+        assert 'antiphon_webhook_seconds_count{outcome="retried"} 4' in metrics_text
+        assert 'antiphon_webhook_seconds_count{outcome="delivered"} 1' in metrics_text
 
 
 async def test_a_receiver_that_asks_for_time_gets_it() -> None:
@@ -291,7 +291,7 @@ async def test_what_a_dead_worker_was_sending_is_sent_by_another() -> None:
 
 async def test_a_receiver_that_hangs_holds_up_nobody_else() -> None:
     async with open_webhook_rig(*("say Hello." for _ in range(12)), seconds=60) as rig:
-        hanging = await rig.create("/hang")
+        hanging_webhook = await rig.create("/hang")
         works = await rig.create("/")
         for _ in range(12):
             await rig.runtime.ask()
@@ -304,7 +304,7 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else() -> None:
         while {each.status for each in await rig.deliveries(works)} != {"delivered"}:
             await asyncio.sleep(0)
 
-        assert {each.status for each in await rig.deliveries(hanging)} == {"pending"}
+        assert {each.status for each in await rig.deliveries(hanging_webhook)} == {"pending"}
         assert rig.far.paths.count("/hang") <= 8
 
 
@@ -385,19 +385,19 @@ async def test_a_private_address_is_refused_when_the_webhook_is_created(url: str
     ],
 )
 async def test_an_address_that_is_none_of_a_receiver_is_refused(url: str) -> None:
-    async def nowhere(host: str, port: int) -> list[str]:
+    async def resolve_nothing(host: str, port: int) -> list[str]:
         raise OSError("Name or service not known")
 
-    async with open_webhook_rig(resolve=nowhere) as rig:
+    async with open_webhook_rig(resolve=resolve_nothing) as rig:
         with pytest.raises(errors.InvalidRequest):
             await rig.create(url=url)
 
 
 async def test_a_name_that_turns_private_later_is_not_reached() -> None:
-    async def rebinding(host: str, port: int) -> list[str]:
+    async def resolve_rebound(host: str, port: int) -> list[str]:
         return ["127.0.0.1"]
 
-    async with open_webhook_rig("say Hello.", hosts=(), resolve=rebinding) as rig:
+    async with open_webhook_rig("say Hello.", hosts=(), resolve=resolve_rebound) as rig:
         created = await rig.create(url=f"https://hooks.example:{rig.far.port}/")
         await rig.runtime.ask()
 
@@ -414,14 +414,14 @@ async def test_a_receiver_that_never_ends_its_answer_is_left() -> None:
         endless = {"content-length": "10000000000"}
         rig.far.answers["/"] = "200 OK", endless, b"x" * 1_000_000
         rig.far.answers["/drip"] = "200 OK", endless, b"x"
-        big, drip = await rig.create("/"), await rig.create("/drip")
+        big_webhook, drip_webhook = await rig.create("/"), await rig.create("/drip")
         await rig.runtime.ask()
 
         await rig.deliver()
 
-        assert [each.status for each in await rig.deliveries(big)] == ["delivered"]
-        (waits,) = await rig.deliveries(drip)
-        assert waits.error == "There was no whole answer within 0.3 s."
+        assert [each.status for each in await rig.deliveries(big_webhook)] == ["delivered"]
+        (waiting_delivery,) = await rig.deliveries(drip_webhook)
+        assert waiting_delivery.error == "There was no whole answer within 0.3 s."
 
 
 async def test_a_receiver_that_is_not_there_is_named_without_its_path() -> None:
@@ -458,10 +458,10 @@ async def test_a_secret_that_cannot_be_decrypted_is_an_error_of_the_delivery() -
 
 
 async def test_a_request_that_cannot_be_made_for_a_fault_of_ours_is_tried_again_later() -> None:
-    async def broken(host: str, port: int) -> list[str]:
+    async def fail_to_resolve(host: str, port: int) -> list[str]:
         raise RuntimeError("a resolver with a bug")
 
-    async with open_webhook_rig("say Hello.", resolve=broken) as rig:
+    async with open_webhook_rig("say Hello.", resolve=fail_to_resolve) as rig:
         created = await rig.create()
         await rig.runtime.store.change_webhook(
             BY.owner,
@@ -540,5 +540,5 @@ async def test_another_owners_webhook_is_not_found() -> None:
         ):
             with pytest.raises(errors.NotFound):
                 await rig.runtime.dispatcher.dispatch(call, other)
-        listed = await rig.runtime.dispatcher.dispatch(operations.ListWebhooks(), other)
-        assert listed.value.data == []
+        answer = await rig.runtime.dispatcher.dispatch(operations.ListWebhooks(), other)
+        assert answer.value.data == []

@@ -36,7 +36,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.now = 1_800_000_000_000
-        self.wrong = 0
+        self.offset = 0
         self._numbers = itertools.count(1)
 
     def mint(self, prefix: str) -> str:
@@ -48,7 +48,7 @@ class Machine:
     async def open(self, path: Path, stack: AsyncExitStack) -> None:
         self.healthy = await SqliteStore.open(path, clock=lambda: self.now)
         stack.push_async_callback(self.healthy.close)
-        store = await SqliteStore.open(path, clock=lambda: self.now + self.wrong)
+        store = await SqliteStore.open(path, clock=lambda: self.now + self.offset)
         stack.push_async_callback(store.close)
         settings = Settings()
         self.bystander = Worker(
@@ -62,13 +62,13 @@ class Machine:
         )
 
     async def begin_run(self) -> Run:
-        """A run in the hands of the healthy worker."""
-        wish = run_spec(expires_in=60)
+        """Begin a run, and have the healthy worker claim it."""
+        spec = run_spec(expires_in=60)
         await self.healthy.change(
             ReadSet(owner="ann"),
             lambda records: transitions.create_run(
                 records,
-                wish,
+                spec,
                 self.mint,
                 by=Principal(owner="ann"),
                 message=NewMessage("Hello?"),
@@ -80,10 +80,10 @@ class Machine:
         assert claim is not None
         return claim.run
 
-    async def pass_beat(self, *alive: Run) -> None:
-        """A beat's time passes; the healthy worker beats, and the other one sweeps."""
+    async def pass_beat(self, *runs: Run) -> None:
+        """Let a heartbeat's time pass; the healthy worker beats, and the other one sweeps."""
         self.now += BEAT * 1000
-        await self.healthy.renew_leases({run.id: 1 for run in alive}, LEASE_MS)
+        await self.healthy.renew_leases({run.id: 1 for run in runs}, LEASE_MS)
         await self.bystander.sweeper.sweep()
 
     async def status(self, run: Run) -> Status:
@@ -93,16 +93,16 @@ class Machine:
 @pytest.fixture
 async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
     async with AsyncExitStack() as stack:
-        made = Machine()
-        await made.open(tmp_path / "a.db", stack)
-        yield made
+        machine = Machine()
+        await machine.open(tmp_path / "a.db", stack)
+        yield machine
 
 
-@pytest.mark.parametrize("wrong", [HOUR, 0, -HOUR])
+@pytest.mark.parametrize("offset", [HOUR, 0, -HOUR])
 async def test_a_healthy_worker_keeps_its_run_whatever_another_ones_clock_says(
-    machine: Machine, wrong: int
+    machine: Machine, offset: int
 ) -> None:
-    machine.wrong = wrong
+    machine.offset = offset
     run = await machine.begin_run()
 
     for _ in range(10):
@@ -118,18 +118,18 @@ async def test_a_clock_that_is_set_while_a_run_is_driven_takes_it_from_nobody(
     run = await machine.begin_run()
     await machine.pass_beat(run)
 
-    machine.wrong = HOUR
+    machine.offset = HOUR
     await machine.pass_beat(run)
     await machine.pass_beat(run)
 
     assert (await machine.healthy.run_lease(run.id)).epoch == 1
 
 
-@pytest.mark.parametrize("wrong", [HOUR, 0])
+@pytest.mark.parametrize("offset", [HOUR, 0])
 async def test_a_run_whose_worker_is_gone_goes_on_within_its_lease_and_a_sweep(
-    machine: Machine, wrong: int
+    machine: Machine, offset: int
 ) -> None:
-    machine.wrong = wrong
+    machine.offset = offset
     run = await machine.begin_run()
     await machine.pass_beat(run)
 

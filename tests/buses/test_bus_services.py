@@ -61,7 +61,7 @@ async def wakes(first: SharedBus, second: SharedBus) -> bool:
     """Return True if a notification on one wakes the other."""
     with second.subscribe("run_1") as bell:
         while await bell.wait(0.05):
-            pass  # what rang earlier
+            pass  # rings of earlier notifications
         first.notify("run_1")
         return await bell.wait(SOON)
 

@@ -209,7 +209,7 @@ async def test_nobody_waits_long_where_no_ring_would_come(
 async def test_what_rang_while_the_line_was_gone_is_told_afterwards(
     switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
-    switchboard.away = True  # only to whoever says something
+    switchboard.away = True  # noticed only by a bus that sends
     first_bus.notify("run_1")
     await goes_down(first_bus)
     first_bus.notify("run_2")
@@ -249,7 +249,7 @@ async def test_a_line_that_takes_too_long_to_open_is_given_up_and_opened_anew(
 async def test_a_carrier_that_is_away_is_told_once_in_plain_words_and_so_is_its_return(
     switchboard: Switchboard, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING)  # as a server logs that was told nothing
+    caplog.set_level(logging.WARNING)  # the level at which a server logs by default
     switchboard.away = True
     first_bus = SharedBus(switchboard, timing=QUICK)
     with first_bus.subscribe("run_1") as bell:

@@ -1,7 +1,7 @@
 """Promises of every bus, see `Bus` in `ports`; readers need no more than these.
 
-A bus that processes share promises it to them all, so there it is rung on one and watched on
-another as well.
+A bus that processes share keeps its promises for them all, so such a bus is notified in one process
+and watched in another as well.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.services.redis import Redis
 
 
 class Buses(NamedTuple):
-    """Two buses of one installation, or twice the same."""
+    """Two buses of one installation, or the same bus twice."""
 
     first: Bus
     second: Bus

@@ -1,4 +1,4 @@
-"""Files that are made to do harm, or are broken: each has an end and a reason."""
+"""Files that are made to do harm, or are broken: reading each of them ends, with a reason."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def word() -> bytes:
 
 
 def encrypted_zip() -> bytes:
-    """An archive whose member says that it is encrypted."""
+    """Return an archive whose member says that it is encrypted."""
     content = bytearray(pack({"word/document.xml": "secret"}))
     for mark in (b"PK\x03\x04", b"PK\x01\x02"):
         place = content.index(mark) + (6 if mark == b"PK\x03\x04" else 8)
@@ -350,5 +350,5 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as file:  # one that nobody waits for stays in the list
+    with open(f"/proc/{pid}/stat") as file:  # a process that nobody waits for stays in the list
         return file.read().rpartition(")")[2].split()[0] != "Z"

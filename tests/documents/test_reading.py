@@ -1,4 +1,4 @@
-"""What is read of documents of each kind, in a process of its own."""
+"""Texts that are read from documents of each kind, in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources that a provider names: which are kept, in which order, and what they cannot do."""
+"""Sources that a provider names: their selection, their order, and what they cannot do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cron expressions: what is read, and the times that they name in a time zone."""
+"""Cron expressions: their syntax, and the times that they name in a time zone."""
 
 from __future__ import annotations
 

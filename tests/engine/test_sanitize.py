@@ -1,4 +1,4 @@
-"""Which values can be stored, and how the others are changed."""
+"""Values that can be stored, and changes that make other values storable."""
 
 import json
 from typing import Any

@@ -83,7 +83,7 @@ def piece(
     return CallPiece(index=index, id=id, name=name, arguments=arguments, position=position)
 
 
-# What ends a reply.
+# Ends of a reply.
 
 
 def test_text_and_a_marker_complete_the_reply():
@@ -270,7 +270,7 @@ def test_nothing_that_cannot_be_written_down_is_told():
     assert (reply.text, reply.reasoning) == ("a\ufffdb\ufffdc", "\ufffd")
 
 
-# When a call may be handed out.
+# Calls that may be handed out.
 
 
 @pytest.mark.parametrize("arguments", ["", "null", " null\n", "  "])
@@ -372,7 +372,7 @@ def test_opaque_extras_are_kept_with_their_call():
     assert reply.calls[0].extra == extra
 
 
-# Which call a piece belongs to.
+# Pieces and the calls to which they belong.
 
 ONE: dict[str, tuple[list[CallPiece], tuple[str, str]]] = {
     "in one piece": ([piece(0, "c", "f", '{"x":1}')], ("f", '{"x":1}')),

@@ -72,7 +72,7 @@ async def catch_error(file: Path, **options: Any) -> AntiphonError:
     return error.value
 
 
-# No whole zip
+# Incomplete zips
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])

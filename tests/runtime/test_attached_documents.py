@@ -1,4 +1,4 @@
-"""What a model gets of documents that are attached to messages."""
+"""Attached documents in the requests to a model."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ async def do_nothing() -> None:
 
 
 class HookedStore(MemoryStore):
-    """A memory store that awaits these around its methods, which write, give and delete."""
+    """Memory store that awaits these hooks around its methods that write, transfer and delete."""
 
     before_import: Hook = staticmethod(do_nothing)
     after_import: Hook = staticmethod(do_nothing)
@@ -168,7 +168,7 @@ def a_request(seconds: int = 60) -> ConversionRequest:
 
 
 class ProcessDeath(BaseException):
-    """The end of a process."""
+    """The death of a process."""
 
 
 def zip_items(*items: Json) -> bytes:
@@ -227,7 +227,7 @@ async def test_another_worker_goes_on_with_an_import_whose_server_died_while_it_
     with pytest.raises(ProcessDeath):
         await rig.worker("dying").import_next()
     assert await rig.titles() == []
-    assert not await rig.worker("other").import_next()  # the lease has not ended
+    assert not await rig.worker("other").import_next()  # the lease has not ended yet
     rig.time += LEASE_MS + 1
     assert await rig.worker("other").import_next()
 

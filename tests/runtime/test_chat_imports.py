@@ -261,7 +261,7 @@ def tree(*nodes: tuple[str, str | None], **fields: Any) -> ImportedConversation:
 
 
 class CountingMessages(dict[str, SourceMessage]):
-    """Messages that count how often one is looked up."""
+    """Messages that count how often each of them is looked up."""
 
     visits = 0
 

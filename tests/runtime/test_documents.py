@@ -1,4 +1,4 @@
-"""The worker that reads files: what it stores, and what becomes of files it cannot read."""
+"""Worker that reads files: the results that it stores, and the files that it cannot read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINES = [DocumentPage(number=1, text="one"), DocumentPage(number=2, text="two")]
 
 
 class Clock:
-    """A clock that the test sets, in milliseconds."""
+    """Clock that the test sets, in milliseconds."""
 
     def __init__(self) -> None:
         self.now = 1_000_000
@@ -29,7 +29,7 @@ class Clock:
 
 
 class ScriptedReader:
-    """Yields these items for every file, and notes what it was given."""
+    """Yields these items for every file, and notes the files that it was given."""
 
     seconds = 10
 

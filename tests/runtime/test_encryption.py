@@ -1,4 +1,4 @@
-"""Sealing: what only this installation may read, and only as what it is about."""
+"""Encrypted data is readable for this installation alone, and only for what it is about."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class FlickeringStore(MemoryStore):
     async def read_events(self, run_id: str, after: int) -> EventPage:
         if self._misses:
             self._misses -= 1
-            self._bus.notify(run_id)  # so that nobody waits for the clock
+            self._bus.notify(run_id)  # so that no reader waits for the clock
             raise Unavailable("The database does not answer.")
         return EventPage(1, [END], ended=False)
 

@@ -1,4 +1,4 @@
-"""Ratings of replies: what they count, and what of them is in the trace."""
+"""Ratings of replies: how they are counted, and which part of them is in the trace."""
 
 from __future__ import annotations
 

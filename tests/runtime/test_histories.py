@@ -1,4 +1,4 @@
-"""Whatever befalls a thread, each request that leaves holds a history that every server takes."""
+"""Each request to a model holds a history that every server takes, whatever befell its thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from antiphon.types import errors
 from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.messages import File, Image, Part, Text
 
-# The judge lives beside the tests of the provider that it was written for.
+# The checker lives beside the tests of the provider for which it was written.
 from tests.support.providers.judge import faults
 from tests.support.runtime.rig import BY, TOOLS, RuntimeRig
 
@@ -179,7 +179,7 @@ class Threads(RuleBasedStateMachine):
             self.loop.run_until_complete(self.rig.worker.stop(0))
             self.loop.close()
 
-    # How it is done.
+    # Helpers.
 
     def perform(self, action: Callable[[], Awaitable[object]]) -> None:
         """Perform an action that may be refused, which adds nothing to a history."""

@@ -1,4 +1,4 @@
-"""Names by which it can be told that a process has died."""
+"""Names of processes, by which a dead process is recognized."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ async def test_a_model_that_was_asked_for_a_claim_that_fails_is_left_alone() -> 
         with pytest.raises(errors.Unavailable):
             await beginning
 
-        # This store has the run all the same, so that it is released and run again.
+        # This store has the run nevertheless, so that it is released and run again.
         assert (await wait_for_end(rig, await only_run(rig))).status == "completed"
         assert len(rig.model.requests) == 2
 

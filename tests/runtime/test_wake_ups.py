@@ -1,6 +1,6 @@
-"""Several processes on one PostgreSQL: wake-ups make it quick, and only that.
+"""Several processes on one PostgreSQL: wake-ups make them quicker, and change nothing else.
 
-Each runtime is what a process has; here they live on one loop. Guarantees G12, G13, G14 and G17.
+Each runtime stands for a process; here they share one loop. Guarantees G12, G13, G14 and G17.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def read_pages(runtime: Runtime, run_id: str) -> list[list[bytes]]:
     """Return the whole run as a reader gets it: in batches, empty ones for vain looks."""
     async with asyncio.timeout(SOON):
         while True:
-            with suppress(Unavailable):  # the line is long: a client comes again
+            with suppress(Unavailable):  # the queue is long: a client asks again
                 reader = await runtime.dispatcher.open_stream(operations.Follow(run_id), BY)
                 break
         assert isinstance(reader, RunEventReader)
@@ -111,7 +111,7 @@ def absent_redis() -> dict[str, str]:
 async def test_who_reads_a_run_of_another_process_is_woken_for_it(
     processes: Processes, bus_settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_reader, "PATIENCE", 3_600.0)  # nobody looks without being woken
+    monkeypatch.setattr(event_reader, "PATIENCE", 3_600.0)  # no reader looks without being woken
     pair = await processes.open_pair(**bus_settings)
     run_id = await begin(pair[0], "Tell me a long story of 150 words.")
     driver, other = await find_driver(pair, run_id)
@@ -189,7 +189,7 @@ async def stop_in_other_process(pair: tuple[Runtime, Runtime]) -> None:
     run_id = await begin(pair[0], "Hello?")
     driver, other = await find_driver(pair, run_id)
     await other.dispatcher.dispatch(operations.CancelRun(run_id), BY)
-    async with asyncio.timeout(SOON):  # the silence of a model is endured for longer
+    async with asyncio.timeout(SOON):  # the silence of a model is tolerated for longer
         with driver.bus.subscribe("a look") as bell:
             while driver.worker.is_running(run_id):
                 await bell.wait(0.05)

@@ -28,7 +28,7 @@ async def audit_of(rig: WebhookRig) -> list[tuple[str, str]]:
     return [(entry.what, entry.actor) for entry in reversed(entries)]
 
 
-# What is sent.
+# Events.
 
 
 async def test_an_event_has_the_ids_of_a_run_that_ended_and_none_of_its_text() -> None:
@@ -175,7 +175,7 @@ async def test_a_secret_is_shown_once_and_stored_encrypted() -> None:
         assert rig.runtime.secrets().decrypt(stored).current == created.secret
 
 
-# When it is sent.
+# Times.
 
 
 async def test_a_failure_is_tried_again_with_the_same_id_after_growing_pauses() -> None:
@@ -333,7 +333,7 @@ async def test_old_deliveries_are_deleted_by_the_loops() -> None:
             await asyncio.sleep(0)
 
 
-# Where it is sent.
+# Addresses.
 
 
 async def test_a_redirect_is_not_followed() -> None:

@@ -1,6 +1,6 @@
 """A worker whose clock is an hour off, beside a healthy one on one SQLite file.
 
-Guarantees G8 and G30: what is beaten for is not taken away, and what is not, is.
+Guarantees G8 and G30: a run whose worker sends heartbeats is not taken away, another one is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LEASE_MS = 15_000
 
 
 class Machine:
-    """Time as it passes, and two processes that read it: the clock of the second is wrong."""
+    """Clock and two processes that read it, of which the second one reads it with an offset."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000_000

@@ -1,4 +1,4 @@
-"""A server that OpenAI's client asks."""
+"""A server before which OpenAI's client stands."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ async def test_the_figures_of_all_owners_take_a_key_of_their_own(server: Served)
     }
 
 
-# Pages of other origins, and names that are not ours.
+# Pages of other origins, and host names that are not ours.
 
 
 @pytest.mark.parametrize(

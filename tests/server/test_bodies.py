@@ -285,7 +285,7 @@ async def test_fields_without_end_after_the_body_are_not_kept(
                 sent += len(endless)
     writer.close()
 
-    assert sent < 10_000_000  # what the sockets between us hold, and no more
+    assert sent < 10_000_000  # what the sockets between client and server hold, and no more
     assert (await (await server.client()).get("/v1/threads")).json()["data"] == []
 
 

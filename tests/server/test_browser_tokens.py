@@ -70,7 +70,7 @@ async def make_token(server: Served, key: str, **fields: Any) -> str:
     return token
 
 
-# What a token is.
+# Contents.
 
 
 def grant(**fields: Any) -> BrowserGrant:
@@ -113,7 +113,7 @@ def test_a_token_that_no_header_can_hold_is_refused_when_it_is_made() -> None:
         )
 
 
-# How it is made.
+# Creation.
 
 
 async def test_a_token_lasts_a_quarter_of_an_hour_and_is_shown_once(shop: Served) -> None:
@@ -188,7 +188,7 @@ async def test_a_key_that_only_reads_makes_no_token(shop: Served) -> None:
     assert answer.status_code == 403
 
 
-# What it opens.
+# Rights.
 
 
 async def test_a_token_opens_no_operation_of_the_api(shop: Served) -> None:

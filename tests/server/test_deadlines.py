@@ -1,7 +1,7 @@
-"""Deadlines where several servers look after one database, and none hears of another.
+"""Deadlines where several servers share one database, and none is notified of another's changes.
 
-Guarantees G9 and G30: the store's clock decides, a worker's own does not; and what expires does so
-once.
+Guarantees G9 and G30: the store's clock decides, a worker's own does not, and nothing expires
+twice.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ async def cluster(
     database = f"sqlite:///{tmp_path}/a.db" if kind == "sqlite" else await postgres.create()
     clock = Clock(-TEN_MINUTES if where == "behind" else TEN_MINUTES)
     async with Upstream() as upstream:
-        # Nothing sweeps and beats by itself while a test lasts.
+        # Nothing sweeps or sends heartbeats by itself while a test lasts.
         settings = replace(
             SETTINGS,
             base_url=upstream.url,

@@ -70,7 +70,7 @@ async def test_a_deleted_thread_is_nowhere_any_more(
             cached = b"".join([await shared.dump(key) or b"" for key in keys])
             return CANARY.encode() not in cached and thread_id.encode() not in b" ".join(keys)
 
-        await eventually(is_gone)  # what was being shared meanwhile is dropped behind it
+        await eventually(is_gone)  # what was being shared meanwhile is dropped after it
     headers = {"idempotency-key": "once"}
     repeated = await second.post("/v1/threads", json={"title": CANARY}, headers=headers)
     assert repeated.status_code == 404

@@ -1,4 +1,4 @@
-"""What a client has already is not sent again."""
+"""Responses that a client already has are not sent again."""
 
 from __future__ import annotations
 

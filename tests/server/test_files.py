@@ -1,4 +1,4 @@
-"""Attachments: what gets in under which name, and how it comes out."""
+"""Attachments: accepted names and types, and the headers of downloads."""
 
 from __future__ import annotations
 

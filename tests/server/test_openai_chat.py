@@ -343,7 +343,7 @@ async def test_tools_of_the_server_run_unseen_and_gated_ones_are_refused(
         await place.wait_for_deletion()
 
 
-# Threads that are kept.
+# Threads that are stored.
 
 
 async def test_a_request_that_continues_a_named_thread_appends_to_it(place: Place) -> None:

@@ -31,7 +31,7 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "found"}
 
 
 class Place(NamedTuple):
-    """A server with a scripted model, OpenAI's client of it, and ours."""
+    """Server with a scripted model, OpenAI's client of it, and our client."""
 
     server: Served
     script: Script
@@ -594,7 +594,7 @@ async def test_nothing_is_deleted_while_a_run_goes_on(place: Place) -> None:
     assert len((await place.items.list(conversation)).data) == 2
 
 
-# What cannot be.
+# Invalid requests.
 
 
 BAD: dict[str, tuple[Any, str | None]] = {

@@ -18,7 +18,7 @@ HAIKU = b"old pond\na frog leaps in\nwater's sound\n"
 
 
 class Place(NamedTuple):
-    """A server, OpenAI's client of it, and ours."""
+    """Server, OpenAI's client of it, and our client."""
 
     server: Served
     client: AsyncOpenAI

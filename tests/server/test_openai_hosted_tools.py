@@ -1,4 +1,4 @@
-"""Hosted tools of OpenAI's API, done by MCP servers that the operator maps."""
+"""Hosted tools of OpenAI's API, carried out by MCP servers that the operator maps."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_lists_and_streams_of_a_conversation_agree(tmp_path: Path) -> None
 
         items = [item.to_dict() for item in page.data if getattr(item, "role", "") != "user"]
         assert items == [item.to_dict() for item in (*first.output, *second.output)]
-        assert second.output[0].content[0].annotations == []  # it searched for nothing itself
+        assert second.output[0].content[0].annotations == []  # it made no search itself
         for item in page.data:
             single_item = await place.client.conversations.items.retrieve(
                 item.id, conversation_id=conversation

@@ -1079,7 +1079,7 @@ async def test_compacting_ends_when(why: str, quick_timeouts: StreamTimeouts) ->
             await eventually(has_ended)
 
 
-# What lasts, and for whom.
+# Lifetime and owners.
 
 
 async def test_a_response_outlives_its_events(place: Place) -> None:

@@ -55,7 +55,7 @@ async def admin(server: Served) -> httpx2.AsyncClient:
     return await server.client(await server.key("ops", "admin"))
 
 
-# What there is.
+# Counts.
 
 
 async def test_owners_are_listed_with_what_they_have(
@@ -241,7 +241,7 @@ async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) 
             pieces = answer.aiter_bytes()
             assert await anext(pieces)
             await server.runtime.store.revoke_key(server.keys[token])
-            await asyncio.sleep(CACHE_SECONDS + 0.5)  # for so long a key is believed
+            await asyncio.sleep(CACHE_SECONDS + 0.5)  # a key is cached for so long
             with pytest.raises(httpx2.TransportError):
                 await drain(pieces)
 
@@ -268,7 +268,7 @@ async def test_everything_of_an_owner_is_erased_and_nothing_of_another(
     server: Served, admin: httpx2.AsyncClient, tmp_path: Path
 ) -> None:
     ann, ben = await fill(server, "ann"), await fill(server, "ben")
-    for client in (ann, ben):  # what is known of a key, and in caches
+    for client in (ann, ben):  # fills the caches, also those of keys
         await client.get("/v1/threads")
 
     [*_, last] = await erase(admin, "ann")

@@ -100,7 +100,7 @@ async def test_a_text_that_controls_or_hides_text_is_refused_everywhere(
 
     path = f"/v1/memories/{memory['id']}"
     requests = [("POST", "/v1/memories", "text"), ("PATCH", path, "text")]
-    if "\n" not in text and "\t" not in text:  # instructions may have these
+    if "\n" not in text and "\t" not in text:  # instructions may have newlines and tabs
         requests.append(("PATCH", "/v1/personal_settings", "instructions"))
 
     for method, where, field in requests:
@@ -188,4 +188,4 @@ async def test_an_assistant_remembers_nothing_while_memory_is_off_or_the_thread_
     assert (in_temporary.status_code, while_off.status_code) == (409, 409)
     assert "temporary" in in_temporary.text
     assert "turned memory off" in while_off.text
-    await remember(ann, "Likes tea.")  # the person may
+    await remember(ann, "Likes tea.")  # the person may add one nevertheless

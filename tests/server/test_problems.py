@@ -1,4 +1,4 @@
-"""Errors as callers see them, and what is left out of the log."""
+"""Errors as callers see them, and data that stays out of the log."""
 
 from __future__ import annotations
 

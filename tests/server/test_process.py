@@ -1,4 +1,4 @@
-"""The server as a process: what it says, what it waits for, and how it ends."""
+"""The server as a process: what it prints, what it waits for, and how it ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ serve(msgspec.json.decode(sys.argv[1], type=Settings))
 """
 SLOW = replace(SETTINGS, demo_delay=0.06667, shutdown_timeout=10.0)
 LONG_GRACE = replace(SLOW, shutdown_timeout=10 * DEADLINE)
-"""With it a server that waits for its runs and streams does not end before the test gives up."""
+"""Settings with which a server waits for its runs and streams for longer than a test lasts."""
 ASK = {"message": {"content": "When does the next LAX-JFK flight leave?"}}
 
 

@@ -1,4 +1,4 @@
-"""Keys that owners have at providers: each run is asked with its owner's, and none is ever told."""
+"""Owners' keys at providers: each run uses the key of its owner, and no key is ever revealed."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ async def test_a_key_is_found_nowhere_but_at_its_provider(
         ann = await client_of(server, "ann")
         admin = await client_of(server, "ops", "admin")
         texts.append((await put_key(ann, CANARY)).text)
-        for scenario in ("ok", "401"):  # which repeats the key that it was sent
+        for scenario in ("ok", "401"):  # the second one repeats the key that it was sent
             ended_run = await run(ann, scenario)
             texts.append(str(ended_run))
             texts.append((await ann.get(f"/v1/runs/{ended_run['id']}/events")).text)

@@ -1,4 +1,4 @@
-"""Keys with limits and an end, told by the server; exact however many servers there are."""
+"""Keys with limits and an end, enforced exactly, however many servers there are."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ EXPIRY = 8
 
 @pytest.fixture
 async def servers(database: str) -> AsyncIterator[Sequence[Served]]:
-    """Two servers before one database."""
+    """Run two servers on one database."""
     async with AsyncExitStack() as stack:
         settings = replace(SETTINGS, database=database)
         yield [await stack.enter_async_context(serve(settings)) for _ in range(2)]
 
 
 async def limited_client(server: Served, **limits: int) -> httpx2.AsyncClient:
-    """A client whose key has these limits."""
+    """Return a client whose key has these limits."""
     return await server.client((await make_key(server.runtime, limits=Limits(**limits))).token)
 
 
@@ -194,7 +194,7 @@ async def test_clients_of_openai_do_not_wait_for_tokens_of_another_day(server: S
     assert answer.headers["x-should-retry"] == "false"
 
 
-# Their end
+# End of keys
 
 
 async def test_a_key_opens_nothing_once_its_time_has_come(server: Served) -> None:

@@ -1,4 +1,4 @@
-"""Links to conversations over HTTP: for whom they work, and what guesses are told."""
+"""Links to conversations over HTTP: who may use them, and the answers to guessed links."""
 
 from __future__ import annotations
 

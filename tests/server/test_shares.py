@@ -1,4 +1,4 @@
-"""Too much at once: it is refused at once, and nobody is starved by somebody else."""
+"""Too much at once is refused at once, and no caller starves another."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ async def test_one_key_that_floods_does_not_slow_another(tmp_path: Path) -> None
 
 
 async def _measure_slow_call(client: httpx2.AsyncClient) -> float:
-    """The seconds that nineteen of twenty calls do not take."""
+    """Return the 95th percentile of the seconds that a call takes."""
     durations: list[float] = []
     for _ in range(400):
         began = time.monotonic()
@@ -302,7 +302,7 @@ async def test_one_owners_searches_do_not_keep_another_owners_waiting(tmp_path: 
         ann, bob = [await server.client(await server.key(name)) for name in ("ann", "bob")]
         await ann.post("/v1/threads", json={"title": "much"})
         store = server.runtime.store._inner  # type: ignore[attr-defined]
-        async with store._searches.turn("ann"):  # one of hers is under way
+        async with store._searches.turn("ann"):  # one search of hers is under way
             searches = [asyncio.create_task(ann.get("/v1/search?q=much")) for _ in range(8)]
             await eventually(partial(_has_searches, store, "ann", 2))
             answer = await bob.get("/v1/search?q=much")

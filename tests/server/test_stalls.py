@@ -1,4 +1,4 @@
-"""Processes of a server whose loops stand still: found, whatever else stood still meanwhile."""
+"""Processes of a server whose loops stand still are found, whatever else stood still meanwhile."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_process_that_was_started_in_the_place_of_another_has_the_whole_time()
     watched_loops = WatchedLoops(1)
     watched_loops.watch_for(TIMEOUT - LOOK, standing=(1,))
 
-    watched_loops.stall_watch.find_stalled({})  # it has died; the next one serves not yet
+    watched_loops.stall_watch.find_stalled({})  # it has died; the next one does not serve yet
 
     assert watched_loops.watch_for(TIMEOUT - LOOK, standing=(1,)) == set()
 

@@ -317,7 +317,7 @@ async def test_a_reader_who_does_not_read_is_cut_and_costs_a_fixed_buffer(
             )
             async with asyncio.timeout(DEADLINE):
                 await pages.closed.wait()
-            # The connection is dropped, not closed in order: that would wait for who does not read.
+            # The connection is dropped, not closed in order: closing would wait for the reader.
             with suppress(ConnectionResetError):
                 async with asyncio.timeout(DEADLINE):
                     while await asyncio.get_running_loop().sock_recv(reader, 2**20):

@@ -42,7 +42,7 @@ BEARER = "authorization"
 ACTING = "antiphon-owner"
 PROVIDERS = {"ann": "mistral", "ben": "groq"}
 THIRD = "cerebras"
-"""For whom each has a key of their own."""
+"""Providers at which each owner has a key of their own."""
 SECRET = base64.b64encode(bytes(32)).decode()  # seals those keys
 SHOWN = 32  # letters of what was sent, in a problem
 OWN_MOVES = ("date", "content-length", "x-request-id")  # headers in which two answers may differ
@@ -53,7 +53,7 @@ OWNED = [sample for sample in REQUESTS if sample.scope in (None, "read")]
 ADMINISTRATIVE = [sample for sample in REQUESTS if sample not in OWNED]
 IDEMPOTENT = [sample for sample in OWNED if "Idempotency-Key" in sample.header_names]
 UNANSWERED = ("GET /v1/files/{file_id}/picture",)
-"""Refused here to all alike, since these servers read no documents."""
+"""Operations that these servers refuse to all alike, since they read no documents."""
 
 
 @dataclass
@@ -105,7 +105,7 @@ class TenantServer:
             for table in TABLES:
                 if table.name != "counters":
                     rows[table.name] = await _read_table(dump, table)
-        # How events are put into rows is nobody's business.
+        # The grouping of events in rows does not matter.
         rows["events"] = [(run, b"\n".join(lines)) for run, lines in _by_run(rows["events"])]
         return rows
 
@@ -291,7 +291,7 @@ def _make_unknown_ids(ids: dict[str, str]) -> dict[str, str]:
     return {kind: make_unknown_id(name) for kind, name in ids.items()}
 
 
-# The matrix is whole, and means something.
+# The matrix is complete, and its requests are valid.
 
 
 def test_no_operation_and_no_place_for_an_id_is_left_out() -> None:
@@ -301,7 +301,7 @@ def test_no_operation_and_no_place_for_an_id_is_left_out() -> None:
 async def test_what_is_refused_to_others_is_answered_to_whom_it_belongs(
     tenants: TenantServer,
 ) -> None:
-    """In an order in which nothing is deleted before its request: the thread comes last."""
+    """Nothing is deleted before it is asked for: the requests are sorted, the thread comes last."""
     last = ["DELETE /v1/memories", "POST /v1/runs/{run_id}/cancel", "GET /v1/runs/{run_id}/events"]
 
     def order_key(sample: SampleRequest) -> tuple[bool, int, str]:
@@ -319,7 +319,7 @@ async def test_what_is_refused_to_others_is_answered_to_whom_it_belongs(
         assert answer.status_code < 300 or answer.status_code == 409, (sample.name, answer.text)
 
 
-# Who has no good key, or not one for this.
+# Callers without a valid key, or without the right for this.
 
 
 async def test_no_operation_opens_without_a_good_key(tenants: TenantServer) -> None:
@@ -369,7 +369,7 @@ async def test_a_key_that_may_read_writes_nothing(tenants: TenantServer) -> None
 
     for sample in REQUESTS:
         if sample.endless or sample.name in UNANSWERED:
-            continue  # one would follow the run for as long as that waits
+            continue  # a follower would wait for as long as the run waits
         answer = await sample.send(reader, sample.fill(tenants.ann.ids))
         unknown = await sample.send(reader, sample.fill(_make_unknown_ids(tenants.ann.ids)))
 

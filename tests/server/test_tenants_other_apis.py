@@ -327,7 +327,7 @@ _PURPOSE = {"purpose": "user_data"}
 
 
 _SUFFIX = re.compile(r"[0-9a-z]{8,}")
-"""What is random in an id."""
+"""The random part of an id."""
 
 
 def _comparable(

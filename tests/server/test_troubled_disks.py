@@ -1,4 +1,4 @@
-"""A disk that is full and a database file that is gone are noticed, and told."""
+"""A disk that is full and a database file that is gone are noticed, and reported."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_a_database_file_that_is_gone_is_told_and_nothing_is_acknowledged(
     os.rename(database, moved_file)
     if trouble == "replaced":
         database.write_bytes(moved_file.read_bytes())
-    await wait_for_words(server, f"was {trouble}")  # nobody has asked for anything
+    await wait_for_words(server, f"was {trouble}")  # before any request
     answers = [
         await client.post("/v1/threads", json={}),
         await client.get(f"/v1/threads/{thread}"),

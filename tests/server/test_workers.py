@@ -1,4 +1,4 @@
-"""Several processes of one server: what they share, who dies, and how all end."""
+"""Several processes of one server: what they share, replacement of dead ones, and shutdown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing can be 
 
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    """`antiphon serve` on a database of this test's own; what is left of it ends with the test."""
+    """Run `antiphon serve` on a database of this test; stop what is left of it at the end."""
     async with AsyncExitStack() as stack:
 
         async def start(*flags: str, failpoints: str = "", **settings: str) -> Server:

@@ -1,4 +1,4 @@
-"""What is sent wrong, or answered wrong by a provider: each gets its documented error, nothing is
+"""Bad requests of clients and bad replies of providers: each gets its documented error, nothing is
 lost, and the same process answers afterwards.
 """
 
@@ -21,7 +21,7 @@ from tests.support.harness.record import Record
 from tests.support.harness.servers import Server, environment
 from tests.support.providers.upstream import Scenario, Upstream
 
-ENDLESS = 1000  # megabytes: what lies in buffers before the cut is seen is far less
+ENDLESS = 1000  # megabytes; far fewer are in buffers before the cut is seen
 
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -29,7 +29,7 @@ GO = {"message": {"content": "go"}}
 
 
 class Place:
-    """A server before a model that can go wrong."""
+    """Server before a model that can go wrong."""
 
     def __init__(self, server: Server, upstream: Upstream, database: Path) -> None:
         self.server = server
@@ -257,7 +257,7 @@ async def test_a_provider_that_fails_ends_the_run_and_says_why(
         assert each["status"] == status
         assert (each.get("error") or {"code": each.get("reason")})["code"] == why
     assert turn_events[-1].type == "turn.ended"
-    # What the user said is there, and the thread takes the next message.
+    # The user's message is there, and the thread takes the next message.
     body = {**GO, "thread_id": last_status["thread_id"], "model": "quirk:ok"}
     assert (await raw_http.read_turn(place.server.url, "/v1/process", body))[-1].json[
         "status"

@@ -1,4 +1,4 @@
-"""The judges of the kill harness are judged: a good story passes, each bad one is named."""
+"""Tests of the kill harness's judge: a good record passes, and each bad one is named."""
 
 from __future__ import annotations
 

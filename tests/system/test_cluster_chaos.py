@@ -1,4 +1,4 @@
-"""Three servers behind a balancer, and all that may befall them, PostgreSQL, Redis and the network.
+"""Three servers behind a balancer, and all troubles of theirs, PostgreSQL, Redis and the network.
 
 Guarantees G1, G2, G3, G5, G6, G8, G9, G10, G11, G13, G15, G19, G20, G28 and G30 on a cluster, each
 by `harness.checks`. The clocks of two of the three servers are wrong by ten minutes.
@@ -36,16 +36,16 @@ AHEAD, BEHIND = skewed_clock_environ("+10m"), skewed_clock_environ("-10m")
 BUGS = {
     # Two workers that look at the same moment both see the run free.
     "claims carelessly": ("double_claim", "in epoch", redis_flushed),
-    # What was told before it was kept dies with its process.
+    # Events that were sent before they were stored are lost with their process.
     "acknowledges early": ("lost", "", server_killed),
-    # A try that is killed between the two transactions is done again by the next one.
+    # An attempt that is killed between the two transactions is repeated by the next one.
     "keeps keys apart": ("dup", "", server_killed),
-    # An event that was heard is not in the log, and its number is given out again.
+    # An event that a reader got is not in the log, and its number is used again.
     "tells before it keeps": ("broken", "was heard", server_killed),
-    # A worker that stood still puts its words between those of the next one, whose events are heard
-    # under other numbers than they are kept.
+    # A worker that stood still writes its events between those of the next one, whose readers got
+    # other numbers than the log has.
     "appends for anybody": ("broken", "", server_frozen),
-    # A clock that is ten minutes ahead has calls expire that nobody has answered yet.
+    # With a clock that is ten minutes ahead, calls expire before anybody has answered them.
     "sweeps by its own clock": ("broken", "expired too early", redis_flushed),
 }
 QUICKLY_FOUND = ("claims carelessly",)

@@ -1,6 +1,6 @@
-"""Many want the same at the same moment, through two processes' worth of stores: one has it.
+"""Many callers claim one thing at once, through the stores of two processes: one of them gets it.
 
-Guarantees G2 and G7, and of DOUBLE-CLAIM what a race alone can show.
+Guarantees G2 and G7, and the part of DOUBLE-CLAIM that only a race can show.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The connection to PostgreSQL is cut at every byte of a commit: what was asked happens once.
+"""The connection to PostgreSQL is cut at every byte of a commit: each request takes effect once.
 
-Guarantee G4. The bytes are those behind the first that tells the database what to keep, up to the
-last of its answer: who is cut on the way up has kept nothing, who is cut on the way down all.
+Guarantee G4. The bytes are those behind the first that tells the database what to store, up to the
+last of its answer: a cut on the way up stores nothing, a cut on the way down stores everything.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ IDLE = {
     "ANTIPHON_EXPIRY_INTERVAL": NEVER,
     "ANTIPHON_SHUTDOWN_TIMEOUT": "0.1",
 }
-"""What keeps a worker from the database, once it waits for the model in one run."""
+"""Settings that keep a worker from the database while it waits for the model in one run."""
 
 
 @dataclass
@@ -138,8 +138,8 @@ async def test_a_commit_that_is_cut_at_any_byte_is_cleared_up(
         assert answer.status < 300, (after, answer)
         assert first_answer is None or first_answer.json["id"] == answer.json["id"]
         words.append(word)
-    # The measured answer may hold bytes of the worker or of the housekeeping, which a later one
-    # lacks: cuts behind its end do not happen.
+    # The measured answer may hold bytes of the worker or of the housekeeping, which a later answer
+    # lacks: no cut happens behind its end.
     assert proxied_server.link.cuts >= (1 if proxied_server.drives_runs else 0.5 * len(words))
     counts = Counter(
         text_of(message) for message in (await proxied_server.database.load()).messages

@@ -1,7 +1,7 @@
-"""Two workers on one database against a model of plain records, whatever is asked of whichever.
+"""Two workers on one database are compared with a model of plain records after every step.
 
 Guarantees G2, G6, G8, G11, G13, G20, G22 and G29. The model knows what the pages on runs promise,
-and nothing of the program: after each step both workers must tell what it tells.
+and nothing of the program: after each step both workers must agree with it.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class TwoWorkers(RuleBasedStateMachine):
         """Have the worker stand still in the middle, another take its place, then let it go on."""
         thread = self.threads[at % len(self.threads)]
         if thread.active or any(other.active for other in self.threads):
-            return  # time will pass, which would befall them too
+            return  # time will pass, which would expire the other runs too
         name, gate = self.pair.gate()
         self.pair.model.script = f"{first}\nwait {name}\nsay Zombie.\n{ONE[0]}"
 
@@ -290,7 +290,7 @@ class TwoWorkers(RuleBasedStateMachine):
             worker, owner, operations.CreateRun(thread_id=f"thread_{UNKNOWN}"), "not_found"
         )
 
-    # Again, and later
+    # Repetitions, and time
 
     @precondition(lambda self: self.answers)
     @rule(worker=WHERE, at=PLACES, same=st.booleans())
@@ -320,7 +320,7 @@ class TwoWorkers(RuleBasedStateMachine):
         if expires:
             _end_run(run, "expired")
 
-    # What must hold
+    # Invariants
 
     @invariant()
     def check_both_workers(self) -> None:
@@ -347,7 +347,7 @@ class TwoWorkers(RuleBasedStateMachine):
         for thread in getattr(self, "threads", ()):
             self.send(0, thread.owner, operations.DeleteThread(thread.id))
 
-    # How it is done
+    # Helpers
 
     def choose_run(self, at: int) -> Run | None:
         """Choose some run, the newest ones most often."""

@@ -80,7 +80,7 @@ async def _check_stopped_server(
     upstream.gate.set()
     async with asyncio.timeout(DEADLINE):
         run_events = await raw_http.follow_run(other.url, run_id)
-    # Once it answers again it has had its turn on the loop, and its writes were refused.
+    # A server that answers again has had a turn of its loop: its late writes were refused.
     for _ in range(3):
         assert (await raw_http.send_request(driver.url, "GET", "/readyz")).status == 200
     after = await _read_log(database, run_id)

@@ -31,7 +31,7 @@ STORIES: dict[str, Story] = {
     "process": Person.process,
     "cancel": Person.cancel,
 }
-# Between what is kept and what is told of it: the windows in which things get lost or happen twice.
+# Between storing and sending: the windows in which events get lost or happen twice.
 NARROW = [
     ("text", "message.after_commit"),
     ("text", "run.before_commit"),
@@ -55,9 +55,9 @@ ALL = [
     for point in COMMITS + DRIVING
     for effect in ("kill", "raise")
     for number in (1, 2, 5)
-    if (point, effect) != ("append.after_wake", "raise")  # a callback has nobody to raise it to
+    if (point, effect) != ("append.after_wake", "raise")  # a callback has no caller
 ]
-# A server that takes over dies in its turn.
+# A server that takes over dies too.
 SECOND = ["takeover.after_commit", "expire.before_commit", "expire.after_commit"]
 SECOND += ["sweep.after_commit", "claim.before_commit", "beat.before_commit", "lease.before_beat"]
 

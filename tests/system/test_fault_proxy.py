@@ -1,4 +1,4 @@
-"""The proxy that spoils connections is exact: what it lets through is what was asked for."""
+"""The fault proxy is exact: it lets through what a test asks for, byte for byte."""
 
 from __future__ import annotations
 

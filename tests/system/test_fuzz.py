@@ -36,7 +36,7 @@ from antiphon.types.runs import Reason, Status
 from tests.support.providers.replies import BODIES
 
 IDLE = 0.2
-SOON = 10.0  # seconds for a run, asked three times if need be, on a machine that does other things
+SOON = 10.0  # seconds for a run of up to three attempts, on a machine that does other things
 CODES = {
     "invalid_tool_call",
     *(f"provider_{why}" for why in ("error", "protocol", "auth", "rejected")),
@@ -122,7 +122,7 @@ NO_HTTP = st.builds(Answer, st.tuples(st.binary(max_size=200)))
 
 @st.composite
 def answers(draw: st.DrawFn) -> Answer:
-    """A head, a body as it may be encoded, delimited and cut, and an ending."""
+    """Draw a head, a body as it may be encoded, delimited and cut, and an ending."""
     body, encoding = draw(BODIES), draw(ENCODINGS)
     if encoding == b"gzip":
         body = gzip.compress(body)[: draw(st.sampled_from([-1, None]))]
@@ -160,7 +160,7 @@ class Complaints(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Keep the record."""
         self.lines.append(self.format(record))
 
 

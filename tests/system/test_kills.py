@@ -28,14 +28,14 @@ from tests.support.stores.steps import (
 
 SEEDS = (1,)
 BUGS = {
-    # What was told before it was kept dies with its process.
+    # Events that were sent before they were stored are lost with their process.
     "acknowledges early": ("lost", "", ("message.before_commit", "output.before_commit"), 15),
-    # A try that is killed between the two transactions is done again by the next one.
+    # An attempt that is killed between the two transactions is repeated by the next one.
     "keeps keys apart": ("dup", "", ("message.after_commit", "output.after_commit"), 15),
     # Two workers that look at the same moment both see the run free.
     "claims carelessly": ("double_claim", "in epoch", (), 15),
-    # An event that was heard is not in the log, and its number is given out again. Somebody must
-    # hear it in the moment before the kill, which takes more tries where the machine is busy.
+    # An event that a reader got is not in the log, and its number is used again. A reader must get
+    # it in the moment before the kill, which takes more tries where the machine is busy.
     "tells before it keeps": ("broken", "was heard", ("append.before_commit",), 45),
     "sends before the commit": ("broken", "was heard", ("append.before_commit",), 45),
 }

@@ -14,7 +14,7 @@ from antiphon.types.runs import Action
 from tests.support.harness.flows import proxy
 from tests.support.providers.upstream import CALLS, ONE, X1, Scenario, Upstream, call_chunk, sse
 
-SILENCE = 3.0  # seconds in which nothing happens; polling would show, however patient
+SILENCE = 3.0  # seconds in which nothing happens, so that polling would show
 TOOL = ToolSpec("f", "", {"type": "object", "properties": {"x": {"type": "integer"}}})
 
 Handler = Callable[[str, dict[str, Any]], Any]

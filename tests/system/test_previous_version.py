@@ -73,7 +73,7 @@ with Client(sys.argv[1]) as client:
     print([run.id for thread in client.list_threads(pinned=True)
            for run in client.list_runs(thread.id)] == [sys.argv[2]])
 """
-"""What only this version can do, with the data of the previous one."""
+"""Uses features that only this version has, with the data of the previous one."""
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def _verbose_environ(folder: Path, base_url: str) -> Mapping[str, str]:
 
 async def test_a_server_that_logs_all_it_can_tells_no_secret_and_no_content(tmp_path: Path) -> None:
     async with (
-        Upstream() as upstream,  # whose refusal holds the key that it was sent
+        Upstream() as upstream,  # its refusal repeats the key that it was sent
         serving(tmp_path, "serve", environ=_verbose_environ(tmp_path, upstream.url)) as server,
         httpx2.AsyncClient(base_url=server.address, timeout=60) as client,
     ):

@@ -1,7 +1,7 @@
-"""A stranger reads the OpenAPI document and asks for everything in it, well and badly.
+"""Schemathesis reads the OpenAPI document and makes valid and invalid requests of all operations.
 
-Guarantees S14, S17 and S25: what is declared is what is answered, nothing is answered 500, and the
-same process answers afterwards.
+Guarantees S14, S17 and S25: all answers are as declared, none of them is a 500, and the same
+process answers afterwards.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EXCLUDING = [part for each in DANGEROUS for part in ("--exclude-operation-id", e
 ONLY = [part for each in DANGEROUS for part in ("--include-operation-id", each)]
 PYTHONS_OWN = "AST constructor recursion depth mismatch"  # python/cpython#106905
 SETTINGS = {
-    "ANTIPHON_BUSY_TIMEOUT": "0.5",  # some ask for what they would have to wait for
+    "ANTIPHON_BUSY_TIMEOUT": "0.5",  # some requests would wait for a busy thread
     "ANTIPHON_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
     "ANTIPHON_DEMO_DELAY": "0",
 }
@@ -51,7 +51,7 @@ async def test_what_the_document_says_is_so_whatever_is_asked(
     options = ("--checks", "all", "--max-examples", "200", "--seed", str(seed))
     async with _server(serve, tmp_path) as runner:
         failures = await runner.list_failures(*options, *EXCLUDING)
-        # Last, for the key that asks may be gone then.
+        # Last, because the key of the requests may be gone then.
         failures += await runner.list_failures(*options, *ONLY)
 
     assert failures == []

@@ -64,7 +64,7 @@ def test_calls_of_workers_that_are_killed_are_answered_once_by_others(tmp_path: 
         workers: list[subprocess.Popen[bytes]] = [place.start(*WORK) for _ in range(2)]
         try:
             for kill in range(KILLS):
-                while len(list_calls(place)) <= kill:  # somebody is in a call
+                while len(list_calls(place)) <= kill:  # so that a worker is in a call
                     assert all(worker.poll() is None for worker in workers)
                     time.sleep(0.01)
                 victim = rng.choice(workers)

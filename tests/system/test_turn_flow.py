@@ -108,7 +108,7 @@ STEPS = [
     "client: action.required",  # 5
     "client: turn.ended",
     "client: closed in order",  # 6
-    # 7 is the tool, which is nobody's business but the client's
+    # 7 is the tool, which only the client sees.
     "client: POST /submit_tool_output",  # 8
     "store: output tool#3 action:completed run:queued version:3",  # 9
     "client: 200",  # 10

@@ -223,7 +223,7 @@ async def _check_stopped_server(pair: ServerPair, upstream: Upstream) -> None:
             received += [each async for each in later_events]
         finally:
             driver.send(signal.SIGCONT)
-    # Once it answers again it has had its turn on the loop, and its writes were refused.
+    # A server that answers again has had a turn of its loop: its late writes were refused.
     for _ in range(3):
         assert (await raw_http.send_request(driver.url, "GET", "/readyz")).status == 200
 

@@ -46,8 +46,8 @@ class _StepHandler(logging.Handler):
         self._story.append(f"app: {record.getMessage()}")
 
 
-# In the order of the drawing. `model` is what the LLM was asked, `sdk` a request to the backend,
-# `page` what the browser gets.
+# In the order of the drawing: `model` is a request to the model, `sdk` one to the backend, and
+# `page` an event for the browser.
 STEPS = [
     "sdk: POST /v1/messages",  # 2, 3
     "sdk: POST /v1/runs",  # 4, 5

@@ -34,7 +34,7 @@ THEN = {
     "completion_tokens": 100,
     "prompt_tokens_details": {"cached_tokens": 1_000},
 }
-FIRST_COST, THEN_COST = 0.0013, 0.0035  # by PRICES, reckoned by hand
+FIRST_COST, THEN_COST = 0.0013, 0.0035  # by PRICES, computed by hand
 BROKEN = sse(call_chunk(**ONE, arguments='{"x":'), CALLS, {"choices": [], "usage": FIRST})
 
 

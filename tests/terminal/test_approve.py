@@ -1,4 +1,4 @@
-"""/approve: what may run without a question is seen, taken back, and given beforehand."""
+"""/approve: tools that may run without a question are listed, revoked, and allowed beforehand."""
 
 from __future__ import annotations
 

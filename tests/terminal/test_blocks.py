@@ -1,4 +1,4 @@
-"""Markdown is split into pieces as it comes, at a cost that does not grow, and as a whole reads."""
+"""Markdown is split into blocks as it comes, at constant cost, as a reader of the whole does."""
 
 from __future__ import annotations
 

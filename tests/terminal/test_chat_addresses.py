@@ -1,4 +1,4 @@
-"""A server of one's own answers, wherever it is named; nothing else is asked for anything."""
+"""A model server is used wherever its address is set, and no other address is contacted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is said to the terminal through the chat, only the chat moves the cursor."""
+"""Only the chat moves the cursor, whatever texts pass through it to the terminal."""
 
 from __future__ import annotations
 

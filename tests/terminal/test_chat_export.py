@@ -1,4 +1,4 @@
-"""`/export` and `/save`: what a file of a chat has in it, and where it is."""
+"""`/export` and `/save`: the contents of the file of a chat, and its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every assistant reads of the person, in a chat: /instructions, /memory, and the tool."""
+"""Personal instructions and memories in a chat: /instructions, /memory, and the tool."""
 
 from __future__ import annotations
 

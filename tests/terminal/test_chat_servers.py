@@ -45,7 +45,7 @@ async def test_ten_servers_of_which_five_fail_are_each_named_and_the_others_work
             assert {"good0__echo", "good4__echo", "noisy__echo"} <= names
             assert reply.messages[-1]["content"] == "typed ahead"
             assert not chat.foreign
-            await chat.leave()  # for a server that does not heed the end of its stdin ends only so
+            await chat.leave()  # a server that ignores the end of its stdin ends only so
 
 
 async def test_a_server_offers_the_chat_as_many_tools_as_mcp_test_says(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ async def exchange(chat: Chatting, model: Model, message: str, answer: str) -> N
     """Send a message, answer it, and wait for the end of the answer."""
     chat.say(message)
     reply = await model.next_request()
-    footers = chat.text.count("10 in, 5 out")  # what is painted of the past is not this answer's
+    footers = chat.text.count("10 in, 5 out")  # earlier answers on the screen do not count
     await reply.answer(answer)
     await chat.until(lambda: chat.text.count("10 in, 5 out") > footers)
 

@@ -1,4 +1,4 @@
-"""A conversation seen to its end, whatever the terminal makes of it."""
+"""A conversation is processed to its end, whatever happens to the terminal."""
 
 from __future__ import annotations
 

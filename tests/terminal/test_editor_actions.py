@@ -18,7 +18,7 @@ from antiphon.terminal.input.keyboard import (
 
 
 class ReplyingChat:
-    """A chat in which a reply is shown until it is stopped."""
+    """Chat in which a reply is shown until it is stopped."""
 
     attentive = False
 
@@ -67,7 +67,7 @@ class Clock:
 
 
 class Entries:
-    """A list above a field, in which nothing moves."""
+    """List above a field, in which nothing moves."""
 
     def filter(self, text: str) -> None:
         raise AssertionError("no words were typed")

@@ -14,7 +14,7 @@ from antiphon.terminal.input.editor import RestartingCompleter
 
 
 class SlowCompleter(Completer):
-    """Proposes `TEXT!` for a text; for `@server` only once it is let go."""
+    """Proposes `TEXT!` for a text; for `@server` only once `free` is set."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []

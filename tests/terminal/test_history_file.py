@@ -1,4 +1,4 @@
-"""The file of what was typed."""
+"""The history file of typed texts."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ async def test_a_folder_that_becomes_the_model_reads_nothing(tmp_path: Path) -> 
             await chat.sees("files is there")
             chat.say("Hello")
             await ask_for_file(model, note)
-            assert await end_turn(model) == ["Nothing much."]  # its own model still may
+            assert await end_turn(model) == ["Nothing much."]  # the person's own model still may
             await chat.sees("I have read it.")
             assert await chat.leave() == 0
         assert stranger.requests == []
@@ -157,7 +157,7 @@ async def test_a_chat_shows_the_folders_file_and_goes_on_without_it(tmp_path: Pa
             await chat.sees(TRUST)
             await chat.until(lambda: f'  | base_url = "{stranger.url}"' in chat.rows)
             await chat.sees("It sets: base_url, model")
-            chat.say("y")  # no whole word, so it is a no
+            chat.say("y")  # this is not the whole word, so it means no
             await chat.ready()
             chat.say("Hello")
             await (await model.next_request()).answer("Hi there.")

@@ -1,4 +1,4 @@
-"""Ctrl+C, in every state there is, again and again in one chat."""
+"""Ctrl+C in every state of a chat, again and again in one chat."""
 
 from __future__ import annotations
 

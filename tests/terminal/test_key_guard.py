@@ -1,4 +1,4 @@
-"""When a key is meant for a question, and when for the line."""
+"""Keys that are meant for a question, and keys that are meant for the line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_key_counts_only_after_a_pause_since_the_last_one_not_since_the_questi
     guard.type(left=True)
     guard.open()
     deliberate = []
-    for _ in range(20):  # somebody types on, slowly, over a question that has been there for long
+    for _ in range(20):  # a person types on, slowly, over a question that has been there for long
         clock.now += 0.9 * PAUSE
         deliberate.append(guard.deliberate)
         guard.type(left=True)

@@ -224,7 +224,7 @@ async def test_vi_keys_edit_where_they_are_chosen(tmp_path: Path) -> None:
         chat.type("worse words")
         await chat.sees("> worse words")
         chat.press("escape")
-        await asyncio.sleep(0.3)  # a lone escape is told from a sequence by time alone
+        await asyncio.sleep(0.3)  # only time tells a lone escape from a sequence
         chat.type("0dwA!")
         await chat.sees("> words!")
         chat.press("enter")
@@ -250,7 +250,7 @@ async def test_ctrl_z_sleeps_and_the_line_is_there_again_after_it(tmp_path: Path
 
 
 class Shell:
-    """A shell with jobs, in a terminal: a program can only sleep where somebody wakes it."""
+    """Shell with jobs in a terminal: a program can sleep only where a shell can wake it."""
 
     def __init__(self, home: Path) -> None:
         self._home = home

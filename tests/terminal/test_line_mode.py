@@ -321,7 +321,7 @@ async def test_a_question_is_answered_by_a_number_and_enter_alone_is_no(
         await chat.sees("0. no")
         while "none of the answers" not in chat.text:
             reactions = _count_reactions(chat.text)
-            chat.say("7")  # is no answer; before the question could be heard, it is a message
+            chat.say("7")  # 7 is no answer; before the question takes answers, it is a message
             await chat.until(
                 partial(lambda before: _count_reactions(chat.text) > before, reactions)
             )

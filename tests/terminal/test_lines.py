@@ -210,7 +210,7 @@ def test_lines_are_the_same_however_the_text_is_cut(cut: tuple[str, list[str]], 
     streamed_lines: list[Line] = []
     for piece in pieces:
         streamed_lines += display.feed(piece, columns)
-        display.pending(columns)  # what is looked at meanwhile leaves no trace
+        display.pending(columns)  # rows that are drawn meanwhile leave no trace
 
     assert streamed_lines + display.close(columns) == lines(text, columns)
 

@@ -1,4 +1,4 @@
-"""Servers that say more than anybody wants to read."""
+"""Logs of MCP servers that send too many lines."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ async def test_themes_are_listed_and_a_wrong_one_is_named(tmp_path: Path) -> Non
         assert all(f"  {name} " in chat.text for name in THEMES)
 
 
-# Signs, keys, calm.
+# Signs, keys, reduced motion.
 
 
 async def test_in_ascii_there_is_nothing_beyond_it_of_ours(tmp_path: Path) -> None:

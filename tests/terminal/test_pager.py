@@ -62,7 +62,7 @@ async def test_ctrl_o_opens_what_was_thought_which_is_in_no_file_meanwhile(
         await receive_reasoning(model, chat)
         chat.press("ctrl-o")
         await chat.sees("Then that.")
-        assert not [*(tmp_path / "tmp").iterdir()]  # which a kill would leave behind
+        assert not [*(tmp_path / "tmp").iterdir()]  # no file that a kill would leave behind
         await close_pager(chat)
         model.will_say("Still here.")
         chat.say("And now?")

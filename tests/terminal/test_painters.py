@@ -1,4 +1,4 @@
-"""The screen shows each finished line once, whatever came how, and gets nothing but our bytes."""
+"""The screen shows each finished line once, however it was cut, and gets nothing but our bytes."""
 
 from __future__ import annotations
 

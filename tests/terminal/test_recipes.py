@@ -1,4 +1,4 @@
-"""The chats of the documentation take place as their pages have them, before the demo model."""
+"""The chats of the documentation happen as their pages show them, with the demo model."""
 
 from __future__ import annotations
 

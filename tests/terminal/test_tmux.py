@@ -1,4 +1,4 @@
-"""In a terminal that people use, which wraps its rows anew when it is resized."""
+"""The chat in tmux, which wraps its rows anew when it is resized."""
 
 from __future__ import annotations
 

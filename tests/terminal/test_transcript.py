@@ -1,4 +1,4 @@
-"""A thread that was left, as the lines in which it was drawn while it ran."""
+"""A thread that was left is drawn again with the lines that it had while it ran."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ async def test_a_service_that_was_killed_wakes_again_once_it_is_back(own_server:
 
 
 @pytest.mark.parametrize("ways", [("up",), ("down",)], ids=["unheard", "unanswered"])
-async def test_a_line_on_which_nothing_passes_is_noticed_and_opened_anew(
+async def test_a_connection_on_which_nothing_passes_is_noticed_and_replaced(
     server: Server, buses: tuple[SharedBus, SharedBus], ways: Sequence[Way]
 ) -> None:
     proxy = FaultProxy(server.port).start()
@@ -106,7 +106,7 @@ async def test_a_line_on_which_nothing_passes_is_noticed_and_opened_anew(
     proxy.stop()
 
 
-async def test_a_connection_that_is_ended_by_the_service_is_opened_anew(
+async def test_a_connection_that_is_ended_by_the_service_is_replaced(
     server: Server, buses: tuple[SharedBus, SharedBus]
 ) -> None:
     first, second = buses
@@ -129,7 +129,7 @@ async def test_a_connection_that_is_ended_by_the_service_is_opened_anew(
     assert await wakes(second, first)
 
 
-async def test_however_many_watch_a_process_has_one_line(
+async def test_a_process_has_one_connection_however_many_subscribers_it_has(
     server: Server, buses: tuple[SharedBus, SharedBus]
 ) -> None:
     first, _ = buses

@@ -39,7 +39,7 @@ def topics(message: str) -> list[str]:
     return message.split(" ")[1:]
 
 
-async def test_what_rings_at_once_is_one_message_and_a_topic_is_in_it_once(
+async def test_notifications_at_once_are_one_message_with_each_topic_once(
     switchboard: Switchboard, first_bus: SharedBus
 ) -> None:
     before = len(switchboard.said)
@@ -54,7 +54,7 @@ async def test_what_rings_at_once_is_one_message_and_a_topic_is_in_it_once(
     assert [topics(each) for each in switchboard.said[before:]] == [["run_1", "run_2", "run_3"]]
 
 
-async def test_the_first_ring_after_quiet_waits_for_nobody() -> None:
+async def test_the_first_notification_after_quiet_is_sent_at_once() -> None:
     switchboard = Switchboard(pause=SOON)
     first_bus, second_bus = SharedBus(switchboard), SharedBus(switchboard)
     with second_bus.subscribe("run_1") as bell:
@@ -94,7 +94,7 @@ async def test_messages_stay_few_however_many_runs_stream(
     assert first_bus.messages_sent - before <= seconds / switchboard.pause + 1
 
 
-async def test_no_message_is_longer_than_the_carrier_takes(
+async def test_no_message_is_longer_than_the_backend_takes(
     switchboard: Switchboard, first_bus: SharedBus
 ) -> None:
     runs = [f"run_{number:026}" for number in range(500)]
@@ -127,7 +127,7 @@ async def test_more_topics_than_are_remembered_wake_everybody(
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_readers_elsewhere_miss_nothing_however_bad_the_carrier(seed: int) -> None:
+async def test_readers_of_other_buses_miss_nothing_however_bad_the_backend(seed: int) -> None:
     switchboard = BadSwitchboard(seed)
     buses = [SharedBus(switchboard, timing=QUICK) for _ in range(3)]
     log: list[int] = []
@@ -153,7 +153,7 @@ async def test_readers_elsewhere_miss_nothing_however_bad_the_carrier(seed: int)
     await asyncio.gather(*(bus.close() for bus in buses))
 
 
-async def test_nonsense_on_the_line_is_no_fault(
+async def test_nonsense_on_the_connection_is_no_fault(
     switchboard: Switchboard, second_bus: SharedBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     for message in ("", " ", "x", "x  y", "\x1b[2J\n\0", "é" * 100_000):
@@ -165,7 +165,7 @@ async def test_nonsense_on_the_line_is_no_fault(
     assert not caplog.records
 
 
-async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
+async def test_everybody_is_woken_when_the_connection_breaks_and_when_it_is_back(
     switchboard: Switchboard, first_bus: SharedBus
 ) -> None:
     returns: list[bool] = []
@@ -181,7 +181,7 @@ async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
     assert returns == [True]
 
 
-async def test_a_line_that_breaks_just_after_a_message_is_noticed_at_once() -> None:
+async def test_a_connection_that_breaks_just_after_a_message_is_noticed_at_once() -> None:
     switchboard = Switchboard(pause=0.02)
     first_bus = await up(switchboard, BusTiming(probe=10 * SOON, echo=10 * SOON))
     before = len(switchboard.said)
@@ -194,7 +194,7 @@ async def test_a_line_that_breaks_just_after_a_message_is_noticed_at_once() -> N
     await first_bus.close()
 
 
-async def test_nobody_waits_long_where_no_ring_would_come(
+async def test_waits_are_short_where_no_notification_can_come(
     switchboard: Switchboard, first_bus: SharedBus
 ) -> None:
     switchboard.cut()
@@ -206,7 +206,7 @@ async def test_nobody_waits_long_where_no_ring_would_come(
     assert asyncio.get_running_loop().time() - began < SOON / 2
 
 
-async def test_what_rang_while_the_line_was_gone_is_told_afterwards(
+async def test_notifications_without_a_connection_are_sent_afterwards(
     switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
     switchboard.away = True  # noticed only by a bus that sends
@@ -220,7 +220,7 @@ async def test_what_rang_while_the_line_was_gone_is_told_afterwards(
         assert await second_bell.wait(SOON)
 
 
-async def test_a_line_that_brings_nothing_back_is_given_up_and_opened_anew(
+async def test_a_connection_that_brings_nothing_back_is_replaced(
     switchboard: Switchboard,
 ) -> None:
     first_bus = await up(switchboard, QUICK)
@@ -232,7 +232,7 @@ async def test_a_line_that_brings_nothing_back_is_given_up_and_opened_anew(
     await first_bus.close()
 
 
-async def test_a_line_that_takes_too_long_to_open_is_given_up_and_opened_anew(
+async def test_a_connection_that_takes_too_long_to_open_is_replaced(
     switchboard: Switchboard,
 ) -> None:
     switchboard.silent = True
@@ -246,7 +246,7 @@ async def test_a_line_that_takes_too_long_to_open_is_given_up_and_opened_anew(
     await first_bus.close()
 
 
-async def test_a_carrier_that_is_away_is_told_once_in_plain_words_and_so_is_its_return(
+async def test_the_loss_of_the_backend_and_its_return_are_logged_once_each(
     switchboard: Switchboard, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)  # the level at which a server logs by default
@@ -268,7 +268,7 @@ async def test_a_carrier_that_is_away_is_told_once_in_plain_words_and_so_is_its_
     assert back_message == "wake-ups come through the switchboard again"
 
 
-async def test_the_last_rings_go_out_before_a_bus_closes(
+async def test_the_last_notifications_are_sent_before_a_bus_closes(
     switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
     with second_bus.subscribe("queue") as bell:
@@ -278,7 +278,7 @@ async def test_the_last_rings_go_out_before_a_bus_closes(
         assert await bell.wait(SOON)
 
 
-async def test_a_bus_that_closes_before_its_line_is_open_still_says_what_rang(
+async def test_a_bus_that_closes_before_its_connection_is_open_still_sends_notifications(
     switchboard: Switchboard, second_bus: SharedBus
 ) -> None:
     with second_bus.subscribe("queue") as bell:
@@ -289,7 +289,7 @@ async def test_a_bus_that_closes_before_its_line_is_open_still_says_what_rang(
         assert await bell.wait(SOON)
 
 
-async def test_a_bus_whose_carrier_is_away_closes_at_once(
+async def test_a_bus_without_its_backend_closes_at_once(
     switchboard: Switchboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared, "CLOSE_SECONDS", 3_600.0)
@@ -301,7 +301,7 @@ async def test_a_bus_whose_carrier_is_away_closes_at_once(
         await first_bus.close()
 
 
-async def test_a_turn_is_offered_here_before_it_is_offered_elsewhere(
+async def test_a_turn_is_offered_to_the_own_process_before_the_others(
     switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
     with first_bus.subscribe(QUEUE) as first_bell, second_bus.subscribe(QUEUE) as second_bell:

@@ -62,7 +62,7 @@ async def buses(request: pytest.FixtureRequest) -> AsyncIterator[Buses]:
         await bus.close()
 
 
-async def test_a_ring_wakes_whoever_waits(buses: Buses) -> None:
+async def test_a_notification_wakes_a_waiter(buses: Buses) -> None:
     with buses.second.subscribe("run_1") as bell:
         wait_task = asyncio.create_task(bell.wait(SOON))
         await asyncio.sleep(0)
@@ -71,14 +71,14 @@ async def test_a_ring_wakes_whoever_waits(buses: Buses) -> None:
         assert await wait_task
 
 
-async def test_a_ring_before_the_wait_is_not_lost(buses: Buses) -> None:
+async def test_a_notification_before_the_wait_is_not_lost(buses: Buses) -> None:
     with buses.second.subscribe("run_1") as bell:
         buses.first.notify("run_1")
 
         assert await bell.wait(SOON)
 
 
-async def test_many_rings_before_a_wait_are_one(buses: Buses) -> None:
+async def test_many_notifications_before_a_wait_are_one(buses: Buses) -> None:
     with buses.second.subscribe("run_1") as bell:
         for _ in range(5):
             buses.first.notify("run_1")
@@ -87,12 +87,14 @@ async def test_many_rings_before_a_wait_are_one(buses: Buses) -> None:
         assert not await bell.wait(0.05)
 
 
-async def test_silence_ends_the_wait_after_its_patience(buses: Buses) -> None:
+async def test_silence_ends_the_wait_after_its_timeout(buses: Buses) -> None:
     with buses.second.subscribe("run_1") as bell:
         assert not await bell.wait(0.01)
 
 
-async def test_a_ring_reaches_every_watcher_of_its_topic_and_no_other(buses: Buses) -> None:
+async def test_a_notification_reaches_every_subscriber_of_its_topic_and_no_other(
+    buses: Buses,
+) -> None:
     subscribe = buses.second.subscribe
     with subscribe("a") as first_bell, subscribe("a") as second_bell, subscribe("b") as other_bell:
         buses.first.notify("a")
@@ -102,7 +104,7 @@ async def test_a_ring_reaches_every_watcher_of_its_topic_and_no_other(buses: Bus
         assert not await other_bell.wait(0.05)
 
 
-async def test_a_wait_that_was_cancelled_loses_no_ring(buses: Buses) -> None:
+async def test_a_wait_that_was_cancelled_loses_no_notification(buses: Buses) -> None:
     with buses.second.subscribe("run_1") as bell:
         wait_task = asyncio.create_task(bell.wait(SOON))
         await asyncio.sleep(0)
@@ -114,7 +116,9 @@ async def test_a_wait_that_was_cancelled_loses_no_ring(buses: Buses) -> None:
         assert await bell.wait(SOON)
 
 
-async def test_a_handled_ring_wakes_nobody_and_one_that_is_not_handled_does(buses: Buses) -> None:
+async def test_a_handled_notification_wakes_nobody_and_one_that_is_not_handled_does(
+    buses: Buses,
+) -> None:
     answers = [True, False]
     with buses.second.subscribe("run_1") as bell:
         wait_task = asyncio.create_task(bell.wait(SOON, lambda: answers.pop(0)))
@@ -130,7 +134,7 @@ async def test_a_handled_ring_wakes_nobody_and_one_that_is_not_handled_does(buse
         assert answers == []
 
 
-async def test_rings_that_come_together_are_handled_once(buses: Buses) -> None:
+async def test_notifications_that_come_together_are_handled_once(buses: Buses) -> None:
     handled: list[bool] = []
     with buses.first.subscribe("run_1") as bell:
         wait_task = asyncio.create_task(bell.wait(SOON, lambda: bool(handled.append(True))))
@@ -154,11 +158,11 @@ async def test_a_handler_that_fails_wakes_its_waiter(
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_ring_for_nobody_is_no_error(buses: Buses) -> None:
+async def test_a_notification_without_subscribers_is_no_error(buses: Buses) -> None:
     buses.first.notify("nobody")
 
 
-async def test_a_bell_rings_no_more_once_its_watch_is_over(buses: Buses) -> None:
+async def test_a_subscription_gets_no_notification_after_its_end(buses: Buses) -> None:
     with buses.second.subscribe("run_1") as bell:
         pass
     buses.first.notify("run_1")
@@ -166,7 +170,7 @@ async def test_a_bell_rings_no_more_once_its_watch_is_over(buses: Buses) -> None
     assert not await bell.wait(0.05)
 
 
-async def test_a_bus_knows_how_many_watch() -> None:
+async def test_a_bus_counts_its_subscribers() -> None:
     bus = LocalBus()
     with (
         bus.subscribe("run_1"),

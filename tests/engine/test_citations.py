@@ -61,7 +61,7 @@ def test_a_title_is_one_short_line_without_controls() -> None:
 
 
 @given(st.text(st.sampled_from("a \n\t\x1b\u202e\0\ud800\udc00\u3000"), max_size=2 * MAX_TITLE))
-def test_what_is_kept_is_kept_again_as_it_is(title: str) -> None:
+def test_a_cleaned_citation_is_clean(title: str) -> None:
     cleaned = clean_citation(Citation(url=f" {PAGE} ", title=title))
 
     assert cleaned is not None

@@ -284,7 +284,7 @@ def test_what_follows_a_summary_is_cut_to_the_budget_and_the_summary_stays():
 
 @given(threads, st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=3))
 @settings(max_examples=3 * settings.default.max_examples, deadline=None)
-def test_with_summaries_what_is_told_is_what_the_newest_leaves(
+def test_the_window_holds_the_newest_summary_and_what_it_leaves(
     thread: tuple[MessageSize, ...], marks: list[tuple[int, int]]
 ):
     entries = list(thread)

@@ -61,7 +61,7 @@ def test_what_is_not_refused_comes_back_from_json_as_it_was(value: Any):
         ({"a" * 500: float("inf")}, "$." + "a" * 195 + "..."),
     ],
 )
-def test_the_place_is_told(value: Any, where: str):
+def test_an_error_names_the_place_of_a_value(value: Any, where: str):
     with pytest.raises(InvalidRequest) as excinfo:
         sanitize.validate_text(value)
 

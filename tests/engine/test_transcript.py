@@ -38,7 +38,7 @@ def empty_transcript(*events: Event) -> Transcript:
     return transcript
 
 
-def test_nothing_heard_is_nothing_said():
+def test_no_events_are_an_empty_reply():
     assert fold_events([]) == ReplySoFar("", None, (), ())
 
 

@@ -436,7 +436,7 @@ def test_a_fork_leaves_a_call_without_all_its_outputs_behind(world: World) -> No
     assert copies[0].parent_id == messages[0].id
 
 
-def test_every_status_move_told_is_in_the_table(world: World) -> None:
+def test_every_status_change_in_the_log_is_in_the_table(world: World) -> None:
     hand_out(world, 1)
     world.submit("c0")
     world.ask()

@@ -611,7 +611,7 @@ def test_on_well_formed_streams_a_second_reader_agrees(data: st.DataObject):
 
 @given(st.data())
 @settings(max_examples=2 * settings.default.max_examples, deadline=None)
-def test_folding_what_was_told_gives_what_was_said(data: st.DataObject):
+def test_folding_the_events_gives_the_reply(data: st.DataObject):
     chunks: list[Chunk] = [ReasoningPiece("hm"), *well_formed(data), CALLS]
     turn_events, reply = reply_to(batches(data, chunks))
     folded = fold_events(enumerate(turn_events, start=1))

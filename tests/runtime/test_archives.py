@@ -387,7 +387,7 @@ async def test_as_many_records_as_the_manifest_says_are_wanted(
     assert error.details["where"] == "messages.jsonl"
 
 
-async def test_what_belongs_to_nothing_is_left_out_and_told(
+async def test_records_that_belong_to_nothing_are_left_out_and_counted(
     members: Contents, tmp_path: Path
 ) -> None:
     threads = members["threads.jsonl"]

@@ -30,12 +30,12 @@ def other() -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.kill()
 
 
-def test_who_lives_is_not_dead(other: tuple[subprocess.Popen[str], str]) -> None:
+def test_a_living_process_is_not_dead(other: tuple[subprocess.Popen[str], str]) -> None:
     assert not liveness.is_dead(liveness.process_name("a"))
     assert not liveness.is_dead(other[1])
 
 
-def test_who_was_killed_is_dead(other: tuple[subprocess.Popen[str], str]) -> None:
+def test_a_killed_process_is_dead(other: tuple[subprocess.Popen[str], str]) -> None:
     process, name = other
     process.kill()
     process.wait()
@@ -50,5 +50,5 @@ def test_a_process_that_only_has_the_number_of_a_dead_one_is_another() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "first", "999999-5-anotherhost-a", "999999-0-0-a", "1-2"])
-def test_of_whom_nothing_certain_is_known_is_not_dead(name: str) -> None:
+def test_a_process_of_which_nothing_certain_is_known_is_not_dead(name: str) -> None:
     assert not liveness.is_dead(name)

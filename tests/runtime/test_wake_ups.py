@@ -108,7 +108,7 @@ def absent_redis() -> dict[str, str]:
     return {"redis": f"redis://127.0.0.1:{find_port()}/0"}
 
 
-async def test_who_reads_a_run_of_another_process_is_woken_for_it(
+async def test_a_reader_of_a_run_of_another_process_is_woken_for_it(
     processes: Processes, bus_settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_reader, "PATIENCE", 3_600.0)  # no reader looks without being woken

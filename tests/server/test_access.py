@@ -70,7 +70,7 @@ async def test_without_keys_loopback_is_the_owner_local(client: httpx2.AsyncClie
     assert answer.status_code == 200
 
 
-async def test_the_first_key_locks_the_door_at_once_for_who_brings_it(server: Served) -> None:
+async def test_the_first_key_locks_the_server_at_once_for_its_bearer(server: Served) -> None:
     client = await server.client()
     thread_id = (await client.post("/v1/threads")).json()["id"]
     keyed_client = await server.client(await server.key("ann"))
@@ -78,7 +78,7 @@ async def test_the_first_key_locks_the_door_at_once_for_who_brings_it(server: Se
     assert (await keyed_client.get(f"/v1/threads/{thread_id}")).status_code == 404
 
 
-async def test_the_first_key_locks_the_door_within_seconds_for_who_has_none(
+async def test_the_first_key_locks_the_server_within_seconds_for_callers_without_one(
     server: Served,
 ) -> None:
     client = await server.client()
@@ -300,7 +300,7 @@ async def test_a_server_without_keys_refuses_another_address() -> None:
             pass
 
 
-async def test_who_is_connected_is_not_what_a_header_says() -> None:
+async def test_a_forwarding_header_does_not_change_the_address_of_a_client() -> None:
     async with serve() as server:
         client = await server.client()
         answer = await client.get("/v1/threads", headers={"x-forwarded-for": "10.0.0.1"})

@@ -103,7 +103,7 @@ async def test_nobody_waits_for_ever(database: str) -> None:
         assert "0.3 seconds" in answer.json()["detail"]
 
 
-async def test_those_who_wait_hold_nothing_that_others_need(pair: ServerPair) -> None:
+async def test_waiting_requests_hold_nothing_that_others_need(pair: ServerPair) -> None:
     first = await pair.begin("t_normal", tools=TOOLS)
     await pair.until(first["id"], "action_required")
     body = {"thread_id": first["thread_id"], "if_busy": "wait"}
@@ -122,7 +122,7 @@ async def test_those_who_wait_hold_nothing_that_others_need(pair: ServerPair) ->
     await asyncio.wait(waiting_requests)
 
 
-async def test_those_who_wait_go_one_after_another(pair: ServerPair) -> None:
+async def test_waiting_requests_are_answered_one_after_another(pair: ServerPair) -> None:
     first = await pair.begin("ok")
     thread_id = first["thread_id"]
     body = {"thread_id": thread_id, "if_busy": "wait", "message": {"content": "go"}}
@@ -166,7 +166,7 @@ async def test_an_interrupted_run_ends_wherever_it_is_driven(pair: ServerPair) -
     assert roles in (["user", "user", "assistant"], ["user", "assistant", "user", "assistant"])
 
 
-async def test_what_is_rolled_back_was_never_said(pair: ServerPair) -> None:
+async def test_messages_that_are_rolled_back_leave_no_trace(pair: ServerPair) -> None:
     before = await pair.begin("ok")
     thread_id = before["thread_id"]
     await pair.until(before["id"], "completed")

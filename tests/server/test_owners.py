@@ -182,7 +182,7 @@ async def test_an_export_is_a_download_that_no_page_can_run(
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_who_has_nothing_is_not_exported_and_who_is_no_admin_exports_nobody(
+async def test_an_owner_without_data_is_not_exported_and_only_admins_export(
     server: Served, admin: httpx2.AsyncClient
 ) -> None:
     ann = await fill(server, "ann")
@@ -229,7 +229,7 @@ async def test_what_is_deleted_while_it_is_exported_breaks_nothing(server: Serve
     assert zipfile.ZipFile(io.BytesIO(bytes(export))).testzip() is None
 
 
-async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) -> None:
+async def test_a_caller_whose_key_is_revoked_meanwhile_gets_no_whole_export(tmp_path: Path) -> None:
     async with serve(settings(tmp_path), timeouts=StreamTimeouts(recheck=0.0)) as server:
         for number in range(12):
             await server.runtime.dispatcher.files.upload(

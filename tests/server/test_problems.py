@@ -76,7 +76,7 @@ def test_errors_that_clients_go_by_keep_their_status(
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(None, b"1"), (0.2, b"1"), (7, b"7"), (2.6, b"3")])
-def test_who_may_try_again_is_told_when(seconds: float | None, header: bytes) -> None:
+def test_an_error_that_may_be_retried_says_when(seconds: float | None, header: bytes) -> None:
     details = {} if seconds is None else {"retry_after": seconds}
 
     assert dict(problems.problem_headers(errors.Unavailable("x", **details))) == {

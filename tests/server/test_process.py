@@ -97,7 +97,7 @@ async def test_an_idle_server_ends_at_once_and_well(by: signal.Signals) -> None:
     assert code == 0
 
 
-async def test_a_turn_that_runs_is_told_to_its_end() -> None:
+async def test_a_running_turn_is_streamed_to_its_end() -> None:
     async with _start_server(SLOW) as server:
         async with _open_run(server) as stream:
             frames = _frames(stream)
@@ -156,7 +156,7 @@ async def test_a_second_signal_does_not_wait() -> None:
         await server.end(signal.SIGTERM)
 
 
-async def test_a_port_that_is_taken_is_told_with_a_way_out() -> None:
+async def test_an_error_about_a_taken_port_names_a_way_out() -> None:
     with socket.socket() as taken_socket:
         taken_socket.bind(("127.0.0.1", 0))
         taken_socket.listen()

@@ -70,7 +70,7 @@ async def test_of_many_requests_at_once_as_many_are_answered_as_a_minute_may_hav
     assert await run_within_minute(attempt) == {200: 5, 429: RACERS - 5}
 
 
-async def test_who_asks_too_often_is_told_when_to_ask_again(server: Served) -> None:
+async def test_a_caller_that_asks_too_often_is_told_when_to_ask_again(server: Served) -> None:
     async def attempt() -> httpx2.Response:
         client = await limited_client(server, requests_per_minute=1)
         await client.get("/v1/threads")

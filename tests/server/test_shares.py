@@ -120,7 +120,7 @@ def test_alone_one_gets_half_and_two_get_a_third_each() -> None:
             pass
 
 
-async def test_who_asks_little_does_not_wait_for_who_asks_much() -> None:
+async def test_a_caller_with_few_requests_does_not_wait_for_one_with_many() -> None:
     queue, done = FairQueue(at_once=2, per_caller=2), list[str]()
 
     async def work(caller: str) -> None:

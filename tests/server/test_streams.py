@@ -189,7 +189,7 @@ async def test_a_run_in_the_background_is_answered_at_once(client: httpx2.AsyncC
     assert answer.json()["id"].startswith("run_")
 
 
-async def test_silence_is_told_by_comments(quick_timeouts: StreamTimeouts) -> None:
+async def test_a_silent_stream_gets_comments(quick_timeouts: StreamTimeouts) -> None:
     async with serve(timeouts=quick_timeouts) as server:
         client = await server.client()
         run = await _begin_resting_run(client)
@@ -396,7 +396,7 @@ async def test_line_ends_in_what_is_told_stay_inside_their_event(
 
 
 @pytest.mark.parametrize("path", ["/v1/process", "/v1/runs"])
-async def test_who_leaves_while_waiting_for_a_busy_thread_starts_nothing(
+async def test_a_caller_that_leaves_while_it_waits_for_a_busy_thread_starts_nothing(
     server: Served, client: httpx2.AsyncClient, path: str
 ) -> None:
     thread = (await client.post("/v1/threads")).json()["id"]

@@ -298,7 +298,7 @@ def test_no_operation_and_no_place_for_an_id_is_left_out() -> None:
     assert find_unfilled_fields(DOCUMENT) == set()
 
 
-async def test_what_is_refused_to_others_is_answered_to_whom_it_belongs(
+async def test_requests_that_are_refused_to_others_are_answered_to_the_owner(
     tenants: TenantServer,
 ) -> None:
     """Nothing is deleted before it is asked for: the requests are sorted, the thread comes last."""
@@ -411,7 +411,7 @@ async def test_only_a_key_that_may_administer_administers(tenants: TenantServer)
     assert (await tenants.ben.client.head("/v1/people")).status_code == 403
 
 
-async def test_who_may_administer_is_never_told_that_they_may_not(tenants: TenantServer) -> None:
+async def test_an_administrator_is_never_forbidden_to_administer(tenants: TenantServer) -> None:
     root = await tenants.server.client(tenants.root)
 
     for sample in sorted(ADMINISTRATIVE, key=lambda sample: sample.method == "DELETE"):

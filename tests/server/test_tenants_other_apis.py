@@ -365,7 +365,7 @@ def _template(path: str) -> str:
     return "/".join("*" if part[:1] in ("{", "<") else part for part in path.split("/"))
 
 
-async def test_what_is_refused_to_others_is_answered_to_whom_it_belongs(
+async def test_requests_that_are_refused_to_others_are_answered_to_the_owner(
     tenants: TenantServer,
 ) -> None:
     for template in sorted(TEMPLATES, key=lambda template: template.method == "DELETE"):

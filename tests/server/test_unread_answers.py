@@ -102,7 +102,7 @@ async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
 
 @pytest.mark.slow
 @linux
-async def test_a_page_costs_no_more_the_larger_its_things_are(
+async def test_a_page_costs_no_more_the_larger_its_items_are(
     server: MeasuredServer, client: httpx2.AsyncClient
 ) -> None:
     small = await add_messages(client, *["x" * 20_000] * 100)

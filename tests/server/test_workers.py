@@ -54,7 +54,7 @@ async def test_several_processes_serve_on_one_port(serve: Serve) -> None:
     assert await _says_hello(server.url)
 
 
-async def test_one_that_was_killed_is_replaced_and_its_run_goes_on(serve: Serve) -> None:
+async def test_a_process_that_was_killed_is_replaced_and_its_run_goes_on(serve: Serve) -> None:
     server = await serve("--workers", "2", demo_delay="0.02")
     before = _worker_pids(server)
     async with AsyncClient(server.url) as client:
@@ -71,7 +71,7 @@ async def test_one_that_was_killed_is_replaced_and_its_run_goes_on(serve: Serve)
 
 
 @pytest.mark.slow
-async def test_all_end_in_order_when_told(serve: Serve) -> None:
+async def test_all_processes_end_in_order_on_a_signal(serve: Serve) -> None:
     server = await serve("--workers", "2", demo_delay="0.01667")
     pids = _worker_pids(server)
     async with AsyncClient(server.url) as client:
@@ -89,7 +89,7 @@ async def test_all_end_in_order_when_told(serve: Serve) -> None:
 
 
 @pytest.mark.soak
-async def test_one_that_does_not_end_is_ended(serve: Serve) -> None:
+async def test_a_process_that_does_not_end_is_ended(serve: Serve) -> None:
     server = await serve("--workers", "2", shutdown_timeout="0.1")
     frozen_pid, other_pid = _worker_pids(server)
     os.kill(frozen_pid, signal.SIGSTOP)
@@ -116,7 +116,7 @@ async def test_ctrl_c_reaches_all_of_them_and_is_one_signal(serve: Serve) -> Non
     assert events[-1].status == "completed"
 
 
-async def test_nobody_outlives_the_one_who_started_them(serve: Serve) -> None:
+async def test_processes_do_not_outlive_the_one_that_started_them(serve: Serve) -> None:
     server = await serve("--workers", "2")
     pids = _worker_pids(server)
     server.send(signal.SIGKILL)
@@ -127,7 +127,9 @@ async def test_nobody_outlives_the_one_who_started_them(serve: Serve) -> None:
     await eventually(are_gone)
 
 
-async def test_what_keeps_one_from_starting_is_said_once_and_ends_all(serve: Serve) -> None:
+async def test_an_error_that_keeps_a_process_from_starting_is_printed_once_and_ends_all(
+    serve: Serve,
+) -> None:
     with pytest.raises(Failed) as excinfo:
         await serve("--workers", "2", "--host", "0.0.0.0")
 
@@ -136,7 +138,7 @@ async def test_what_keeps_one_from_starting_is_said_once_and_ends_all(serve: Ser
 
 
 @pytest.mark.slow
-async def test_one_that_dies_at_its_start_again_and_again_ends_all(serve: Serve) -> None:
+async def test_a_process_that_dies_at_its_start_again_and_again_ends_all(serve: Serve) -> None:
     with pytest.raises(Failed, match="before it served, 5 times"):
         await serve("--workers", "2", failpoints="serve.before_open:kill")
 

@@ -90,7 +90,7 @@ async def _send_until_available(transport: Transport, call: Any, key: str) -> An
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
-async def test_of_those_who_begin_a_run_in_one_thread_at_once_one_does(
+async def test_of_many_callers_that_begin_a_run_in_one_thread_at_once_one_does(
     transports: Sequence[Transport], rounds: int
 ) -> None:
     for _ in range(rounds):
@@ -107,7 +107,7 @@ async def test_of_those_who_begin_a_run_in_one_thread_at_once_one_does(
 
 
 @pytest.mark.parametrize("rounds", [10, MANY])
-async def test_of_those_who_send_the_same_under_one_key_at_once_each_is_told_the_same(
+async def test_callers_that_send_the_same_under_one_key_at_once_get_the_same_answer(
     transports: Sequence[Transport], rounds: int
 ) -> None:
     for number in range(rounds):
@@ -122,7 +122,7 @@ async def test_of_those_who_send_the_same_under_one_key_at_once_each_is_told_the
 
 @pytest.mark.parametrize("is_named", [False, True], ids=["any", "named"])
 @pytest.mark.parametrize("rounds", [10, MANY])
-async def test_of_those_who_claim_the_one_run_that_is_wanted_one_has_it(
+async def test_of_many_workers_that_claim_the_only_run_at_once_one_gets_it(
     stores: Sequence[Store], transports: Sequence[Transport], rounds: int, is_named: bool
 ) -> None:
     for _ in range(rounds):

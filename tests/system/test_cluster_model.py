@@ -485,7 +485,7 @@ SLOW = pytest.param((300, 50), marks=pytest.mark.soak)
 
 
 @pytest.mark.parametrize("length", [SHORT, LONG])
-def test_two_workers_on_sqlite_tell_what_the_model_tells(
+def test_two_workers_on_sqlite_agree_with_the_model(
     length: tuple[int, int], tmp_path: Path
 ) -> None:
     path = tmp_path / "antiphon.db"
@@ -493,7 +493,7 @@ def test_two_workers_on_sqlite_tell_what_the_model_tells(
 
 
 @pytest.mark.parametrize("length", [SHORTER, SLOW])
-def test_two_workers_on_postgresql_tell_what_the_model_tells(
+def test_two_workers_on_postgresql_agree_with_the_model(
     length: tuple[int, int], postgres: Postgres
 ) -> None:
     address = asyncio.run(postgres.create())

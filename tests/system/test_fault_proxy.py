@@ -121,14 +121,14 @@ async def test_a_word_in_two_pieces_is_seen(proxy: FaultProxy, echo: EchoServer)
     assert echo.received == b"COMMIT "
 
 
-async def test_what_passes_behind_a_word_is_counted(proxy: FaultProxy) -> None:
+async def test_bytes_that_pass_behind_a_word_are_counted(proxy: FaultProxy) -> None:
     proxy.cut(Cut(1_000, seen=b"345"))
 
     assert await send_pieces(proxy, DATA) == (DATA, False)
     assert proxy.passed == len(b"6789" + DATA)
 
 
-async def test_what_follows_a_cut_passes(proxy: FaultProxy) -> None:
+async def test_connections_after_a_cut_pass(proxy: FaultProxy) -> None:
     proxy.cut(Cut(0))
     await send_pieces(proxy, DATA)
 
@@ -136,7 +136,7 @@ async def test_what_follows_a_cut_passes(proxy: FaultProxy) -> None:
 
 
 @pytest.mark.parametrize("ways", [BOTH, ("up",), ("down",)])
-async def test_what_was_stalled_comes_once_it_is_healed(
+async def test_stalled_bytes_come_once_the_proxy_is_healed(
     proxy: FaultProxy, ways: tuple[Way, ...]
 ) -> None:
     proxy.stall(ways)
@@ -149,7 +149,7 @@ async def test_what_was_stalled_comes_once_it_is_healed(
     assert await send_task == (DATA, False)
 
 
-async def test_late_is_late_and_whole(proxy: FaultProxy) -> None:
+async def test_delayed_bytes_come_late_and_complete(proxy: FaultProxy) -> None:
     proxy.slow(0.05, ("down",))
     began = asyncio.get_running_loop().time()
 
@@ -157,7 +157,7 @@ async def test_late_is_late_and_whole(proxy: FaultProxy) -> None:
     assert asyncio.get_running_loop().time() - began >= 0.05
 
 
-async def test_whoever_is_refused_gets_a_reset(proxy: FaultProxy) -> None:
+async def test_a_refused_connection_gets_a_reset(proxy: FaultProxy) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     writer.write(DATA)
     assert await reader.readexactly(10) == DATA
@@ -171,7 +171,7 @@ async def test_whoever_is_refused_gets_a_reset(proxy: FaultProxy) -> None:
 
 
 @pytest.mark.parametrize("reset", [True, False])
-async def test_those_that_are_ended_are_ended_and_new_ones_pass(
+async def test_connections_that_are_ended_end_and_new_ones_pass(
     proxy: FaultProxy, *, reset: bool
 ) -> None:
     send_task = asyncio.create_task(send_pieces(proxy, DATA, b""))

@@ -35,7 +35,7 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-async def test_what_the_document_says_is_so(serve: Any, tmp_path: Path) -> None:
+async def test_answers_are_as_the_document_says(serve: Any, tmp_path: Path) -> None:
     options = ("--phases", "fuzzing,stateful", "--max-examples", "2")
     async with _server(serve, tmp_path) as runner:
         failures = await runner.list_failures(*options, *EXCLUDING)
@@ -45,7 +45,7 @@ async def test_what_the_document_says_is_so(serve: Any, tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_what_the_document_says_is_so_whatever_is_asked(
+async def test_answers_are_as_the_document_says_whatever_is_asked(
     serve: Any, tmp_path: Path, seed: int
 ) -> None:
     options = ("--checks", "all", "--max-examples", "200", "--seed", str(seed))

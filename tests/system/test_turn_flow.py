@@ -145,7 +145,7 @@ async def test_nothing_happens_between_the_close_and_the_output(system: Recorded
     assert len(system.model.requests) == 1
 
 
-async def test_the_manifest_is_told_after_it_was_kept(system: RecordedSystem) -> None:
+async def test_the_manifest_is_sent_after_it_was_stored(system: RecordedSystem) -> None:
     await system.turn(ASK)
 
     stored_at = next(
@@ -201,7 +201,7 @@ class _NoticingUpstream(Upstream):
         return await super()._answer(request, *streams)
 
 
-async def test_nothing_is_told_of_a_request_whose_commit_never_ends(serve: Any) -> None:
+async def test_nothing_is_sent_of_a_request_whose_commit_never_ends(serve: Any) -> None:
     async with _NoticingUpstream() as model, asyncio.timeout(60):
         settings = {"ANTIPHON_BASE_URL": model.url, "ANTIPHON_MODEL": MODEL}
         first = await serve(**settings, FAILPOINTS="run.before_commit:pause")

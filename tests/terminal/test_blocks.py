@@ -129,7 +129,7 @@ def test_the_blocks_are_those_that_a_reader_of_whole_documents_finds(text: str):
 
 
 @given(cut_documents())
-def test_what_is_pending_is_what_an_end_would_give(cut: tuple[str, list[str]]):
+def test_pending_blocks_are_those_that_an_end_would_give(cut: tuple[str, list[str]]):
     _, pieces = cut
     blocks = Blocks()
     for piece in pieces:

@@ -103,7 +103,9 @@ async def test_what_is_too_long_for_a_terminal_is_not_given_to_it(tmp_path: Path
         assert list_copied(chat) == []
 
 
-async def test_an_answer_is_printed_as_it_was_written_but_for_what_acts(tmp_path: Path) -> None:
+async def test_an_answer_is_printed_as_it_was_written_without_control_characters(
+    tmp_path: Path,
+) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await answer_message(model, chat, f"# Title\n\n**{'long ' * 30}end** \x1b[31mred")
         chat.say("/raw")

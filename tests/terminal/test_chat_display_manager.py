@@ -60,7 +60,7 @@ def open_display(canvas: Canvas) -> tuple[ChatDisplayManager, StreamingResponseH
     return display, StreamingResponseHandler(THEMES["none"])
 
 
-async def test_the_first_frame_is_painted_before_anything_was_told():
+async def test_the_first_frame_is_painted_before_any_event():
     canvas = Canvas()
     display, handler = open_display(canvas)
 
@@ -71,7 +71,7 @@ async def test_the_first_frame_is_painted_before_anything_was_told():
     await display.finish_streaming()
 
 
-async def test_what_is_told_is_painted_soon_and_what_is_left_at_the_end():
+async def test_events_are_painted_soon_and_the_rest_at_the_end():
     canvas = Canvas()
     display, handler = open_display(canvas)
     display.start_streaming(handler)
@@ -89,7 +89,7 @@ async def test_what_is_told_is_painted_soon_and_what_is_left_at_the_end():
     assert not display.is_streaming
 
 
-async def test_clocks_go_on_while_nothing_is_told():
+async def test_clocks_go_on_while_no_event_comes():
     canvas = Canvas()
     display, handler = open_display(canvas)
     display.start_streaming(handler)
@@ -114,7 +114,7 @@ async def test_a_paint_that_fails_is_not_kept_quiet():
         await asyncio.wait_for(emit_on_and_on(), DEADLINE)
 
 
-async def test_lines_of_the_program_s_own_go_above_what_is_typed():
+async def test_own_lines_of_the_program_go_above_the_typed_text():
     canvas = Canvas()
     display, _ = open_display(canvas)
 

@@ -152,7 +152,7 @@ async def test_usage_tells_what_each_model_took(tmp_path: Path) -> None:
         assert "all 3 1,310 0 15 0 unknown" in rows
 
 
-async def test_chunks_are_counted_for_who_wants_to_know(tmp_path: Path) -> None:
+async def test_chunks_are_counted_in_a_verbose_chat(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, "--verbose", home=tmp_path) as chat:
         await chat.ready()
         await exchange(model, chat, 1)

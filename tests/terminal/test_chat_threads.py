@@ -532,7 +532,7 @@ async def test_a_list_is_cut_at_the_edge_in_ascii_where_only_that_is_wanted(
     assert thread_row.rstrip().isascii()
 
 
-async def test_a_list_that_is_listened_to_is_told_whole(model: Model, tmp_path: Path) -> None:
+async def test_a_list_for_a_screen_reader_is_not_cut(model: Model, tmp_path: Path) -> None:
     title = "A title that is much too long for a row"
     async with Chatting(model, "--screen-reader", home=tmp_path, columns=60) as chat:
         await chat.ready()

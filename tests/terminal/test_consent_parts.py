@@ -112,7 +112,7 @@ async def test_a_value_that_is_cut_says_how_long_it_is(size: tuple[int, int]) ->
 
 
 @pytest.mark.parametrize("size", SIZES[:2])
-async def test_what_has_room_can_be_allowed_at_once(size: tuple[int, int]) -> None:
+async def test_a_call_that_fits_into_one_box_can_be_allowed_at_once(size: tuple[int, int]) -> None:
     answer, person = await answer_box(SMALL, "y", size=size)
 
     assert answer.allowed
@@ -141,7 +141,7 @@ def test_a_head_that_grows_midway_leaves_nothing_unshown() -> None:
 
 
 @pytest.mark.parametrize(("key", "keep"), [("s", "session"), ("a", "always")])
-async def test_what_holds_on_takes_a_second_key_which_is_another_one(key: str, keep: Any) -> None:
+async def test_permission_for_longer_needs_a_second_and_different_key(key: str, keep: Any) -> None:
     answer, person = await answer_box(SMALL, key, "c", hints=Hints(destructive=True))
 
     assert answer == ConsentAnswer(allowed=True, keep=keep)
@@ -149,7 +149,7 @@ async def test_what_holds_on_takes_a_second_key_which_is_another_one(key: str, k
     assert "The tool says that it destroys or overwrites: shell." in _flat(person.views[1])
 
 
-async def test_whoever_does_not_confirm_is_asked_again() -> None:
+async def test_a_person_who_does_not_confirm_is_asked_again() -> None:
     answer, person = await answer_box(SMALL, "a", "n", "n")
 
     assert answer == ConsentAnswer()

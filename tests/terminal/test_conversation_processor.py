@@ -39,7 +39,7 @@ async def test_nothing_is_left_to_be_stopped_once_a_reply_was_shown_to_its_end()
     assert (busy_after_it, busy_with_the_next) == (False, True)
 
 
-async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() -> None:
+async def test_a_reply_that_cannot_be_shown_is_reported_and_the_next_one_is_shown() -> None:
     painter = FailingPainter("One voice")
     ui = UiManager(
         painter, Ink(THEMES["dark"]), IdleKeyboard, size=lambda: (80, 24), clock=lambda: 1.0
@@ -60,7 +60,7 @@ async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() 
     assert painter.painted.count("One voice calls") == 1
 
 
-async def test_stopping_before_the_run_has_a_name_stops_nobody_elses_run() -> None:
+async def test_stopping_before_the_run_has_an_id_stops_no_other_run() -> None:
     ui = UiManager(
         FailingPainter(""),
         Ink(THEMES["dark"]),

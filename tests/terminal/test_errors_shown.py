@@ -69,9 +69,7 @@ async def test_a_refusal_of_the_provider_is_no_answer(chat: Chatting, model: Mod
     assert assistant(await next_messages(chat, model)) == []
 
 
-async def test_what_is_said_of_an_error_is_broken_between_words(
-    chat: Chatting, model: Model
-) -> None:
+async def test_an_error_message_is_broken_between_words(chat: Chatting, model: Model) -> None:
     reply = await ask(chat, model, "Hello")
     await reply.refuse(400, "word " * 40)
     await chat.sees("(provider_")

@@ -161,7 +161,7 @@ async def test_ten_presses_at_once_are_one_in_every_state(tmp_path: Path) -> Non
     await _play(tmp_path, STATES, presses=10)
 
 
-async def test_who_goes_on_pressing_stops_the_reply_alone_and_keeps_the_line(
+async def test_pressing_on_and_on_stops_the_reply_alone_and_keeps_the_line(
     tmp_path: Path,
 ) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:

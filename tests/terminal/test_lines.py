@@ -217,7 +217,7 @@ def test_lines_are_the_same_however_the_text_is_cut(cut: tuple[str, list[str]], 
 
 @pytest.mark.slow
 @given(cut_documents(), st.integers(1, 120))
-def test_what_is_pending_is_what_an_end_would_print(cut: tuple[str, list[str]], columns: int):
+def test_pending_lines_are_those_that_an_end_would_print(cut: tuple[str, list[str]], columns: int):
     _, pieces = cut
     display = CompactStreamingDisplay(THEME)
     for piece in pieces:

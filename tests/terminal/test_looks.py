@@ -135,7 +135,7 @@ async def test_themes_are_listed_and_a_wrong_one_is_named(tmp_path: Path) -> Non
 # Signs, keys, reduced motion.
 
 
-async def test_in_ascii_there_is_nothing_beyond_it_of_ours(tmp_path: Path) -> None:
+async def test_in_ascii_our_own_signs_are_ascii(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, "--ascii", home=tmp_path) as chat:
         await show_everything(chat, model)
 
@@ -157,7 +157,7 @@ async def test_the_line_is_edited_with_the_keys_of_vi(tmp_path: Path) -> None:
         assert reply.messages[-1]["content"] == "world there"
 
 
-def test_in_calm_only_what_has_happened_is_drawn() -> None:
+def test_with_reduced_motion_only_events_are_drawn() -> None:
     emulator = Emulator(40, 10)
     calm = ReducedMotion(Region(emulator, Ink(THEMES["none"])))
 

@@ -119,7 +119,7 @@ async def test_a_new_thread_is_not_as_full_as_the_one_before(tmp_path: Path) -> 
         await chat.until(lambda: chat.rows[-1] == "told · /help")
 
 
-async def test_it_tells_who_will_answer_before_anybody_has(tmp_path: Path) -> None:
+async def test_it_names_the_model_before_the_first_answer(tmp_path: Path) -> None:
     async with Model() as model:
         model.names = ["unnamed", "other"]
         async with Chatting(None, "--base-url", model.url, home=tmp_path) as chat:

@@ -295,7 +295,7 @@ def test_partial_text_stays_and_says_how_it_ended(end: RunStatus, line: str):
     assert probe.finished[:2] == ["half a li", line]
 
 
-def test_who_leaves_without_an_end_keeps_what_came():
+def test_a_reply_that_is_left_before_its_end_keeps_what_came():
     probe = HandlerProbe(TextDelta(text="Half a"), *call_events())
     probe.handler.abandon("[left]", 3.0)
     probe.frame()

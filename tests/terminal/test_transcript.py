@@ -140,7 +140,7 @@ def test_a_run_that_failed_before_it_said_anything_is_told():
     ]
 
 
-def test_calls_that_wait_are_left_to_who_takes_the_run_up():
+def test_waiting_calls_are_left_to_the_chat_that_takes_the_run_up():
     thread = Thread()
     thread.say("user", "Weather?")
     thread.say("assistant", "I look.", tool_calls=(CALL,), run_id="r1")
@@ -148,7 +148,7 @@ def test_calls_that_wait_are_left_to_who_takes_the_run_up():
     assert rows(thread, run(Status.ACTION_REQUIRED, ended_at=None))[3:] == ["I look."]
 
 
-def test_what_is_no_text_and_what_is_nobodys_word_is_told_in_short():
+def test_files_system_messages_and_summaries_are_shown_in_short():
     thread = Thread()
     thread.say("system", "Be brief.")
     thread.say("user", content=(File("file_1"), Text("Look")))

@@ -81,14 +81,14 @@ async def test_messages_stay_few_however_many_runs_stream(
 
     readers = [asyncio.create_task(read(run)) for run in runs]
     await asyncio.sleep(0)
-    began, before = asyncio.get_running_loop().time(), first_bus.messages_sent
+    start, before = asyncio.get_running_loop().time(), first_bus.messages_sent
     for _ in range(200):
         for run in runs:
             first_bus.notify(run)
         await asyncio.sleep(0.001)
     async with asyncio.timeout(SOON):
         await asyncio.gather(*readers)
-    seconds = asyncio.get_running_loop().time() - began
+    seconds = asyncio.get_running_loop().time() - start
 
     assert woken == set(runs)
     assert first_bus.messages_sent - before <= seconds / switchboard.pause + 1
@@ -199,11 +199,11 @@ async def test_waits_are_short_where_no_notification_can_come(
 ) -> None:
     switchboard.cut()
     await goes_down(first_bus)
-    began = asyncio.get_running_loop().time()
+    start = asyncio.get_running_loop().time()
     with first_bus.subscribe("leases") as bell:
         assert not await bell.wait(SOON)
 
-    assert asyncio.get_running_loop().time() - began < SOON / 2
+    assert asyncio.get_running_loop().time() - start < SOON / 2
 
 
 async def test_notifications_without_a_connection_are_sent_afterwards(

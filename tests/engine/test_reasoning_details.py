@@ -25,10 +25,10 @@ def build_details(*chunks: list[Detail]) -> tuple[Detail, ...]:
     return builder.entries({})
 
 
-def turn(*details: Detail, cut: bool = False, said_id: str = "c1") -> TurnResult:
+def turn(*details: Detail, cut: bool = False, call_id: str = "c1") -> TurnResult:
     turn = Turn(["f"], lambda: "call_1", used_ids=["used"])
     turn.feed([DetailsPiece("here", details), TextPiece("hi")])
-    turn.feed([CallPiece(index=0, id=said_id, name="f", arguments="{}")])
+    turn.feed([CallPiece(index=0, id=call_id, name="f", arguments="{}")])
     if not cut:
         turn.feed([Finish("tool_calls")])
     return turn.close(Disconnected("cut") if cut else None)
@@ -132,7 +132,7 @@ def test_a_whole_reply_has_its_details_and_a_cut_one_has_none() -> None:
 
 
 def test_a_detail_names_its_call_by_the_id_under_which_it_goes_back() -> None:
-    reply = turn({**SEALED, "id": "used"}, said_id="used")
+    reply = turn({**SEALED, "id": "used"}, call_id="used")
 
     assert reply.calls[0].id == "call_1"
     assert reply.reasoning_details is not None

@@ -30,7 +30,7 @@ async def begin(rig: RuntimeRig, call: operations.Process = HELLO) -> str:
     return run_id
 
 
-async def only_run(rig: RuntimeRig) -> str:
+async def get_only_run(rig: RuntimeRig) -> str:
     (run,) = (await rig.store.list(Run, None, limit=2)).data
     return str(run.id)
 
@@ -130,7 +130,7 @@ async def test_a_model_that_was_asked_for_a_claim_that_fails_is_left_alone() -> 
             await beginning
 
         # This store has the run nevertheless, so that it is released and run again.
-        assert (await wait_for_end(rig, await only_run(rig))).status == "completed"
+        assert (await wait_for_end(rig, await get_only_run(rig))).status == "completed"
         assert len(rig.model.requests) == 2
 
 
@@ -144,7 +144,7 @@ async def test_a_caller_that_leaves_while_its_run_begins_leaves_the_run_running(
             await ask_task
         gate.opened.set()
 
-        assert (await wait_for_end(rig, await only_run(rig))).status == "completed"
+        assert (await wait_for_end(rig, await get_only_run(rig))).status == "completed"
 
 
 async def test_a_run_whose_claim_was_committed_with_an_error_is_released() -> None:
@@ -156,7 +156,7 @@ async def test_a_run_whose_claim_was_committed_with_an_error_is_released() -> No
         with pytest.raises(errors.Unavailable):
             await rig.ask()
 
-        run = await wait_for_end(rig, await only_run(rig))
+        run = await wait_for_end(rig, await get_only_run(rig))
         assert run.status == "completed"
         assert rig.now < run.created_at + rig.settings.lease_duration * 1000
 

@@ -225,7 +225,7 @@ async def test_three_days_of_failures_disable_a_webhook_and_it_works_when_it_is_
         created = await rig.create()
         rig.far.answers["/"] = "500 Internal Server Error", {}, b""
         await rig.runtime.ask()
-        began = rig.runtime.now
+        start = rig.runtime.now
         with caplog.at_level(logging.DEBUG, "antiphon"):
             while (delivery := (await rig.deliveries(created))[0]).next_attempt_at is not None:
                 rig.runtime.now = max(rig.runtime.now, delivery.next_attempt_at)
@@ -233,7 +233,7 @@ async def test_three_days_of_failures_disable_a_webhook_and_it_works_when_it_is_
 
         webhook = await rig.dispatch(operations.GetWebhook(created.webhook.id))
         assert (webhook.enabled, webhook.disabled_reason) == (False, "failing")
-        assert (delivery.status, rig.runtime.now - began) == ("failed", RETRY_MS)
+        assert (delivery.status, rig.runtime.now - start) == ("failed", RETRY_MS)
         assert 12 < delivery.attempts < 30
         assert (await audit_of(rig))[-1] == ("webhook.disabled", "backend")
         assert f"webhook {created.webhook.id} of local is disabled" in caplog.text

@@ -73,21 +73,21 @@ async def make_token(server: Served, key: str, **fields: Any) -> str:
 # Contents.
 
 
-def grant(**fields: Any) -> BrowserGrant:
+def make_grant(**fields: Any) -> BrowserGrant:
     return BrowserGrant(
         owner="ann", key="ak_000000000000", origins=(SHOP,), expires_at=1, session="s", **fields
     )
 
 
 def test_a_token_says_what_was_signed() -> None:
-    signed_grant = grant(model="demo")
+    signed_grant = make_grant(model="demo")
 
     assert read_grant(sign_grant(signed_grant, SECRET), SECRET) == signed_grant
 
 
 @given(place=st.integers(min_value=0), bit=st.integers(min_value=0, max_value=6))
 def test_a_changed_token_is_none(place: int, bit: int) -> None:
-    token = sign_grant(grant(), SECRET)
+    token = sign_grant(make_grant(), SECRET)
     at = place % len(token)
     forged = token[:at] + chr(ord(token[at]) ^ (1 << bit)) + token[at + 1 :]
 
@@ -103,13 +103,14 @@ def test_whatever_is_no_token_is_refused(text: str) -> None:
 
 def test_a_token_of_another_installation_is_none() -> None:
     with pytest.raises(Unauthorized):
-        read_grant(sign_grant(grant(), SECRET), bytes(32))
+        read_grant(sign_grant(make_grant(), SECRET), bytes(32))
 
 
 def test_a_token_that_no_header_can_hold_is_refused_when_it_is_made() -> None:
     with pytest.raises(InvalidRequest):
         sign_grant(
-            replace(grant(), origins=tuple(f"https://{'x' * 400}{n}" for n in range(20))), SECRET
+            replace(make_grant(), origins=tuple(f"https://{'x' * 400}{n}" for n in range(20))),
+            SECRET,
         )
 
 

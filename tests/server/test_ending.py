@@ -52,16 +52,16 @@ async def test_it_says_that_it_leaves_before_it_takes_no_more(tmp_path: Path) ->
 
 
 async def test_servers_that_are_replaced_under_load_lose_nothing(tmp_path: Path) -> None:
-    await _roll(_database(tmp_path), 3)
+    await _replace_servers(_database(tmp_path), 3)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("places", [2, 3])
 async def test_a_hundred_replacements_lose_nothing(postgres: Postgres, places: int) -> None:
-    await _roll(await postgres.create(), 50, places)
+    await _replace_servers(await postgres.create(), 50, places)
 
 
-async def _roll(database: str, rolls: int, places: int = 2) -> None:
+async def _replace_servers(database: str, replacements: int, places: int = 2) -> None:
     """Replace one server after the other while people use them; check what each was told."""
     async with AsyncExitStack() as stack:
         fleet = [await _start_replacement(stack, database) for _ in range(places)]
@@ -70,9 +70,9 @@ async def _roll(database: str, rolls: int, places: int = 2) -> None:
         people = [Person(number) for number in range(PEOPLE)]
         tasks = [asyncio.create_task(person.live(balancer.url, stop)) for person in people]
         for roll in count():
-            if roll >= rolls and any(person.restarts for person in people):
+            if roll >= replacements and any(person.restarts for person in people):
                 break
-            assert roll < 10 * rolls, "no turn was cut by any of the servers that ended"
+            assert roll < 10 * replacements, "no turn was cut by any of the servers that ended"
             replies_before = sum(len(person.events_by_run) for person in people)
             new = await _start_replacement(stack, database)
             old, fleet[roll % places] = fleet[roll % places], new
@@ -89,7 +89,7 @@ async def _roll(database: str, rolls: int, places: int = 2) -> None:
             for person in people:
                 await person.check(client)
 
-    assert sum(len(person.events_by_run) for person in people) > rolls
+    assert sum(len(person.events_by_run) for person in people) > replacements
 
 
 @dataclass

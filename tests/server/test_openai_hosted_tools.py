@@ -72,11 +72,11 @@ async def test_a_search_of_the_web_is_an_item_and_its_links_are_cited(tmp_path: 
         place.script.calls(("far__look", {"query": "bees"})).reply("See https://bees.example/a.")
 
         stream = await place.ask("web_search", stream=True, include=[SOURCES])
-        seen_events = [event async for event in stream]
-        response = seen_events[-1].response
+        stream_events = [event async for event in stream]
+        response = stream_events[-1].response
         stored = await place.client.responses.retrieve(response.id, include=[SOURCES])
 
-        assert [event.type for event in seen_events if "web_search" in event.type] == [
+        assert [event.type for event in stream_events if "web_search" in event.type] == [
             "response.web_search_call.in_progress",
             "response.web_search_call.searching",
             "response.web_search_call.completed",
@@ -93,7 +93,7 @@ async def test_a_search_of_the_web_is_an_item_and_its_links_are_cited(tmp_path: 
         text = message.content[0].text
         assert text[citation.start_index : citation.end_index] == "https://bees.example/a"
         (annotation_event,) = [
-            e for e in seen_events if e.type == "response.output_text.annotation.added"
+            e for e in stream_events if e.type == "response.output_text.annotation.added"
         ]
         assert annotation_event.annotation.to_dict() == citation.to_dict()
         assert stored.output == response.output
@@ -127,9 +127,9 @@ async def test_a_program_is_an_item_with_its_code(tmp_path: Path) -> None:
             place.script.calls(("far__look", {"code": "1 + 1"})).reply("2.")
 
         stream = await place.ask("code_interpreter", stream=True)
-        seen_events = [event async for event in stream]
+        stream_events = [event async for event in stream]
 
-        steps = [event.type for event in seen_events if "code_interpreter" in event.type]
+        steps = [event.type for event in stream_events if "code_interpreter" in event.type]
         assert [step.removeprefix("response.code_interpreter_call") for step in steps] == [
             ".in_progress",
             "_code.delta",
@@ -137,7 +137,7 @@ async def test_a_program_is_an_item_with_its_code(tmp_path: Path) -> None:
             ".interpreting",
             ".completed",
         ]
-        call = seen_events[-1].response.output[0]
+        call = stream_events[-1].response.output[0]
         assert (call.type, call.code, call.container_id) == (
             "code_interpreter_call",
             "1 + 1",
@@ -180,10 +180,10 @@ async def test_a_picture_comes_inside_its_item(tmp_path: Path) -> None:
         conversation = (await place.client.conversations.create()).id
 
         stream = await place.ask("image_generation", stream=True, conversation=conversation)
-        seen_events = [event async for event in stream]
-        response = seen_events[-1].response
+        stream_events = [event async for event in stream]
+        response = stream_events[-1].response
 
-        steps = [event.type for event in seen_events if "image_generation" in event.type]
+        steps = [event.type for event in stream_events if "image_generation" in event.type]
         assert [step.removeprefix("response.image_generation_call.") for step in steps] == [
             "in_progress",
             "generating",
@@ -195,7 +195,7 @@ async def test_a_picture_comes_inside_its_item(tmp_path: Path) -> None:
         stored = await place.client.responses.retrieve(response.id)
         assert stored.output == response.output
         replay = await place.client.responses.retrieve(response.id, stream=True)
-        assert [event async for event in replay] == seen_events
+        assert [event async for event in replay] == stream_events
         items = (await place.client.conversations.items.list(conversation, order="asc")).data
         assert [item.to_dict() for item in items[1:]] == [
             item.to_dict() for item in response.output

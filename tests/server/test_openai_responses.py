@@ -511,22 +511,22 @@ async def test_readers_see_the_end_of_a_response_that_others_cancel_at_once() ->
         responses = place.client.responses
         fields = {"model": "demo", "input": "600 words", "stream": True}
         events = await responses.create(**fields)
-        seen_events: list[Any] = []
+        received: list[Any] = []
         cancelled_responses: list[Any] = []
         async for event in events:
-            seen_events.append(event)
+            received.append(event)
             if event.type == "response.output_text.delta" and not cancelled_responses:
-                own_id = seen_events[0].response.id
+                own_id = received[0].response.id
                 cancelled_responses = await asyncio.gather(
                     *(responses.cancel(own_id) for _ in range(4))
                 )
 
-        last = seen_events[-1]
+        last = received[-1]
         assert (last.type, last.response.status) == ("response.incomplete", "cancelled")
         assert {each.status for each in cancelled_responses} == {"cancelled"}
         assert plain(await responses.retrieve(last.response.id)) == plain(last.response)
         replay = await responses.retrieve(last.response.id, stream=True)
-        assert [plain(event) async for event in replay] == [plain(event) for event in seen_events]
+        assert [plain(event) async for event in replay] == [plain(event) for event in received]
         other = await responses.create(
             model="demo", input="Hello?", previous_response_id=last.response.id
         )
@@ -893,8 +893,8 @@ async def test_a_person_approves_or_refuses_a_call(tmp_path: Path, approve: bool
     async with open_with_server(tmp_path, script) as place:
         far: Any = {"type": "mcp", "server_label": "far", "require_approval": "always"}
         script.calls(("far__look", {}), text="I look.").reply("Well.")
-        asked_events = await stream(place, input="Look!", tools=[far])
-        first = asked_events[-1].response
+        first_events = await stream(place, input="Look!", tools=[far])
+        first = first_events[-1].response
         _, _, request = first.output
         answer: Any = {
             "type": "mcp_approval_response",

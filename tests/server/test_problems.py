@@ -27,11 +27,14 @@ from tests.support.server.served import SETTINGS, asgi, serve
 SECRET = "sk-canary-1f2e3d"
 
 
-def _family(kind: type[AntiphonError]) -> list[type[AntiphonError]]:
-    return [kind, *(member for child in kind.__subclasses__() for member in _family(child))]
+def _list_subclasses(kind: type[AntiphonError]) -> list[type[AntiphonError]]:
+    return [
+        kind,
+        *(member for child in kind.__subclasses__() for member in _list_subclasses(child)),
+    ]
 
 
-@pytest.mark.parametrize("kind", _family(AntiphonError))
+@pytest.mark.parametrize("kind", _list_subclasses(AntiphonError))
 def test_every_error_has_a_place(kind: type[AntiphonError]) -> None:
     error = kind("What went wrong.", expected="a", received="b", hint="c", run_id="run_1")
     document = msgspec.json.decode(problems.problem_document(error))

@@ -45,9 +45,9 @@ async def make_key(runtime: Runtime, **fields: Any) -> operations.NewKey:
 async def run_within_minute(attempt: Callable[[], Awaitable[Any]]) -> Any:
     """Return the result of an attempt during which no new minute began."""
     while True:
-        began = time.time_ns() // 1_000_000 // MINUTE_MS
+        start = time.time_ns() // 1_000_000 // MINUTE_MS
         result = await attempt()
-        if time.time_ns() // 1_000_000 // MINUTE_MS == began:
+        if time.time_ns() // 1_000_000 // MINUTE_MS == start:
             return result
 
 

@@ -166,10 +166,10 @@ async def _measure_slow_call(client: httpx2.AsyncClient) -> float:
     """Return the 95th percentile of the seconds that a call takes."""
     durations: list[float] = []
     for _ in range(400):
-        began = time.monotonic()
+        start = time.monotonic()
         answer = await client.post("/v1/threads")
         assert answer.status_code == 201
-        durations.append(time.monotonic() - began)
+        durations.append(time.monotonic() - start)
         await asyncio.sleep(0.005)
     return sorted(durations)[380]
 

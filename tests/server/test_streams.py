@@ -451,7 +451,7 @@ async def test_a_finished_request_leaves_nothing_for_the_cycle_collector() -> No
     """Cycles of long streams outlive the young generations, and the old ones are seldom freed."""
     kinds = (RequestResponseCycle, _EventStreamSender, RequestContext)
 
-    async def nothing_is_left() -> bool:
+    async def are_all_collected() -> bool:
         return not any(isinstance(each, kinds) for each in gc.get_objects())
 
     async with serve() as server:
@@ -463,6 +463,6 @@ async def test_a_finished_request_leaves_nothing_for_the_cycle_collector() -> No
                 run = await _begin_resting_run(client)
                 async with client.stream("GET", f"/v1/runs/{run}/events") as stream:
                     await anext(_frames(stream))
-            await eventually(nothing_is_left)
+            await eventually(are_all_collected)
         finally:
             gc.enable()

@@ -87,7 +87,7 @@ class TenantServer:
     project: Owner  # whom people share, with keys of its own
     root: str  # a key that administers
 
-    async def strangers(self) -> Sequence[Owner]:
+    async def list_strangers(self) -> Sequence[Owner]:
         """Return everybody with a valid key to whom nothing of ann's belongs."""
         client = await self.server.client(self.root)
         return [
@@ -106,7 +106,7 @@ class TenantServer:
                 if table.name != "counters":
                     rows[table.name] = await _read_table(dump, table)
         # The grouping of events in rows does not matter.
-        rows["events"] = [(run, b"\n".join(lines)) for run, lines in _by_run(rows["events"])]
+        rows["events"] = [(run, b"\n".join(lines)) for run, lines in _group_by_run(rows["events"])]
         return rows
 
 
@@ -119,7 +119,7 @@ async def _read_table(dump: Dump, table: Table) -> list[Row]:
     return all_rows
 
 
-def _by_run(events: Sequence[Row]) -> Iterator[tuple[str, list[bytes]]]:
+def _group_by_run(events: Sequence[Row]) -> Iterator[tuple[str, list[bytes]]]:
     for run_id, rows in groupby(events, lambda row: row[2]):
         yield run_id, [lines for *_, lines in rows]
 
@@ -448,7 +448,7 @@ async def test_other_peoples_ids_are_answered_like_ids_that_never_were(
 ) -> None:
     before = await tenants.read_tables()
 
-    for stranger, sample in product(await tenants.strangers(), OWNED):
+    for stranger, sample in product(await tenants.list_strangers(), OWNED):
         for path in sample.id_paths():
             if sample.id_at(path).kind in FOR_OTHERS:
                 continue
@@ -531,7 +531,7 @@ async def test_the_place_in_a_stream_tells_nothing_of_others_runs(
 
 async def test_an_idempotency_key_of_somebody_else_means_nothing(tenants: TenantServer) -> None:
     for number, sample in enumerate(IDEMPOTENT):
-        fields = sample.fill(await _at_rest(tenants.ann, sample))
+        fields = sample.fill(await _prepare_ids(tenants.ann, sample))
         headers = {"Idempotency-Key": f"shared-{number}"}
         ann_answer = await tenants.ann.send(sample, fields, **headers)
         repeated = await tenants.ann.send(sample, fields, **headers)
@@ -560,7 +560,7 @@ def _list_ids(answer: httpx2.Response) -> list[str]:
     return re.findall(r"[a-z]+_[0-9a-z]{20,}", answer.text)
 
 
-async def _at_rest(owner: Owner, sample: SampleRequest) -> dict[str, str]:
+async def _prepare_ids(owner: Owner, sample: SampleRequest) -> dict[str, str]:
     """Return ids of things in a state that accepts the request."""
     if "tool_call_id" in sample.fields:
         return await _create_data(owner)

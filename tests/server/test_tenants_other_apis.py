@@ -269,11 +269,11 @@ async def tenants(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
             speech_model="here:tts",
         )
         server = await stack.enter_async_context(serve(settings))
-        people = [await _settle(server, name) for name in ("ann", "ben")]
+        people = [await _store_owner(server, name) for name in ("ann", "ben")]
         yield TenantServer(server, database, *people)
 
 
-async def _settle(server: Served, name: str) -> Owner:
+async def _store_owner(server: Served, name: str) -> Owner:
     key = await server.key(name)
     client, canary = await server.client(key), f"canary-of-{name}"
     owner = Owner(name, client, {}, key)

@@ -37,11 +37,11 @@ async def test_a_locked_file_is_told_soon_and_waited_for_no_longer(tmp_path: Pat
         client = await server.client()
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            began = time.monotonic()
+            start = time.monotonic()
             refusals = await _send_at_once(client, WRITES)
             readiness, health = await client.get("/readyz"), await client.get("/healthz")
             answer = await client.get("/v1/threads")
-            assert time.monotonic() - began < 2 * SOON
+            assert time.monotonic() - start < 2 * SOON
             other.execute("ROLLBACK")
 
         async def is_available() -> bool:
@@ -72,11 +72,11 @@ async def test_a_database_that_is_away_is_told_soon_and_found_again(
             refusals = await _send_at_once(client, (*WRITES, *_list_reads(thread, run), READY))
             readiness, health = await client.get("/readyz"), await client.get("/healthz")
             proxy.heal()
-            began = time.monotonic()
+            start = time.monotonic()
             while (await client.post("/v1/threads")).status_code != 201:
-                assert time.monotonic() - began < BACK
+                assert time.monotonic() - start < BACK
             while (await client.get("/readyz")).status_code != 200:
-                assert time.monotonic() - began < BACK
+                assert time.monotonic() - start < BACK
             turn = await client.post("/v1/process", json={"message": {"content": "Hello"}})
     finally:
         proxy.stop()
@@ -136,9 +136,9 @@ async def _send_at_once(
 async def _send_timed(
     client: httpx2.AsyncClient, method: str, path: str, body: object
 ) -> tuple[httpx2.Response, float]:
-    began = time.monotonic()
+    start = time.monotonic()
     answer = await client.request(method, path, json=body or None)
-    return answer, time.monotonic() - began
+    return answer, time.monotonic() - start
 
 
 def _check_refusals(refusals: Sequence[tuple[httpx2.Response, float]]) -> None:

@@ -45,13 +45,13 @@ async def server() -> AsyncIterator[MeasuredServer]:
         yield server
 
 
-def asking(server: MeasuredServer) -> httpx2.AsyncClient:
+def open_client(server: MeasuredServer) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(base_url=server.url, timeout=ASK_SECONDS, trust_env=False)
 
 
 @pytest.fixture
 async def client(server: MeasuredServer) -> AsyncIterator[httpx2.AsyncClient]:
-    async with asking(server) as client:
+    async with open_client(server) as client:
         yield client
 
 
@@ -74,7 +74,10 @@ async def add_messages(client: httpx2.AsyncClient, *texts: str) -> str:
 @linux
 async def test_a_reader_who_takes_nothing_loses_the_connection_whatever_was_asked_for() -> None:
     text = "x" * 1_900_000
-    async with run_measured_server(ANTIPHON_SEND_TIMEOUT="1") as server, asking(server) as client:
+    async with (
+        run_measured_server(ANTIPHON_SEND_TIMEOUT="1") as server,
+        open_client(server) as client,
+    ):
         paths = [await upload(client, LARGE), await add_messages(client, text)]
         before = await open_files(client)
         with ExitStack() as stack:

@@ -159,10 +159,10 @@ async def test_lines_of_a_process_bear_its_number(serve: Serve) -> None:
         await anext(aiter(client.process(message=QUESTION)))
         server.send(signal.SIGTERM)
 
-        async def has_said() -> bool:
+        async def is_ending() -> bool:
             return any("ending; runs" in line for line in server.said)
 
-        await eventually(has_said)
+        await eventually(is_ending)
         server.send(signal.SIGTERM)
         await server.end()
 

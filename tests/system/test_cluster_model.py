@@ -282,7 +282,7 @@ class TwoWorkers(RuleBasedStateMachine):
             self.send_and_check(worker, run.thread.owner, operation, "unknown_tool_call")
 
     @rule(worker=WHERE, owner_index=WHERE)
-    def ask_for_what_never_was(self, worker: int, owner_index: int) -> None:
+    def ask_for_unknown_ids(self, worker: int, owner_index: int) -> None:
         owner = self.owners[owner_index]
         self.send_and_check(worker, owner, operations.GetRun(f"run_{UNKNOWN}"), "not_found")
         self.send_and_check(worker, owner, operations.CancelRun(f"run_{UNKNOWN}"), "not_found")

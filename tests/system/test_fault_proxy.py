@@ -151,10 +151,10 @@ async def test_stalled_bytes_come_once_the_proxy_is_healed(
 
 async def test_delayed_bytes_come_late_and_complete(proxy: FaultProxy) -> None:
     proxy.slow(0.05, ("down",))
-    began = asyncio.get_running_loop().time()
+    start = asyncio.get_running_loop().time()
 
     assert await send_pieces(proxy, DATA) == (DATA, False)
-    assert asyncio.get_running_loop().time() - began >= 0.05
+    assert asyncio.get_running_loop().time() - start >= 0.05
 
 
 async def test_a_refused_connection_gets_a_reset(proxy: FaultProxy) -> None:

@@ -197,7 +197,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzTarget]:
 def _check_run_ends(target: FuzzTarget, answer: Answer, provider: str) -> None:
     target.upstream.answer = answer
     target.complaints.lines.clear()
-    began = time.monotonic()
+    start = time.monotonic()
 
     turn = target.client.process(
         message=NewMessage("go"), model=f"{provider}:m", tools=[ToolSpec("f")]
@@ -205,7 +205,7 @@ def _check_run_ends(target: FuzzTarget, answer: Answer, provider: str) -> None:
     sent_events = list(turn)
 
     run = target.client.get_run(str(turn.run_id))
-    assert time.monotonic() - began < SOON
+    assert time.monotonic() - start < SOON
     assert isinstance(sent_events[-1], events.TurnEnded)
     assert turn.status == run.status
     assert run.status in RESTS

@@ -51,8 +51,8 @@ from antiphon import Client, Consent, McpServerPool, Rules
 allowed = Consent(Rules(allow=("*",)))
 with McpServerPool.from_config("servers.json") as servers, Client() as client:
     servers.ready(60)
-    what = {"text": "Use tasked job."} if len(sys.argv) == 1 else {"run_id": sys.argv[1]}
-    for event in client.converse(toolbox=servers, consent=allowed, tool_timeout=600, **what):
+    source = {"text": "Use tasked job."} if len(sys.argv) == 1 else {"run_id": sys.argv[1]}
+    for event in client.converse(toolbox=servers, consent=allowed, tool_timeout=600, **source):
         if event.type == "run.status":
             print(event.run_id, event.status.value, flush=True)
 """
@@ -120,7 +120,7 @@ def killed_at_end(process: subprocess.Popen[bytes]) -> Generator[subprocess.Pope
 
 
 @pytest.fixture
-async def received_events() -> AsyncGenerator[list[ServerEvent]]:
+async def received() -> AsyncGenerator[list[ServerEvent]]:
     async with asyncio.timeout(DEADLINE):
         yield []
 

@@ -154,9 +154,9 @@ async def test_a_collector_that_is_broken_costs_no_run_and_little_of_an_end(
     with Collector(answer) as collector:
         env = environ(tmp_path, **collector.environ)
         async with serving(tmp_path, "serve", environ=env) as server:
-            began = time.monotonic()
+            start = time.monotonic()
             events = await script(tmp_path, server.address, environ=env)
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - start
 
     assert events.splitlines()[-1] == "turn.ended"
     assert seconds < 30

@@ -26,7 +26,7 @@ ARGUMENTS = '{"departure":"LAX","arrival":"JFK"}'
 EXAMPLE = Path(__file__).parents[2] / "examples" / "web_chat.py"
 
 
-def _example() -> ModuleType:
+def _load_example() -> ModuleType:
     spec = importlib.util.spec_from_file_location("web_chat_example", EXAMPLE)
     assert spec
     assert spec.loader
@@ -104,7 +104,7 @@ async def test_the_page_may_leave_and_the_run_goes_on_to_its_action(serve: Any) 
 
         def leave() -> str:
             with Client(server.url) as client:
-                chunks = _example().process_message(client, "hello")
+                chunks = _load_example().process_message(client, "hello")
                 first = next(iter(chunks))
                 chunks.close()
                 return str(first)
@@ -152,7 +152,7 @@ async def test_the_app_does_not_notice_that_the_server_was_started_anew(
 
 def _chat(url: str, story: Story, on_step: Callable[[str], None] = lambda _: None) -> None:
     """Play the view and the browser: post one message, and read the page to its end."""
-    example = _example()
+    example = _load_example()
     steps = _StepHandler(story)
     example.log.addHandler(steps)
     example.log.setLevel(logging.INFO)

@@ -271,7 +271,7 @@ async def test_a_summary_that_fails_keeps_nobody_from_going_on(tmp_path: Path) -
         assert "Answer 1." in last_request(model)
 
 
-def shows(chat: Chatting, pattern: str) -> bool:
+def is_shown(chat: Chatting, pattern: str) -> bool:
     return bool(re.search(pattern, chat.text))
 
 
@@ -282,9 +282,9 @@ async def test_the_last_seconds_of_a_reply_are_counted_down(tmp_path: Path) -> N
         await chat.ready()
         chat.say("Slowly, please")
         reply = await model.next_request()
-        await chat.until(partial(shows, chat, r"waiting  \d s  cut off in [3-6] s"))
+        await chat.until(partial(is_shown, chat, r"waiting  \d s  cut off in [3-6] s"))
         await reply.think("Hm.")
-        await chat.until(partial(shows, chat, r"thinking .*cut off in [0-2] s"))
+        await chat.until(partial(is_shown, chat, r"thinking .*cut off in [0-2] s"))
         await chat.sees("the answer is incomplete (stalled)")
         await chat.sees("--turn-timeout set the limits")
 
@@ -297,7 +297,7 @@ async def test_ctrl_t_gives_the_next_replies_more_time(tmp_path: Path) -> None:
         await chat.sees("The next may take 302 s each. --turn-timeout sets it.")
         chat.say("Slowly, please")
         reply = await model.next_request()
-        await chat.until(partial(shows, chat, r"waiting  ([3-9]|\d\d) s"))
+        await chat.until(partial(is_shown, chat, r"waiting  ([3-9]|\d\d) s"))
         chat.press("ctrl-t")
         await chat.sees("This reply keeps its limit; the next may take 602 s each.")
         await reply.answer("Here I am.")
@@ -312,7 +312,7 @@ async def test_without_a_stream_an_answer_comes_whole_the_same_way(tmp_path: Pat
         await chat.ready()
         chat.say("Hello")
         reply = await model.next_request()
-        await chat.until(partial(shows, chat, r"waiting  ([2-9]|\d\d) s"))
+        await chat.until(partial(is_shown, chat, r"waiting  ([2-9]|\d\d) s"))
         await reply.whole("# Hi\n\nIt is **all** here.")
         await chat.sees("10 in, 5 out")
 

@@ -284,7 +284,7 @@ async def test_an_answer_is_shown_once_though_the_line_breaks_amid_it(
         await reply.say("one ")
         await chat.sees("one")
         for word in ("two ", "three ", "four "):
-            proxy.cut()
+            proxy.cut_connections()
             await reply.say(word)
             await chat.sees(word.strip())
         await reply.answer("five.")
@@ -328,7 +328,7 @@ class Proxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
-    def cut(self) -> None:
+    def cut_connections(self) -> None:
         """Break every connection."""
         for writer in self._writers:
             writer.transport.abort()
@@ -339,7 +339,7 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        self.cut()
+        self.cut_connections()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -68,7 +68,7 @@ async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
     case: Case, size: tuple[int, int]
 ) -> None:
     answer, person = await answer_box(case, "y", size=size)
-    pages_text = _flat("".join(person.views))
+    pages_text = _flatten("".join(person.views))
 
     assert answer == ConsentAnswer(allowed=True)
     assert not any({"y", "s", "a"} & set(keys) for keys in person.offered_keys[:-1])
@@ -83,12 +83,12 @@ async def test_the_tool_and_every_argument_are_named_and_nothing_hides(
     _, person = await answer_box(case, "y", size=size)
     first = person.views[0]
 
-    assert all("May the model call shell of far" in _flat(view) for view in person.views)
+    assert all("May the model call shell of far" in _flatten(view) for view in person.views)
     assert all(clean(view, "approval") == view for view in person.views)
     assert all(len(view.split("\n")) <= 16 for view in person.views)
     if len(case.names) <= 3 and size[0] >= 80:
         assert all(arguments.short_name(name)[:40] in first for name in case.names)
-    pages_text = _flat("".join(person.views))
+    pages_text = _flatten("".join(person.views))
     assert all(arguments.short_name(name)[:20] in pages_text for name in case.names)
 
 
@@ -99,7 +99,7 @@ async def test_the_name_of_a_tool_is_read_to_its_end_before_it_is_allowed(
     name = "read_" + "x" * 240 + "_and_delete"
     _, person = await answer_box(SMALL, "y", size=size, own_name=name)
 
-    assert name in _flat("".join(person.views))
+    assert name in _flatten("".join(person.views))
 
 
 @pytest.mark.parametrize("size", SIZES[:2])
@@ -146,7 +146,7 @@ async def test_permission_for_longer_needs_a_second_and_different_key(key: str, 
 
     assert answer == ConsentAnswer(allowed=True, keep=keep)
     assert key not in person.offered_keys[1]
-    assert "The tool says that it destroys or overwrites: shell." in _flat(person.views[1])
+    assert "The tool says that it destroys or overwrites: shell." in _flatten(person.views[1])
 
 
 async def test_a_person_who_does_not_confirm_is_asked_again() -> None:
@@ -156,5 +156,5 @@ async def test_a_person_who_does_not_confirm_is_asked_again() -> None:
     assert len(person.views) == 3
 
 
-def _flat(view: str) -> str:
+def _flatten(view: str) -> str:
     return view.replace("\n", "")

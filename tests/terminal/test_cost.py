@@ -38,11 +38,11 @@ def count_calls(answer: DrawnAnswer, events: list[Any]) -> int:
     """Count the function calls while the events are drawn."""
     count = 0
 
-    def note(frame: FrameType, event: str, argument: object) -> None:
+    def count_call(frame: FrameType, event: str, argument: object) -> None:
         nonlocal count
         count += 1
 
-    sys.setprofile(note)
+    sys.setprofile(count_call)
     try:
         for event in events:
             answer.draw(event)
@@ -51,7 +51,7 @@ def count_calls(answer: DrawnAnswer, events: list[Any]) -> int:
     return count
 
 
-def growth(events: list[Any]) -> float:
+def measure_growth(events: list[Any]) -> float:
     """Return the calls of the last redraws for each call of the first."""
     answer = DrawnAnswer()
     beginning = len(events) // 4
@@ -71,7 +71,7 @@ def deltas(text: str) -> list[TextDelta]:
 @pytest.mark.parametrize("tokens", [2_000, pytest.param(16_000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_a_redraw_of_a_block_that_does_not_end_stays_as_cheap(kind: str, tokens: int):
-    assert growth(deltas(single(kind, tokens))) <= 1.3
+    assert measure_growth(deltas(single(kind, tokens))) <= 1.3
 
 
 @pytest.mark.slow
@@ -79,13 +79,13 @@ def test_a_redraw_of_a_block_that_does_not_end_stays_as_cheap(kind: str, tokens:
 def test_a_redraw_of_long_reasoning_stays_as_cheap(tokens: int):
     text = single("paragraph", tokens)
 
-    assert growth([ReasoningDelta(text=delta.text) for delta in deltas(text)]) <= 1.3
+    assert measure_growth([ReasoningDelta(text=delta.text) for delta in deltas(text)]) <= 1.3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tokens", [4_000, pytest.param(64_000, marks=pytest.mark.soak)])
 def test_a_redraw_of_a_long_answer_stays_as_cheap(tokens: int):
-    assert growth(deltas(mixed_answer(tokens))) <= 1.3
+    assert measure_growth(deltas(mixed_answer(tokens))) <= 1.3
 
 
 @pytest.mark.slow

@@ -68,8 +68,8 @@ def test_a_draft_is_drawn_with_the_region_by_one_hand():
 def test_of_a_pasted_book_as_much_is_looked_at_as_can_be_seen() -> None:
     book = "".join(f"line {number}\n" for number in range(1_000_000))
     at = book.index("line 500000\n")
-    began = time.process_time()
+    start = time.process_time()
     rows = [spans.text(row).strip() for row in draft_rows(book, at, 80).rows]
 
     assert rows == [f"line {number}" for number in range(499_993, 500_001)]
-    assert time.process_time() - began < 1
+    assert time.process_time() - start < 1

@@ -22,27 +22,27 @@ def send(**message):
 
 waiting = None
 for line in sys.stdin:
-    said = json.loads(line)
-    match said.get("method"):
+    message = json.loads(line)
+    match message.get("method"):
         case "initialize":
             info = {"name": "asking", "version": "1"}
-            version = said["params"]["protocolVersion"]
+            version = message["params"]["protocolVersion"]
             if version > "2025-11-25":
                 version = "2025-11-25"
             caps = {"tools": {}, "logging": {}}
-            send(id=said["id"], result={"protocolVersion": version, "capabilities": caps,
+            send(id=message["id"], result={"protocolVersion": version, "capabilities": caps,
                                         "serverInfo": info})
         case "tools/list":
             tool = {"name": "ask", "inputSchema": {"type": "object"}}
-            send(id=said["id"], result={"tools": [tool]})
+            send(id=message["id"], result={"tools": [tool]})
         case "tools/call":
-            waiting = said["id"]
+            waiting = message["id"]
             send(id="q", method="elicitation/create", params=json.loads(sys.argv[1]))
-        case None if said.get("id") == "q":
-            text = json.dumps(said.get("result", said.get("error")))
+        case None if message.get("id") == "q":
+            text = json.dumps(message.get("result", message.get("error")))
             send(id=waiting, result={"content": [{"type": "text", "text": text}]})
-        case _ if "id" in said:
-            send(id=said["id"], error={"code": -32601, "message": "no"})
+        case _ if "id" in message:
+            send(id=message["id"], error={"code": -32601, "message": "no"})
 """
 
 

@@ -34,19 +34,19 @@ def send(id, result):
     print(json.dumps({"jsonrpc": "2.0", "id": id, "result": result}), flush=True)
 
 for line in sys.stdin:
-    asked = json.loads(line)
-    match asked.get("method"):
+    request = json.loads(line)
+    match request.get("method"):
         case "initialize":
-            send(asked["id"], {"protocolVersion": asked["params"]["protocolVersion"],
+            send(request["id"], {"protocolVersion": request["params"]["protocolVersion"],
                  "capabilities": {"tools": {}}, "serverInfo": {"name": "files", "version": "1"}})
         case "tools/list":
             path = {"type": "object", "properties": {"path": {"type": "string"}}}
-            send(asked["id"], {"tools": [{"name": "read", "inputSchema": path}]})
+            send(request["id"], {"tools": [{"name": "read", "inputSchema": path}]})
         case "tools/call":
-            text = open(asked["params"]["arguments"]["path"]).read()
-            send(asked["id"], {"content": [{"type": "text", "text": text}]})
-        case _ if "id" in asked:
-            send(asked["id"], {})
+            text = open(request["params"]["arguments"]["path"]).read()
+            send(request["id"], {"content": [{"type": "text", "text": text}]})
+        case _ if "id" in request:
+            send(request["id"], {})
 """
 """The person's own server, which reads any file that it is told."""
 SECRET = "-----BEGIN OPENSSH PRIVATE KEY-----"

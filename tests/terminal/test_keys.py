@@ -96,9 +96,9 @@ async def test_neither_a_slip_nor_what_was_asked_for_enters_the_history(tmp_path
         await chat.sees("name:")
         chat.say("Secretville")
         await chat.sees("Old.")
-        kept = (tmp_path / "state" / "antiphon" / "history").read_text()
+        history = (tmp_path / "state" / "antiphon" / "history").read_text()
 
-        assert kept == '"/whole.city"\n'
+        assert history == '"/whole.city"\n'
 
 
 @pytest.mark.slow
@@ -312,10 +312,10 @@ async def test_keys_are_seen_soon_while_a_reply_streams(tmp_path: Path) -> None:
 async def _measure_median_delay(chat: Chatting, keys: range) -> float:
     delays: list[float] = []
     for before in keys:
-        began = time.monotonic()
+        start = time.monotonic()
         chat.type("k")
         await chat.sees("> " + "k" * (before + 1))
-        delays.append(time.monotonic() - began)
+        delays.append(time.monotonic() - start)
     return sorted(delays)[len(delays) // 2]
 
 

@@ -133,7 +133,7 @@ class Person:
             clock=clock or itertools.count().__next__,
         )
         os.set_blocking(self._master, False)
-        asyncio.get_running_loop().add_reader(self._master, self._see)
+        asyncio.get_running_loop().add_reader(self._master, self._read_output)
 
     async def __aenter__(self) -> Self:
         await self.keyboard.__aenter__()
@@ -163,18 +163,18 @@ class Person:
                 self._news.clear()
                 await self._news.wait()
 
-    def begin(self, text: str) -> None:
+    def begin_line(self, text: str) -> None:
         """Type a text, and do not press Enter."""
         os.write(self._master, text.encode())
 
-    async def shows(self, text: str) -> None:
+    async def wait_for_output(self, text: str) -> None:
         """Wait until the terminal has shown this text."""
         async with asyncio.timeout(60):
             while text not in self.output:
                 self._news.clear()
                 await self._news.wait()
 
-    def _see(self) -> None:
+    def _read_output(self) -> None:
         self.output += os.read(self._master, 4096).decode()
         self._news.set()
 
@@ -211,8 +211,8 @@ ERASE = Box(
 
 async def test_a_line_that_was_begun_before_the_question_answers_nothing_however_it_ends() -> None:
     async with Person() as person:
-        person.begin("please delete all and sa")
-        await person.shows("and sa")
+        person.begin_line("please delete all and sa")
+        await person.wait_for_output("and sa")
         answer = asyncio.create_task(person.keyboard.choose(ERASE))
         await person.wait_for_prompt()
         await person.type("y")
@@ -241,8 +241,8 @@ async def test_a_paste_with_a_line_that_would_be_an_answer_answers_nothing(paste
         answer = asyncio.create_task(person.keyboard.choose(ERASE))
         await person.wait_for_prompt()
         await deliberate()
-        person.begin(f"{pasted}\n")
-        await person.shows(pasted.replace("\n", "\r\n"))
+        person.begin_line(f"{pasted}\n")
+        await person.wait_for_output(pasted.replace("\n", "\r\n"))
         await pause()
         assert not answer.done()
         await person.type("")
@@ -255,8 +255,8 @@ async def test_an_answer_is_taken_in_a_line_alone_after_a_paste(tmp_path: Path) 
         answer = asyncio.create_task(person.keyboard.choose(ERASE))
         await person.wait_for_prompt()
         await deliberate()
-        person.begin("y\nof all\n")
-        await person.shows("of all\r\n")
+        person.begin_line("y\nof all\n")
+        await person.wait_for_output("of all\r\n")
         await pause()
         await person.type("1")
 

@@ -19,22 +19,22 @@ def send(**message):
     print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 
 for line in sys.stdin:
-    said = json.loads(line)
-    match said.get("method"):
+    message = json.loads(line)
+    match message.get("method"):
         case "initialize":
-            version = min(said["params"]["protocolVersion"], "2025-11-25")
+            version = min(message["params"]["protocolVersion"], "2025-11-25")
             caps = {"tools": {}, "logging": {}, "resources": {"subscribe": True}}
-            send(id=said["id"], result={"protocolVersion": version, "capabilities": caps,
+            send(id=message["id"], result={"protocolVersion": version, "capabilities": caps,
                                         "serverInfo": {"name": "flooding", "version": "1"}})
         case "tools/list":
             tool = {"name": "pour", "inputSchema": {"type": "object"}}
-            send(id=said["id"], result={"tools": [tool]})
+            send(id=message["id"], result={"tools": [tool]})
         case "tools/call":
             for _ in range(1_000):
                 send(**json.loads(sys.argv[1]))
-            send(id=said["id"], result={"content": [{"type": "text", "text": "poured"}]})
-        case _ if "id" in said:
-            send(id=said["id"], error={"code": -32601, "message": "no"})
+            send(id=message["id"], result={"content": [{"type": "text", "text": "poured"}]})
+        case _ if "id" in message:
+            send(id=message["id"], error={"code": -32601, "message": "no"})
 """
 LOGGED = {"method": "notifications/message", "params": {"level": "error", "data": "drip"}}
 UPDATED = {"method": "notifications/resources/updated", "params": {"uri": "drip://drip"}}

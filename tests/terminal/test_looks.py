@@ -88,7 +88,7 @@ PALETTES = {
 def test_every_colour_can_be_read_on_its_background(
     palette: str, theme: str, background: int
 ) -> None:
-    colors = [_light(color) for color in PALETTES[palette].split()]
+    colors = [_luminance(color) for color in PALETTES[palette].split()]
     for role, style in THEMES[theme].styles.items():
         for number in map(int, style.split(";")):
             if number in (*range(30, 38), *range(90, 98)):
@@ -97,7 +97,7 @@ def test_every_colour_can_be_read_on_its_background(
                 assert (bright + 0.05) / (dim + 0.05) >= 2, (role, style)
 
 
-def _light(color: str) -> float:
+def _luminance(color: str) -> float:
     """Return the relative luminance (WCAG 2)."""
     parts = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     red, green, blue = (

@@ -71,11 +71,11 @@ def test_no_name_of_a_folder_can_leave_its_attribute() -> None:
     text = compose_instructions(run(InstructionPart("folder", "Be brief.", name=hostile)))
 
     assert text is not None
-    opening, *lines = text.split("\n")
+    opening_tag, *lines = text.split("\n")
     assert lines == ["Be brief.", "</folder_instructions>"]
-    assert opening.count('"') == 2
-    assert opening.count("<") == opening.count(">") == 1
-    assert opening.isprintable()
+    assert opening_tag.count('"') == 2
+    assert opening_tag.count("<") == opening_tag.count(">") == 1
+    assert opening_tag.isprintable()
 
 
 def test_the_parts_are_cut_where_they_are_too_long_together_and_say_so() -> None:

@@ -63,10 +63,10 @@ def test_what_cannot_be_a_repetition_comes_at_once() -> None:
 @given(st.text(), st.lists(st.text()))
 def test_of_any_rest_only_a_repetition_is_missing(cut: str, pieces: list[str]) -> None:
     text = "".join(pieces)
-    rest = rest_of(cut, *pieces)
+    remaining = rest_of(cut, *pieces)
 
-    assert text.endswith(rest)
-    missing = "".join(text[: len(text) - len(rest)].split())
+    assert text.endswith(remaining)
+    missing = "".join(text[: len(text) - len(remaining)].split())
     assert "".join(cut.split()).endswith(missing)
 
 

@@ -24,9 +24,9 @@ def turn_ended(now: Status) -> TurnEnded:
     return TurnEnded(run_id="run", status=now)
 
 
-STARTED = ToolCallStarted(tool_call_id="c", name="f")
+CALL_STARTED = ToolCallStarted(tool_call_id="c", name="f")
 READY = ToolCallReady(tool_call_id="c", name="f", arguments='{"x":1}', repaired=True)
-SAID = Message(
+SAVED_MESSAGE = Message(
     id="msg", thread_id="thread", number=2, role="assistant", content=(Text("hi"),), created_at=0
 )
 
@@ -49,7 +49,7 @@ def test_deltas_are_joined_and_calls_told_apart_by_whether_they_are_whole():
         ReasoningDelta(text="h"),
         ReasoningDelta(text="m"),
         TextDelta(text="hel"),
-        STARTED,
+        CALL_STARTED,
         ToolCallDelta(tool_call_id="c", arguments='{"x"'),
         ToolCallStarted(tool_call_id="d", name="g"),
         TextDelta(text="lo"),
@@ -68,7 +68,7 @@ def test_deltas_are_joined_and_calls_told_apart_by_whether_they_are_whole():
 def test_calls_come_in_the_order_in_which_they_began():
     other = ToolCallReady(tool_call_id="d", name="g", arguments="{}")
     transcript = empty_transcript(
-        STARTED, ToolCallStarted(tool_call_id="d", name="g"), other, READY
+        CALL_STARTED, ToolCallStarted(tool_call_id="d", name="g"), other, READY
     )
     assert [call.id for call in transcript.calls] == ["c", "d"]
 
@@ -77,7 +77,7 @@ def test_a_restart_voids_what_came_after_the_event_it_names():
     transcript = empty_transcript(
         TextDelta(text="kept "),
         TextDelta(text="void"),
-        STARTED,
+        CALL_STARTED,
         TurnRestarted(reason="worker_lost", after=1, attempt=2),
         TextDelta(text="new"),
     )
@@ -98,14 +98,14 @@ def test_a_second_restart_voids_what_the_first_attempt_left_too():
 def test_a_turn_stays_readable_until_the_next_one_begins():
     transcript = empty_transcript(
         TextDelta(text="hi"),
-        STARTED,
+        CALL_STARTED,
         READY,
-        MessageCompleted(message=SAID),
+        MessageCompleted(message=SAVED_MESSAGE),
         turn_ended(Status.ACTION_REQUIRED),
         ToolOutputAdded(tool_call_id="c", output="1"),
         status(Status.QUEUED),
     )
-    assert (transcript.text, transcript.message) == ("hi", SAID)
+    assert (transcript.text, transcript.message) == ("hi", SAVED_MESSAGE)
     assert [call.id for call in transcript.calls] == ["c"]
 
     transcript.add(8, status(Status.IN_PROGRESS))
@@ -115,12 +115,12 @@ def test_a_turn_stays_readable_until_the_next_one_begins():
 def test_of_two_replies_in_one_stream_the_second_is_what_is_being_said():
     transcript = empty_transcript(
         TextDelta(text="Let me look."),
-        STARTED,
+        CALL_STARTED,
         READY,
-        MessageCompleted(message=SAID),
+        MessageCompleted(message=SAVED_MESSAGE),
         ToolOutputAdded(tool_call_id="c", output="1"),
     )
-    assert (transcript.text, transcript.message) == ("Let me look.", SAID)
+    assert (transcript.text, transcript.message) == ("Let me look.", SAVED_MESSAGE)
 
     transcript.add(6, TextDelta(text="It is"))
     assert (transcript.reply, transcript.message) == (ReplySoFar("It is", None, (), ()), None)

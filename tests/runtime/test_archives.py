@@ -476,7 +476,7 @@ json_values = st.recursive(
     max_leaves=6,
 )
 
-anything = settings(
+many_examples = settings(
     max_examples=4 * settings.default.max_examples,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -484,7 +484,7 @@ anything = settings(
 
 
 @pytest.mark.hypothesis
-@anything
+@many_examples
 @given(data=st.data())
 async def test_no_bytes_do_harm(file: Path, tmp_path: Path, data: st.DataObject) -> None:
     bad_file = tmp_path / "bad.zip"
@@ -494,7 +494,7 @@ async def test_no_bytes_do_harm(file: Path, tmp_path: Path, data: st.DataObject)
 
 
 @pytest.mark.hypothesis
-@anything
+@many_examples
 @given(data=st.data())
 async def test_no_values_do_harm(members: Contents, tmp_path: Path, data: st.DataObject) -> None:
     kinds = [name for name, records in members.items() if name.endswith(".jsonl") and records]

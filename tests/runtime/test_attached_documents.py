@@ -28,8 +28,8 @@ async def inline(
     part = {"type": "file", "file": {"file_id": "antiphon:file_1"}}
     chat = json.dumps({"role": "user", "content": [part]}, separators=(",", ":")).encode()
     message = json.loads(await inline_attachments(chat, store, OWNER))
-    inlined: dict[str, object] = message["content"][0]
-    return inlined
+    inlined_part: dict[str, object] = message["content"][0]
+    return inlined_part
 
 
 async def test_a_small_document_goes_to_the_model_as_its_text() -> None:

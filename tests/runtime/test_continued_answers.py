@@ -65,8 +65,8 @@ async def test_a_cut_answer_and_its_rest_are_one_answer_for_all_readers() -> Non
             export_text = "".join(render_export(thread, messages, form))
             assert text in export_text
             assert "cut off" not in export_text
-        shared = take_snapshot(messages, {}, {}, tools=False, reasoning=False)
-        assert [(each.text, each.incomplete) for each in shared] == [
+        shared_messages = take_snapshot(messages, {}, {}, tools=False, reasoning=False)
+        assert [(each.text, each.incomplete) for each in shared_messages] == [
             ("A story.", False),
             (text, False),
         ]

@@ -19,9 +19,9 @@ ABOUT = ("ada", "openai")
 A, B = (bytes([number]) * 32 for number in (1, 2))
 
 
-@given(plain=st.binary(max_size=200), about=st.lists(st.text(max_size=20), max_size=4))
-def test_what_was_sealed_is_opened_again(plain: bytes, about: list[str]) -> None:
-    assert AesCipher([A]).decrypt(AesCipher([A]).encrypt(plain, about), about) == plain
+@given(plain=st.binary(max_size=200), context=st.lists(st.text(max_size=20), max_size=4))
+def test_what_was_sealed_is_opened_again(plain: bytes, context: list[str]) -> None:
+    assert AesCipher([A]).decrypt(AesCipher([A]).encrypt(plain, context), context) == plain
 
 
 def test_nothing_of_it_is_seen_and_no_two_seals_are_alike() -> None:
@@ -33,13 +33,14 @@ def test_nothing_of_it_is_seen_and_no_two_seals_are_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    "about", [("bo", "openai"), ("ada", "mistral"), ("adao", "penai"), ("ada",), ("openai", "ada")]
+    "context",
+    [("bo", "openai"), ("ada", "mistral"), ("adao", "penai"), ("ada",), ("openai", "ada")],
 )
-def test_what_is_moved_to_another_owner_or_provider_cannot_be_opened(about: tuple[str]) -> None:
+def test_what_is_moved_to_another_owner_or_provider_cannot_be_opened(context: tuple[str]) -> None:
     ciphertext = AesCipher([A]).encrypt(SECRET, ABOUT)
 
     with pytest.raises(BadSettings, match="about something else"):
-        AesCipher([A]).decrypt(ciphertext, about)
+        AesCipher([A]).decrypt(ciphertext, context)
 
 
 def test_what_was_changed_or_cut_anywhere_cannot_be_opened() -> None:

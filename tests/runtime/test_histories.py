@@ -206,9 +206,9 @@ class Threads(RuleBasedStateMachine):
     async def break_off(self, call: operations.Process, *, cancel: bool) -> None:
         gate = self.model.gates["never"] = ScriptGate()
         read_task = asyncio.create_task(self.rig.read(call))
-        reached = asyncio.create_task(gate.reached.wait())
-        await asyncio.wait([read_task, reached], return_when=asyncio.FIRST_COMPLETED)
-        reached.cancel()
+        gate_task = asyncio.create_task(gate.reached.wait())
+        await asyncio.wait([read_task, gate_task], return_when=asyncio.FIRST_COMPLETED)
+        gate_task.cancel()
         if not read_task.done():
             runs = (await self.answer(operations.ListRuns(thread_id=call.thread_id))).data
             if cancel:

@@ -106,13 +106,13 @@ async def test_a_long_queue_is_claimed_several_runs_at_a_time() -> None:
 async def test_the_model_is_asked_while_the_claim_waits_for_its_commit() -> None:
     async with open_rig("say Hi.\nwait go") as rig:
         gate = rig.store.slow_runs = ScriptGate()
-        beginning = asyncio.create_task(begin(rig))
+        begin_task = asyncio.create_task(begin(rig))
         await rig.model.gates["go"].reached.wait()
-        is_asked_early = not beginning.done()
+        is_asked_early = not begin_task.done()
         gate.opened.set()
         rig.model.gates["go"].opened.set()
 
-        assert (await wait_for_end(rig, await beginning)).status == "completed"
+        assert (await wait_for_end(rig, await begin_task)).status == "completed"
         assert is_asked_early
         assert len(rig.model.requests) == 1
 
@@ -122,12 +122,12 @@ async def test_a_model_that_was_asked_for_a_claim_that_fails_is_left_alone() -> 
         gate = rig.store.slow_runs = ScriptGate()
         fault = errors.Unavailable("The disk is full.")
         rig.store.trouble_after = lambda read_set: fault if read_set.what == "run" else None
-        beginning = asyncio.create_task(begin(rig))
+        begin_task = asyncio.create_task(begin(rig))
         await rig.model.gates["never"].reached.wait()
         rig.store.slow_runs = None
         gate.opened.set()
         with pytest.raises(errors.Unavailable):
-            await beginning
+            await begin_task
 
         # This store has the run nevertheless, so that it is released and run again.
         assert (await wait_for_end(rig, await get_only_run(rig))).status == "completed"
@@ -164,10 +164,10 @@ async def test_a_run_whose_claim_was_committed_with_an_error_is_released() -> No
 async def test_a_worker_that_stops_releases_a_run_that_begins_meanwhile() -> None:
     async with open_rig("say Hi.\nwait never", "say Hi.") as rig:
         gate = rig.store.slow_runs = ScriptGate()
-        beginning = asyncio.create_task(begin(rig))
+        begin_task = asyncio.create_task(begin(rig))
         await gate.reached.wait()
-        stopping = asyncio.create_task(rig.worker.stop(0))
+        stop_task = asyncio.create_task(rig.worker.stop(0))
         gate.opened.set()
-        await stopping
+        await stop_task
 
-        assert (await rig.store.get(Run, None, await beginning)).status == "queued"
+        assert (await rig.store.get(Run, None, await begin_task)).status == "queued"

@@ -336,10 +336,10 @@ async def test_a_second_reader_joins_the_turn_in_progress() -> None:
 async def test_the_whole_run_can_be_followed_through_its_turns() -> None:
     async with open_rig('call look {"q":"x"}', "say It is 42.") as rig:
         events = await rig.ask(tools=TOOLS)
-        following = asyncio.create_task(rig.read(operations.Follow(find_started(events).run_id)))
+        follow_task = asyncio.create_task(rig.read(operations.Follow(find_started(events).run_id)))
         await rig.submit(events)
         later_events = await rig.read(operations.Process(run_id=find_started(events).run_id))
-        followed_events = await following
+        followed_events = await follow_task
 
         assert followed_events[: len(events)] == events
         assert followed_events[-len(later_events) :] == later_events
@@ -522,9 +522,9 @@ async def test_a_worker_that_stops_leaves_no_claim_behind() -> None:
         gate = rig.store.slow_claims = ScriptGate()
         ask_task = asyncio.create_task(rig.ask())
         await gate.reached.wait()
-        stopping = asyncio.create_task(rig.worker.stop(0))
+        stop_task = asyncio.create_task(rig.worker.stop(0))
         gate.opened.set()
-        await stopping
+        await stop_task
         (run,) = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
 
         assert run.status == "queued"

@@ -188,7 +188,7 @@ async def test_one_person_has_two_recordings_transcribed_at_once_and_leaves_room
     service: VoiceService, fake: FakeTranscriber
 ) -> None:
     fake.open.clear()
-    running = [asyncio.create_task(transcribe(service)) for _ in range(voice.PER_OWNER)]
+    tasks = [asyncio.create_task(transcribe(service)) for _ in range(voice.PER_OWNER)]
     await fake.wait_for(voice.PER_OWNER)
 
     with pytest.raises(errors.TooMany, match="2 of your recordings") as excinfo:
@@ -198,7 +198,7 @@ async def test_one_person_has_two_recordings_transcribed_at_once_and_leaves_room
     fake.open.set()
 
     assert excinfo.value.details["retry_after"] > 0
-    assert [each.text for each in await asyncio.gather(*running, other)] == ["Good morning."] * 3
+    assert [each.text for each in await asyncio.gather(*tasks, other)] == ["Good morning."] * 3
     assert (await transcribe(service)).text == "Good morning."
 
 
@@ -207,14 +207,14 @@ async def test_a_process_sends_only_so_many_recordings_at_once(
 ) -> None:
     fake.open.clear()
     owners = [Principal(owner=f"person{number}") for number in range(voice.AT_ONCE)]
-    running = [asyncio.create_task(transcribe(service, by=by)) for by in owners]
+    tasks = [asyncio.create_task(transcribe(service, by=by)) for by in owners]
     await fake.wait_for(voice.AT_ONCE)
 
     with pytest.raises(errors.Overloaded):
         await transcribe(service)
 
     fake.open.set()
-    await asyncio.gather(*running)
+    await asyncio.gather(*tasks)
 
 
 async def test_tokens_of_a_transcription_count_for_its_owner_and_its_key(
@@ -368,11 +368,11 @@ async def test_one_person_has_two_texts_spoken_at_once(
     service: VoiceService, fake: FakeTranscriber
 ) -> None:
     fake.open.clear()
-    running = [asyncio.create_task(speak(service)) for _ in range(voice.PER_OWNER)]
+    tasks = [asyncio.create_task(speak(service)) for _ in range(voice.PER_OWNER)]
     await fake.wait_for(voice.PER_OWNER)
 
     with pytest.raises(errors.TooMany, match="2 of your texts"):
         await speak(service)
 
     fake.open.set()
-    await asyncio.gather(*running)
+    await asyncio.gather(*tasks)

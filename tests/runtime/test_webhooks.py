@@ -245,12 +245,12 @@ async def test_three_days_of_failures_disable_a_webhook_and_it_works_when_it_is_
             await rig.dispatch(operations.ResendWebhookDelivery(webhook.id, delivery.id))
 
         rig.far.say("/", "thanks")
-        enabled = await rig.dispatch(operations.UpdateWebhook(webhook.id, enabled=True))
+        enabled_webhook = await rig.dispatch(operations.UpdateWebhook(webhook.id, enabled=True))
         await rig.dispatch(operations.ResendWebhookDelivery(webhook.id, delivery.id))
         await rig.runtime.ask()
         await rig.deliver()
 
-        assert (enabled.enabled, enabled.failing_since) == (True, None)
+        assert (enabled_webhook.enabled, enabled_webhook.failing_since) == (True, None)
         assert [each.status for each in await rig.deliveries(created)] == ["delivered"] * 2
 
 
@@ -292,7 +292,7 @@ async def test_what_a_dead_worker_was_sending_is_sent_by_another() -> None:
 async def test_a_receiver_that_hangs_holds_up_nobody_else() -> None:
     async with open_webhook_rig(*("say Hello." for _ in range(12)), seconds=60) as rig:
         hanging_webhook = await rig.create("/hang")
-        works = await rig.create("/")
+        working_webhook = await rig.create("/")
         for _ in range(12):
             await rig.runtime.ask()
 
@@ -301,7 +301,7 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else() -> None:
         while len([path for path in rig.far.paths if path == "/"]) < 12:
             await rig.deliverer.deliver_due()
             await asyncio.sleep(0)
-        while {each.status for each in await rig.deliveries(works)} != {"delivered"}:
+        while {each.status for each in await rig.deliveries(working_webhook)} != {"delivered"}:
             await asyncio.sleep(0)
 
         assert {each.status for each in await rig.deliveries(hanging_webhook)} == {"pending"}

@@ -124,7 +124,7 @@ async def test_a_revoked_key_administers_nothing_from_that_moment(server: Served
     assert [each.owner for each in await server.runtime.store.keys()] == ["root"]
 
 
-HELD: list[tuple[str, dict[str, Any] | None]] = [
+HELD_REQUESTS: list[tuple[str, dict[str, Any] | None]] = [
     ("/v1/keys", {"name": "mine", "owner": "eve"}),
     ("/v1/process", {"message": {"content": "3 words"}}),
     ("/v1/files?name=a.txt", None),
@@ -145,7 +145,7 @@ HELD: list[tuple[str, dict[str, Any] | None]] = [
 """Requests whose body is held back until the key is revoked; a body without JSON is a file."""
 
 
-@pytest.mark.parametrize(("path", "body"), HELD, ids=[path for path, _ in HELD])
+@pytest.mark.parametrize(("path", "body"), HELD_REQUESTS, ids=[path for path, _ in HELD_REQUESTS])
 async def test_a_request_whose_body_ends_after_its_key_does_nothing(
     server: Served, path: str, body: dict[str, Any] | None
 ) -> None:
@@ -193,13 +193,13 @@ async def test_health_needs_no_key_and_metrics_do(server: Served) -> None:
 
 
 async def test_the_figures_of_all_owners_take_a_key_of_their_own(server: Served) -> None:
-    opens = {}
+    status_by_scope = {}
     for scopes in (("read",), ("read", "write"), ("metrics",), ("admin",)):
         client = await server.client(await server.key("ann", *scopes))
         paths = ("/metrics", "/v1/threads")
-        opens[scopes] = [(await client.get(path)).status_code for path in paths]
+        status_by_scope[scopes] = [(await client.get(path)).status_code for path in paths]
 
-    assert opens == {
+    assert status_by_scope == {
         ("read",): [403, 200],
         ("read", "write"): [403, 200],
         ("metrics",): [200, 403],

@@ -299,10 +299,10 @@ async def test_requests_behind_a_long_body_are_answered(server: Served) -> None:
     writer.write(first % (head, len(body), body) + second)
     await reader.readuntil(b"HTTP/1.1 ")
     writer.write(b"Host: localhost\r\nConnection: close\r\n\r\n")
-    rest = await reader.read()
+    later_answers = await reader.read()
     writer.close()
 
-    assert b"HTTP/1.1 200 OK" in rest
+    assert b"HTTP/1.1 200 OK" in later_answers
 
 
 async def test_a_client_that_leaves_before_its_body_is_whole_does_no_harm(server: Served) -> None:

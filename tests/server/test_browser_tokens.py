@@ -89,10 +89,10 @@ def test_a_token_says_what_was_signed() -> None:
 def test_a_changed_token_is_none(place: int, bit: int) -> None:
     token = sign_grant(make_grant(), SECRET)
     at = place % len(token)
-    forged = token[:at] + chr(ord(token[at]) ^ (1 << bit)) + token[at + 1 :]
+    forged_token = token[:at] + chr(ord(token[at]) ^ (1 << bit)) + token[at + 1 :]
 
     with pytest.raises(Unauthorized):
-        read_grant(forged, SECRET)
+        read_grant(forged_token, SECRET)
 
 
 @given(st.text(max_size=300))
@@ -331,18 +331,20 @@ async def test_without_the_setting_no_page_of_another_origin_is_answered(server:
 )
 async def test_a_preflight_is_answered_without_a_key(shop: Served, path: str) -> None:
     await shop.key("ann")
-    asks = {
+    headers = {
         "origin": SHOP,
         "access-control-request-method": "POST",
         "access-control-request-headers": "authorization,content-type,x-stainless-lang",
     }
 
-    answer = await (await shop.client()).options(path, headers=asks)
+    answer = await (await shop.client()).options(path, headers=headers)
 
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == SHOP
     assert "POST" in answer.headers["access-control-allow-methods"]
-    assert answer.headers["access-control-allow-headers"] == asks["access-control-request-headers"]
+    assert (
+        answer.headers["access-control-allow-headers"] == headers["access-control-request-headers"]
+    )
     assert answer.headers["vary"] == "Origin"
     assert "access-control-allow-credentials" not in answer.headers
 
@@ -351,9 +353,9 @@ async def test_a_preflight_is_answered_without_a_key(shop: Served, path: str) ->
     "origin", ["https://evil.example", f"{SHOP}:8443", "http://shop.example.org"]
 )
 async def test_origins_match_exactly(shop: Served, origin: str) -> None:
-    asks = {"origin": origin, "access-control-request-method": "POST"}
+    headers = {"origin": origin, "access-control-request-method": "POST"}
 
-    answer = await (await shop.client()).options("/v1/threads", headers=asks)
+    answer = await (await shop.client()).options("/v1/threads", headers=headers)
 
     assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
@@ -384,13 +386,13 @@ async def test_a_page_reads_answers_and_errors(shop: Served) -> None:
 
 
 async def test_odd_names_of_headers_are_not_sent_back(shop: Served) -> None:
-    asks = {
+    headers = {
         "origin": SHOP,
         "access-control-request-method": "POST",
         "access-control-request-headers": "x-a<script>",
     }
 
-    answer = await (await shop.client()).options("/v1/threads", headers=asks)
+    answer = await (await shop.client()).options("/v1/threads", headers=headers)
 
     assert "access-control-allow-headers" not in answer.headers
 

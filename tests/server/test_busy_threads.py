@@ -94,12 +94,12 @@ async def test_nobody_waits_for_ever(database: str) -> None:
     async with run_isolated_servers(1, database, settings) as (server,):
         client = await server.client()
         thread = (await client.post("/v1/threads")).json()["id"]
-        busy = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
+        busy_run = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
 
         answer = await client.post("/v1/runs", json={"thread_id": thread, "if_busy": "wait"})
 
         assert (answer.status_code, answer.json()["code"]) == (409, "run_active")
-        assert answer.json()["run_id"] == busy
+        assert answer.json()["run_id"] == busy_run
         assert "0.3 seconds" in answer.json()["detail"]
 
 

@@ -166,8 +166,8 @@ async def test_an_output_and_the_deadline_meet_and_one_of_them_holds(cluster: Cl
         return call_id, answer.status_code == 200
 
     cluster.clock.now += 60_000
-    submitting = [submit(client, call_id) for client in cluster.clients for call_id in calls]
-    results, _ = await asyncio.gather(asyncio.gather(*submitting), cluster.sweep())
+    submissions = [submit(client, call_id) for client in cluster.clients for call_id in calls]
+    results, _ = await asyncio.gather(asyncio.gather(*submissions), cluster.sweep())
     await cluster.until(run["id"], "completed")
 
     statuses = {(each["tool_call_id"], each["status"]) for each in await cluster.actions(run["id"])}

@@ -79,10 +79,10 @@ async def test_a_deleted_thread_is_nowhere_any_more(
 async def _fill_thread(client: httpx2.AsyncClient) -> tuple[str, list[str]]:
     """Fill a thread with the canary in every field that takes words; return its id and paths."""
     headers = {"idempotency-key": "once"}
-    titled = {"title": CANARY, "metadata": {"m": CANARY}}
+    thread_fields = {"title": CANARY, "metadata": {"m": CANARY}}
     answer = await client.post("/v1/threads", json={"title": CANARY}, headers=headers)
     thread_id = answer.json()["id"]
-    await client.patch(f"/v1/threads/{thread_id}", json=titled)
+    await client.patch(f"/v1/threads/{thread_id}", json=thread_fields)
     body = {"thread_id": thread_id, "message": ASK, "tools": TOOLS, "instructions": CANARY}
     turn = await client.post("/v1/process", json=body, headers={"idempotency-key": "turn"})
     assert "event: action.required" in turn.text

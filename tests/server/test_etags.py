@@ -39,10 +39,10 @@ async def test_a_record_that_has_not_changed_is_not_sent_again(client: httpx2.As
 async def test_lists_have_tags_and_changes_have_none(client: httpx2.AsyncClient) -> None:
     empty = await client.get("/v1/threads")
     created = await client.post("/v1/threads", json={})
-    full = await client.get("/v1/threads", headers={"if-none-match": empty.headers["etag"]})
+    list_answer = await client.get("/v1/threads", headers={"if-none-match": empty.headers["etag"]})
 
     assert "etag" not in created.headers
-    assert full.status_code == 200
+    assert list_answer.status_code == 200
 
 
 @pytest.mark.parametrize("tag", ["", '"', "W/", '"æ"', "x" * 5_000])

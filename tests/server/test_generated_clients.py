@@ -92,7 +92,7 @@ def document(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *command: str | Path) -> str:
-    completed = subprocess.run(
+    process = subprocess.run(
         command,
         check=False,
         cwd=folder,
@@ -102,8 +102,8 @@ def run(folder: Path, *command: str | Path) -> str:
         text=True,
         timeout=120,
     )
-    assert completed.returncode == 0, completed.stdout
-    return completed.stdout
+    assert process.returncode == 0, process.stdout
+    return process.stdout
 
 
 @pytest.mark.slow

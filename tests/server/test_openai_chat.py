@@ -554,15 +554,17 @@ async def test_models_and_assistants_are_listed_and_found_by_name(place: Place) 
     assistant = await place.native_client.create_assistant(
         name="my/helper", model=place.script.model
     )
-    nameless = await place.native_client.create_assistant(model=place.script.model)
+    nameless_assistant = await place.native_client.create_assistant(model=place.script.model)
     place.script.reply("One.").reply("Two.")
 
     owners = {model.id: model.owned_by async for model in place.client.models.list()}
     retrieved = await place.client.models.retrieve("my/helper", extra_query={"api-version": "1"})
     ask = place.client.chat.completions.create
-    answers = [await ask(model=name, messages=HELLO) for name in ("my/helper", nameless.id)]
+    answers = [
+        await ask(model=name, messages=HELLO) for name in ("my/helper", nameless_assistant.id)
+    ]
 
-    assert owners["my/helper"] == owners[nameless.id] == "assistant"
+    assert owners["my/helper"] == owners[nameless_assistant.id] == "assistant"
     assert (retrieved.id, retrieved.created) == ("my/helper", assistant.created_at // 1000)
     assert [answer.choices[0].message.content for answer in answers] == ["One.", "Two."]
     with pytest.raises(openai.NotFoundError) as excinfo:

@@ -265,9 +265,11 @@ async def test_items_of_one_conversation_can_be_sent_to_another(place: Place) ->
     items = [item async for item in await place.items.list(first, order="asc")]
 
     copy_of_items = await place.create(*(item.to_dict() for item in items))
-    referred = await place.create(*({"type": "item_reference", "id": item.id} for item in items))
+    copy_by_reference = await place.create(
+        *({"type": "item_reference", "id": item.id} for item in items)
+    )
 
-    for copy in (copy_of_items, referred):
+    for copy in (copy_of_items, copy_by_reference):
         copied_items = [item async for item in await place.items.list(copy, order="asc")]
         assert [item.to_dict() | {"id": ""} for item in copied_items] == [
             item.to_dict() | {"id": ""} for item in items

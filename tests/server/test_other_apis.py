@@ -19,13 +19,13 @@ async def test_a_second_request_does_not_block_the_loop_during_the_import(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "slow_to_import.py").write_text(SLOW)
-    entered, may_end = threading.Event(), threading.Event()
-    monkeypatch.setattr("builtins.slow_module_entered", entered, raising=False)
+    is_entered, may_end = threading.Event(), threading.Event()
+    monkeypatch.setattr("builtins.slow_module_entered", is_entered, raising=False)
     monkeypatch.setattr("builtins.slow_module_may_end", may_end, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
 
     first = asyncio.create_task(import_in_thread("slow_to_import"))
-    await asyncio.to_thread(entered.wait, 60)
+    await asyncio.to_thread(is_entered.wait, 60)
     second = asyncio.create_task(import_in_thread("slow_to_import"))
     await asyncio.sleep(0)
 

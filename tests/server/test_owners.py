@@ -287,9 +287,9 @@ async def test_everything_of_an_owner_is_erased_and_nothing_of_another(
     assert await erase(admin, "ann") == [{"owner": "ann", "erased": 0, "done": True}]
 
     await erase(admin, "ben")
-    acts = (await admin.get("/v1/acts")).text
-    assert CANARY not in acts
-    assert '"owner.erased"' in acts
+    audit_log = (await admin.get("/v1/acts")).text
+    assert CANARY not in audit_log
+    assert '"owner.erased"' in audit_log
     for file in tmp_path.glob("antiphon.db*"):
         assert CANARY.encode() not in file.read_bytes(), file.name
 

@@ -271,9 +271,9 @@ async def test_a_page_gives_no_output_for_a_tool_that_it_does_not_run(place: Pla
     place.script.calls(("weather", {}), ("get_place", {}))
     chat = UseChat(place.http, "c", PAGE_TOOLS, assistantId=helper.id)
     await chat.send("Is it raining here?")
-    forged = chat.call("weather")
-    forged.update(state="output-available", output="sun")
-    del forged["providerExecuted"]
+    forged_call = chat.call("weather")
+    forged_call.update(state="output-available", output="sun")
+    del forged_call["providerExecuted"]
 
     task = asyncio.create_task(chat.give("get_place", "Oslo"))
     await claim(place, "weather", "rain")
@@ -996,8 +996,8 @@ async def test_an_output_of_an_earlier_answer_is_none_of_this_one(place: Place) 
 
     await chat.give("show_map", "shown")
 
-    pending = (await place.native_client.list_actions(status="pending")).data
-    assert [action.name for action in pending] == ["get_place"]
+    pending_actions = (await place.native_client.list_actions(status="pending")).data
+    assert [action.name for action in pending_actions] == ["get_place"]
 
 
 async def test_a_page_of_ag_ui_names_no_file_of_others(place: Place) -> None:

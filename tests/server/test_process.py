@@ -103,12 +103,12 @@ async def test_a_running_turn_is_streamed_to_its_end() -> None:
             frames = _frames(stream)
             first = await anext(frames)
             server.process.send_signal(signal.SIGTERM)
-            rest = [frame async for frame in frames]
+            later_frames = [frame async for frame in frames]
         code = await server.end()
 
     assert first.id == "1"
-    assert rest[-1].event == "turn.ended"
-    assert events.decode(rest[-1].data).status == "completed"  # type: ignore[union-attr]
+    assert later_frames[-1].event == "turn.ended"
+    assert events.decode(later_frames[-1].data).status == "completed"  # type: ignore[union-attr]
     assert code == 0
 
 

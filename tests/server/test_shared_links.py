@@ -24,9 +24,9 @@ async def open_server(mode: Sharing) -> AsyncIterator[Served]:
 async def share_thread(ann: httpx2.AsyncClient) -> str:
     messages = [{"content": "Hello"}, {"role": "assistant", "content": "Hi"}]
     thread = (await ann.post("/v1/threads", json={"title": TITLE, "messages": messages})).json()
-    shared = await ann.post(f"/v1/threads/{thread['id']}/shares", json={})
-    assert shared.status_code == 201, shared.text
-    return str(shared.json()["token"])
+    share_answer = await ann.post(f"/v1/threads/{thread['id']}/shares", json={})
+    assert share_answer.status_code == 201, share_answer.text
+    return str(share_answer.json()["token"])
 
 
 async def test_by_default_a_link_is_for_callers_with_a_key_of_their_own() -> None:
@@ -71,14 +71,14 @@ async def test_where_sharing_is_off_links_show_nothing_and_none_is_made() -> Non
 async def test_unknown_revoked_and_expired_links_have_one_answer_byte_for_byte() -> None:
     async with open_server("anyone") as server:
         ann = await server.client(await server.key("ann"))
-        revoked = await share_thread(ann)
+        revoked_token = await share_thread(ann)
         (share,) = (await ann.get("/v1/shares")).json()["data"]
         await ann.delete(f"/v1/shares/{share['id']}")
         anonymous = await server.client()
 
         answers = [
             await anonymous.get(f"/v1/shared/{token}")
-            for token in (revoked, revoked[:-1], "A" * 32, "%E2%80%AE", "x" * 128)
+            for token in (revoked_token, revoked_token[:-1], "A" * 32, "%E2%80%AE", "x" * 128)
         ]
 
         assert {(each.status_code, each.content) for each in answers} == {(404, answers[0].content)}

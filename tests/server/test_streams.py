@@ -400,7 +400,7 @@ async def test_a_caller_that_leaves_while_it_waits_for_a_busy_thread_starts_noth
     server: Served, client: httpx2.AsyncClient, path: str
 ) -> None:
     thread = (await client.post("/v1/threads")).json()["id"]
-    busy = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
+    busy_run = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
     body = msgspec.json.encode({"thread_id": thread, "if_busy": "wait"})
     _, writer = await server.connect()
     writer.write(
@@ -415,10 +415,10 @@ async def test_a_caller_that_leaves_while_it_waits_for_a_busy_thread_starts_noth
         return f'route="{path}",status="499"' in metrics
 
     await eventually(has_left)
-    await client.post(f"/v1/runs/{busy}/cancel")
+    await client.post(f"/v1/runs/{busy_run}/cancel")
 
     runs = (await client.get("/v1/runs", params={"thread_id": thread})).json()["data"]
-    assert [run["id"] for run in runs] == [busy]
+    assert [run["id"] for run in runs] == [busy_run]
 
 
 async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(
@@ -429,7 +429,7 @@ async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(
         other = await server.client(await server.key("ann"))
         waiting_client = await server.client(key)
         thread = (await other.post("/v1/threads")).json()["id"]
-        busy = (await other.post("/v1/runs", json={"thread_id": thread})).json()["id"]
+        busy_run = (await other.post("/v1/runs", json={"thread_id": thread})).json()["id"]
         body = {"thread_id": thread, "if_busy": "wait"}
         waiting_request = asyncio.create_task(waiting_client.post("/v1/runs", json=body))
 
@@ -440,11 +440,11 @@ async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(
         await server.runtime.store.revoke_key(server.keys[key])
         async with asyncio.timeout(DEADLINE):
             answer = await waiting_request
-        await other.post(f"/v1/runs/{busy}/cancel")
+        await other.post(f"/v1/runs/{busy_run}/cancel")
 
         runs = (await other.get("/v1/runs", params={"thread_id": thread})).json()["data"]
         assert answer.status_code == 401
-        assert [run["id"] for run in runs] == [busy]
+        assert [run["id"] for run in runs] == [busy_run]
 
 
 async def test_a_finished_request_leaves_nothing_for_the_cycle_collector() -> None:

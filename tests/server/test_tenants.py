@@ -44,8 +44,8 @@ PROVIDERS = {"ann": "mistral", "ben": "groq"}
 THIRD = "cerebras"
 """Providers at which each owner has a key of their own."""
 SECRET = base64.b64encode(bytes(32)).decode()  # seals those keys
-SHOWN = 32  # letters of what was sent, in a problem
-OWN_MOVES = ("date", "content-length", "x-request-id")  # headers in which two answers may differ
+SHOWN_LETTERS = 32  # letters of what was sent, in a problem
+VARYING_HEADERS = ("date", "content-length", "x-request-id")  # two answers may differ in them
 
 DOCUMENT: Json = msgspec.json.decode(openapi.build_document())
 REQUESTS = list(build_sample_requests(DOCUMENT))
@@ -274,7 +274,9 @@ def _comparable_answer(
     answer: httpx2.Response, *renamed: tuple[str, str]
 ) -> tuple[int, Any, bytes]:
     """Return an answer as a stranger could compare it: without what differs in each answer."""
-    headers = [(name, value) for name, value in answer.headers.items() if name not in OWN_MOVES]
+    headers = [
+        (name, value) for name, value in answer.headers.items() if name not in VARYING_HEADERS
+    ]
     content = answer.content
     for name, other in renamed:
         content = content.replace(name.encode(), other.encode())
@@ -324,8 +326,8 @@ async def test_requests_that_are_refused_to_others_are_answered_to_the_owner(
 
 async def test_no_operation_opens_without_a_good_key(tenants: TenantServer) -> None:
     server, valid_key = tenants.server, tenants.ann.key
-    revoked = await server.key("ann")
-    await server.runtime.store.revoke_key(server.keys[revoked])
+    revoked_key = await server.key("ann")
+    await server.runtime.store.revoke_key(server.keys[revoked_key])
     expired_key = await server.key("ann")
     await server.runtime.store.change_key(
         server.keys[expired_key], lambda key: replace(key, expires_at=key.created_at)
@@ -342,7 +344,7 @@ async def test_no_operation_opens_without_a_good_key(tenants: TenantServer) -> N
         {"x-api-key": valid_key},
         {"cookie": f"key={valid_key}"},
         {ACTING: "ann"},
-        *list(_authorization_headers(revoked))[::3],
+        *list(_authorization_headers(revoked_key))[::3],
         *list(_authorization_headers(expired_key))[1:3],
     ]
     client = await server.client()
@@ -524,7 +526,7 @@ async def test_the_place_in_a_stream_tells_nothing_of_others_runs(
         await read_events(own_id, unknown_id),
     )
     assert _comparable_answer(foreign_answer) == _comparable_answer(
-        unknown_answer, (unknown_id[:SHOWN], foreign_id[:SHOWN])
+        unknown_answer, (unknown_id[:SHOWN_LETTERS], foreign_id[:SHOWN_LETTERS])
     )
     assert foreign_answer.status_code in (400, 422)
 

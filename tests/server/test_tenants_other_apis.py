@@ -31,7 +31,7 @@ AI_SDK, AG_UI = page_wires.AI_SDK.replace("{version}", "v6"), page_wires.AG_UI
 OPENAI = openai.PREFIX
 TOOLS = [{"type": "function", "name": "get_flight_times", "parameters": {"type": "object"}}]
 ASK = "When does the next LAX-JFK flight leave?"
-OWN_MOVES = ("date", "content-length", "x-request-id", "antiphon-run", "antiphon-thread")
+VARYING_HEADERS = ("date", "content-length", "x-request-id", "antiphon-run", "antiphon-thread")
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ TEMPLATES = [
     RequestTemplate(f"GET {AG_UI}/threads/<thread>/messages"),
     RequestTemplate(f"POST {AG_UI}/threads/<thread>/stop"),
 ]
-UNMEANT = {f"GET {OPENAI}/responses"}
+UNTESTED_ROUTES = {f"GET {OPENAI}/responses"}
 """Opens WebSockets, whose messages are requests to create responses."""
 
 KINDS = (
@@ -281,8 +281,8 @@ async def _store_owner(server: Served, name: str) -> Owner:
     async def make(path: str, body: Json) -> Json:
         answer = await client.post(path, json=body)
         assert answer.status_code < 300, (path, answer.text)
-        made: Json = answer.json()
-        return made
+        created: Json = answer.json()
+        return created
 
     assistant_fields = {"name": canary, "instructions": canary, "metadata": {"canary": canary}}
     assistant = await make("/v1/assistants", assistant_fields)
@@ -336,7 +336,7 @@ def _comparable(
     text = answer.text
     for name, other in renamed:
         text = text.replace(name, other)
-    headers = [each for each in answer.headers.items() if each[0] not in OWN_MOVES]
+    headers = [each for each in answer.headers.items() if each[0] not in VARYING_HEADERS]
     return answer.status_code, headers, text
 
 
@@ -357,7 +357,7 @@ def test_no_route_is_left_out() -> None:
     routes = {f"{method} {_template(path)}" for method, path in openai.ROUTES}
     routes |= {f"{method} {_template(path)}" for method, path in page_wires.ROUTES}
 
-    assert routes - tested_routes == UNMEANT
+    assert routes - tested_routes == UNTESTED_ROUTES
 
 
 def _template(path: str) -> str:

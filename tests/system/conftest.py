@@ -15,16 +15,16 @@ from tests.support.providers.upstream import Upstream
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Return a function that starts servers on one database of this test; stop them at its end."""
-    running: list[Server] = []
+    servers: list[Server] = []
 
     async def serve(*flags: str, **settings: str) -> Server:
         where = {"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/antiphon.db", **settings}
         server = await start_server(where, *flags)
-        running.append(server)
+        servers.append(server)
         return server
 
     yield serve
-    for server in running:
+    for server in servers:
         await server.stop_cleanly()
 
 

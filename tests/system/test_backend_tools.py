@@ -111,12 +111,12 @@ async def test_a_call_waits_for_its_approval_over_http(
 async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_made_again(
     serve: Callable[..., Any], far: FarServer
 ) -> None:
-    quick = {
+    settings = {
         "ANTIPHON_LEASE_DURATION": "4",
         "ANTIPHON_EXPIRY_INTERVAL": "0.2",
         "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
     }
-    first = await serve(**far.settings, **quick)
+    first = await serve(**far.settings, **settings)
     turn_events: list[ServerEvent] = []
     async with raw_http.open_request(
         first.url, "POST", "/v1/process", request_body("Use far linger.")
@@ -129,7 +129,7 @@ async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_mad
         await far.wait_for_calls(1)
         await first.kill()
     run_id = turn_events[0].json["run_id"]
-    second = await serve(**far.settings, **quick)
+    second = await serve(**far.settings, **settings)
     await far.wait_for_calls(2)
     await far.let_calls_end()
     later_events = await raw_http.follow_run(second.url, run_id, turn_events[-1].number)
@@ -187,17 +187,17 @@ async def test_wherever_a_server_dies_each_call_has_one_output(
     serve: Callable[..., Any], far: FarServer, point: str, calls: int
 ) -> None:
     """Only between the call and its output being kept is a tool run again, under the same id."""
-    quick = {
+    settings = {
         "ANTIPHON_LEASE_DURATION": "4",
         "ANTIPHON_EXPIRY_INTERVAL": "0.2",
         "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
     }
     failpoint = point if ":" in point else f"{point}:kill"
-    first = await serve(**far.settings, **quick, FAILPOINTS=failpoint)
+    first = await serve(**far.settings, **settings, FAILPOINTS=failpoint)
     body = request_body("Use far look.", background=True)
     await raw_http.send_fatal_request(first.url, "POST", "/v1/process", body)
     await first.end()
-    second = await serve(**far.settings, **quick)
+    second = await serve(**far.settings, **settings)
     (run,) = (await raw_http.send_request(second.url, "GET", "/v1/runs")).json["data"]
     turn_events = await raw_http.follow_run(second.url, run["id"])
 

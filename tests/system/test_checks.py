@@ -38,8 +38,8 @@ def message(number: int, role: str, text: str, **fields: Any) -> Doc:
 
 
 CALL = {"id": "call_1", "name": "f", "arguments": '{"x":1}'}
-ASKED = message(1, "user", "hello")
-CALLED = message(2, "assistant", "wait", tool_calls=[CALL])
+QUESTION = message(1, "user", "hello")
+CALL_MESSAGE = message(2, "assistant", "wait", tool_calls=[CALL])
 OUTPUT = message(3, "tool", "42", tool_call_id="call_1")
 ANSWER = message(4, "assistant", "It is 42.", reasoning="hm")
 EVENTS: list[Doc] = [
@@ -54,7 +54,7 @@ EVENTS: list[Doc] = [
     {"type": "tool_call.delta", "tool_call_id": "call_1", "arguments": '{"x"'},
     {"type": "tool_call.delta", "tool_call_id": "call_1", "arguments": ":1}"},
     {"type": "tool_call.ready", "tool_call_id": "call_1", "name": "f", "arguments": '{"x":1}'},
-    {"type": "message.completed", "message": CALLED},
+    {"type": "message.completed", "message": CALL_MESSAGE},
     {"type": "action.required", "run_id": RUN, "actions": []},
     status("action_required"),
     {"type": "turn.ended", "run_id": RUN, "status": "action_required"},
@@ -84,7 +84,7 @@ def log_lines(events: Sequence[Doc]) -> list[tuple[int, bytes]]:
 
 GOOD = FinalState(
     threads={THREAD: {"title": "t", "messages": 4}},
-    messages=(ASKED, CALLED, OUTPUT, ANSWER),
+    messages=(QUESTION, CALL_MESSAGE, OUTPUT, ANSWER),
     runs={
         RUN: {
             "status": "completed",
@@ -154,8 +154,8 @@ def test_an_effect_that_was_never_acknowledged_may_be_there_or_not() -> None:
     ("final", "expected_word"),
     [
         (replace(GOOD, threads={}), "thread"),
-        (messages(CALLED, OUTPUT, ANSWER), "msg_1"),
-        (messages(ASKED, CALLED, ANSWER), "call_1"),
+        (messages(CALL_MESSAGE, OUTPUT, ANSWER), "msg_1"),
+        (messages(QUESTION, CALL_MESSAGE, ANSWER), "call_1"),
         (replace(GOOD, runs={}), RUN),
         (replace(GOOD, actions=()), "call_1"),
     ],
@@ -167,16 +167,16 @@ def test_what_was_acknowledged_and_is_gone_is_lost(final: FinalState, expected_w
 
 
 def test_a_cancel_that_was_acknowledged_and_did_not_stop_the_run_is_lost() -> None:
-    running = {RUN: GOOD.runs[RUN] | {"status": "in_progress"}}
+    running_runs = {RUN: GOOD.runs[RUN] | {"status": "in_progress"}}
 
-    assert judge(good_record(), replace(GOOD, runs=running)).lost
+    assert judge(good_record(), replace(GOOD, runs=running_runs)).lost
 
 
 @pytest.mark.parametrize(
     "final",
     [
-        messages(ASKED, CALLED, OUTPUT, ANSWER, message(5, "user", "hello")),
-        messages(ASKED, CALLED, OUTPUT, OUTPUT | {"number": 4}, ANSWER | {"number": 5}),
+        messages(QUESTION, CALL_MESSAGE, OUTPUT, ANSWER, message(5, "user", "hello")),
+        messages(QUESTION, CALL_MESSAGE, OUTPUT, OUTPUT | {"number": 4}, ANSWER | {"number": 5}),
         replace(GOOD, threads=GOOD.threads | {"thread_2": {"title": "t", "messages": 0}}),
         replace(GOOD, runs=GOOD.runs | {"run_2": GOOD.runs[RUN]}),
     ],
@@ -196,7 +196,7 @@ def test_two_ids_for_one_key_are_a_dup() -> None:
     "final",
     [
         replace(GOOD, threads={THREAD: {"title": "other", "messages": 4}}),
-        messages(message(1, "user", "other"), CALLED, OUTPUT, ANSWER),
+        messages(message(1, "user", "other"), CALL_MESSAGE, OUTPUT, ANSWER),
         replace(GOOD, actions=(ACTION | {"output": "43"},)),
         replace(GOOD, runs={RUN: GOOD.runs[RUN] | {"status": "failed"}}),
     ],
@@ -241,12 +241,12 @@ def test_two_workers_in_one_epoch_are_a_double_claim() -> None:
         (events(status("failed"), at=23), "its events say"),
         (events(status("action_required"), at=17), "tells of"),
         (events({"type": "usage", "usage": {}}, at=22), "no message holds"),
-        (messages(ASKED, CALLED, OUTPUT, message(4, "assistant", "It is 43.")), "is kept"),
-        (messages(ASKED, CALLED, OUTPUT, ANSWER | {"number": 5}), "numbered"),
+        (messages(QUESTION, CALL_MESSAGE, OUTPUT, message(4, "assistant", "It is 43.")), "is kept"),
+        (messages(QUESTION, CALL_MESSAGE, OUTPUT, ANSWER | {"number": 5}), "numbered"),
         (replace(GOOD, threads={THREAD: {"title": "t", "messages": 5}}), "counts 5 of 4"),
-        (messages(ASKED, CALLED, ANSWER | {"number": 3}), "without the outputs"),
-        (messages(ASKED, OUTPUT | {"number": 2}, CALLED, ANSWER), "out of place"),
-        (messages(ASKED, CALLED), "ends without the outputs"),
+        (messages(QUESTION, CALL_MESSAGE, ANSWER | {"number": 3}), "without the outputs"),
+        (messages(QUESTION, OUTPUT | {"number": 2}, CALL_MESSAGE, ANSWER), "out of place"),
+        (messages(QUESTION, CALL_MESSAGE), "ends without the outputs"),
     ],
 )
 def test_what_no_database_may_hold_is_broken(final: FinalState, expected_word: str) -> None:

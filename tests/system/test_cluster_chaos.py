@@ -116,8 +116,8 @@ def judge_calm_servers(record: Record, final: FinalState) -> Verdict:
 async def test_servers_whose_clocks_are_wrong_take_no_run_from_another(
     open_folder: Path, tmp_path: Path
 ) -> None:
-    calm = (redis_flushed, redis_killed) * 25
-    plan = Plan(seed=4, troubles=calm, surroundings=clocks(), judge=judge_calm_servers)
+    troubles = (redis_flushed, redis_killed) * 25
+    plan = Plan(seed=4, troubles=troubles, surroundings=clocks(), judge=judge_calm_servers)
 
     check_nothing_is_wrong(await rounds(plan, open_folder, tmp_path))
 

@@ -59,7 +59,7 @@ LOST = "worker_lost"
 _TURN_ENDED = b'"type":"turn.ended"'
 
 PLACES = st.integers(0, 20)
-WHERE = st.integers(0, 1)
+WORKERS = st.integers(0, 1)
 SCRIPT = st.sampled_from(SCRIPTS)
 OUTPUTS = st.sampled_from(["42", "", "43"])
 BY_OWNER = st.sampled_from([True] * 9 + [False])
@@ -133,7 +133,7 @@ class TwoWorkers(RuleBasedStateMachine):
     # Threads and messages
 
     @precondition(lambda self: len(self.threads) < 4)
-    @rule(worker=WHERE, owner_index=WHERE)
+    @rule(worker=WORKERS, owner_index=WORKERS)
     def create_thread(self, worker: int, owner_index: int) -> None:
         thread = self.send_and_check(
             worker, self.owners[owner_index], operations.CreateThread(), None, with_key=True
@@ -141,7 +141,7 @@ class TwoWorkers(RuleBasedStateMachine):
         self.threads.append(Thread(thread.id, self.owners[owner_index]))
 
     @precondition(lambda self: len(self.threads) > 1)
-    @rule(worker=WHERE, at=PLACES, by_owner=BY_OWNER)
+    @rule(worker=WORKERS, at=PLACES, by_owner=BY_OWNER)
     def delete_thread(self, worker: int, at: int, by_owner: bool) -> None:
         thread = self.threads[at % len(self.threads)]
         expected_error = None if by_owner else "not_found"
@@ -159,7 +159,7 @@ class TwoWorkers(RuleBasedStateMachine):
                 )
             self.answers = [each for each in self.answers if thread.id not in repr(each)]
 
-    @rule(worker=WHERE, at=PLACES, by_owner=BY_OWNER, role=st.sampled_from(["user", "system"]))
+    @rule(worker=WORKERS, at=PLACES, by_owner=BY_OWNER, role=st.sampled_from(["user", "system"]))
     def add_message(self, worker: int, at: int, by_owner: bool, role: Any) -> None:
         thread = self.threads[at % len(self.threads)]
         expected_error = None if by_owner else "not_found"
@@ -175,7 +175,7 @@ class TwoWorkers(RuleBasedStateMachine):
     # Runs
 
     @rule(
-        worker=WHERE,
+        worker=WORKERS,
         at=PLACES,
         by_owner=BY_OWNER,
         on_expiry=st.sampled_from(["continue", "expire"]),
@@ -192,7 +192,7 @@ class TwoWorkers(RuleBasedStateMachine):
         if expected_error is None:
             thread.runs.append(Run(run.id, thread, on_expiry, self.pair.now + WEEK * 1000))
 
-    @rule(worker=WHERE, at=PLACES, script=SCRIPT, by_owner=BY_OWNER)
+    @rule(worker=WORKERS, at=PLACES, script=SCRIPT, by_owner=BY_OWNER)
     def ask_for_turn(self, worker: int, at: int, script: Any, by_owner: bool) -> None:
         """Ask for the next turn of some run, of whichever status."""
         if (run := self.choose_run(at)) is None:
@@ -208,7 +208,9 @@ class TwoWorkers(RuleBasedStateMachine):
         if expected_error is None:
             self.end_turn(run, script, turn)
 
-    @rule(worker=WHERE, at=PLACES, script=SCRIPT, on_expiry=st.sampled_from(["continue", "expire"]))
+    @rule(
+        worker=WORKERS, at=PLACES, script=SCRIPT, on_expiry=st.sampled_from(["continue", "expire"])
+    )
     def process(self, worker: int, at: int, script: Any, on_expiry: Any) -> None:
         """Send a message, with a run and its first turn."""
         thread = self.threads[at % len(self.threads)]
@@ -220,7 +222,7 @@ class TwoWorkers(RuleBasedStateMachine):
             self.end_turn(self.begin_run(thread, turn, on_expiry), script, turn)
 
     @rule(
-        worker=WHERE,
+        worker=WORKERS,
         at=PLACES,
         first=st.sampled_from(["say Lost", "think Lost"]),
         then_script=SCRIPT,
@@ -240,7 +242,7 @@ class TwoWorkers(RuleBasedStateMachine):
         assert [event["attempt"] for event in restarts] == [2]
         self.end_turn(self.begin_run(thread, turn, "continue"), then_script, turn)
 
-    @rule(worker=WHERE, at=PLACES, by_owner=BY_OWNER)
+    @rule(worker=WORKERS, at=PLACES, by_owner=BY_OWNER)
     def cancel(self, worker: int, at: int, by_owner: bool) -> None:
         if (run := self.choose_run(at)) is None:
             return
@@ -251,7 +253,7 @@ class TwoWorkers(RuleBasedStateMachine):
         if by_owner and run.status not in ENDS:
             _end_run(run, "cancelled")
 
-    @rule(worker=WHERE, at=PLACES, which=PLACES, output=OUTPUTS, by_owner=BY_OWNER)
+    @rule(worker=WORKERS, at=PLACES, which=PLACES, output=OUTPUTS, by_owner=BY_OWNER)
     def submit(self, worker: int, at: int, which: int, output: str, by_owner: bool) -> None:
         """Submit some call's output, in any order, twice, otherwise or too late."""
         run = self.choose_run(at)
@@ -275,13 +277,13 @@ class TwoWorkers(RuleBasedStateMachine):
             if not run.open:
                 run.status, run.due = "queued", self.pair.now + WEEK * 1000
 
-    @rule(worker=WHERE, at=PLACES)
+    @rule(worker=WORKERS, at=PLACES)
     def submit_to_no_call(self, worker: int, at: int) -> None:
         if run := self.choose_run(at):
             operation = operations.SubmitToolOutput(run.id, "call_none", "42")
             self.send_and_check(worker, run.thread.owner, operation, "unknown_tool_call")
 
-    @rule(worker=WHERE, owner_index=WHERE)
+    @rule(worker=WORKERS, owner_index=WORKERS)
     def ask_for_unknown_ids(self, worker: int, owner_index: int) -> None:
         owner = self.owners[owner_index]
         self.send_and_check(worker, owner, operations.GetRun(f"run_{UNKNOWN}"), "not_found")
@@ -293,7 +295,7 @@ class TwoWorkers(RuleBasedStateMachine):
     # Repetitions, and time
 
     @precondition(lambda self: self.answers)
-    @rule(worker=WHERE, at=PLACES, same=st.booleans())
+    @rule(worker=WORKERS, at=PLACES, same=st.booleans())
     def send_again(self, worker: int, at: int, same: bool) -> None:
         """Send under the same key: the same gets the same answer, another one is refused."""
         call, owner, key, answer = self.answers[at % len(self.answers)]

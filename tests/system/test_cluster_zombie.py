@@ -101,8 +101,8 @@ async def _find_driver(
             worker := await database.fetch_value("SELECT worker FROM drives WHERE id = $1", run_id)
         ):
             await asyncio.sleep(0.01)
-    one, other = servers
-    return (one, other) if worker.startswith(f"{one.pid}-") else (other, one)
+    first, second = servers
+    return (first, second) if worker.startswith(f"{first.pid}-") else (second, first)
 
 
 async def _read_log(database: PostgresDatabase, run_id: str) -> list[bytes]:

@@ -42,7 +42,7 @@ CODES = {
     *(f"provider_{why}" for why in ("error", "protocol", "auth", "rejected")),
     *(f"provider_{why}" for why in ("rate_limited", "unavailable")),
 }
-RESTS = {Status.COMPLETED, Status.ACTION_REQUIRED, Status.INCOMPLETE, Status.FAILED}
+RESTING_STATUSES = {Status.COMPLETED, Status.ACTION_REQUIRED, Status.INCOMPLETE, Status.FAILED}
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _check_run_ends(target: FuzzTarget, answer: Answer, provider: str) -> None:
     assert time.monotonic() - start < SOON
     assert isinstance(sent_events[-1], events.TurnEnded)
     assert turn.status == run.status
-    assert run.status in RESTS
+    assert run.status in RESTING_STATUSES
     assert (run.error.code in CODES) if run.error else run.status != Status.FAILED
     assert run.reason is None or run.reason in get_args(Reason)
     assert target.complaints.lines == []

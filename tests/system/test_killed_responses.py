@@ -16,7 +16,7 @@ from antiphon import AsyncClient
 from tests.support.harness.servers import Server, start_server
 
 WORDS = 300
-ASKED: dict[str, Any] = {"model": "demo", "input": f"{WORDS} words"}
+OPTIONS: dict[str, Any] = {"model": "demo", "input": f"{WORDS} words"}
 SETTINGS = {
     "ANTIPHON_DEMO_DELAY": "0.01",
     "ANTIPHON_LEASE_DURATION": "4",
@@ -66,7 +66,7 @@ async def test_a_response_goes_on_where_its_server_was_killed(
     server = await start()
 
     async with client_of(server) as client:
-        stream = await client.responses.create(**ASKED, stream=True, background=background)
+        stream = await client.responses.create(**OPTIONS, stream=True, background=background)
         received = await read_until_killed(server, stream)
     async with client_of(await start()) as client:
         response_id, after = received[0].response.id, received[-1].sequence_number
@@ -96,7 +96,7 @@ async def test_a_chat_that_names_its_thread_goes_on_where_its_server_was_killed(
         thread = await native_client.create_thread()
         stream = await client.chat.completions.create(
             model="demo",
-            messages=[{"role": "user", "content": ASKED["input"]}],
+            messages=[{"role": "user", "content": OPTIONS["input"]}],
             stream=True,
             extra_headers={"Antiphon-Thread": thread.id},
         )

@@ -130,7 +130,7 @@ async def test_a_backend_that_is_killed_goes_on_with_the_task_of_its_call(
     server: dict[str, Any],
     folder: Path,
     tmp_path: Path,
-    received_events: list[ServerEvent],
+    received: list[ServerEvent],
 ) -> None:
     config(tmp_path, {"tasked": {**server, "backend": True}})
     environ = {
@@ -142,11 +142,11 @@ async def test_a_backend_that_is_killed_goes_on_with_the_task_of_its_call(
     async with raw_http.open_request(first.url, "POST", "/v1/process", USE) as stream:
         async with aclosing(stream.events()) as events:
             async for each in events:
-                received_events.append(each)
+                received.append(each)
                 if each.type == "message.completed":
                     break
         await until(lambda: count_polls(folder) > 1)
-        run_id = received_events[0].json["run_id"]
+        run_id = received[0].json["run_id"]
         actions = (
             await raw_http.send_request(first.url, "GET", f"/v1/actions?run_id={run_id}")
         ).json["data"]
@@ -155,7 +155,7 @@ async def test_a_backend_that_is_killed_goes_on_with_the_task_of_its_call(
     second = await serve(**environ)
     await until(lambda: count_polls(folder) > before)
     (folder / "done").write_text("built")
-    later_events = await raw_http.follow_run(second.url, run_id, received_events[-1].number)
+    later_events = await raw_http.follow_run(second.url, run_id, received[-1].number)
 
     assert later_events[-1].json["status"] == "completed"
     outputs = [each.json["output"] for each in later_events if each.type == "tool_output.added"]

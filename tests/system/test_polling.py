@@ -55,13 +55,13 @@ async def test_nothing_is_asked_while_nothing_happens_and_then_all_at_once(
             requests.append(line.partition("?")[0].replace(run.id, "{run}"))
 
         async with proxy(lambda: server.url, plain) as url, asyncio.timeout(60):
-            polling = asyncio.create_task(poll(url, run.id, handler))
+            poll_task = asyncio.create_task(poll(url, run.id, handler))
             while "GET /v1/runs/{run}/events" not in requests:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(SILENCE)
             in_silence = list(requests)
             upstream.gate.set()
-            (action,) = await polling
+            (action,) = await poll_task
 
     assert in_silence == ["GET /v1/runs/{run}", "GET /v1/runs/{run}/events"]
     assert [line.replace(action.id, "{action}") for line in requests[2:]] == [

@@ -315,12 +315,12 @@ def test_writes_of_any_size_come_to_the_same(
     assert cut_results.complaints == []
 
 
-def check_alike(pieces: ScenarioResult, whole: ScenarioResult) -> None:
+def check_alike(pieces: ScenarioResult, uncut: ScenarioResult) -> None:
     """Check that two runs have the same texts and calls and the same end."""
     for kind in ("text.delta", "reasoning.delta", "refusal.delta"):
-        assert pieces.pieces(kind) == whole.pieces(kind)
-    assert list(pieces.arguments().values()) == list(whole.arguments().values())
-    assert _end(pieces.run) == _end(whole.run)
+        assert pieces.pieces(kind) == uncut.pieces(kind)
+    assert list(pieces.arguments().values()) == list(uncut.arguments().values())
+    assert _end(pieces.run) == _end(uncut.run)
 
 
 TOOL_RUNS = [name for name in NAMES if _scenario(name).expect == "action_required"]

@@ -26,14 +26,14 @@ from antiphon.types import events
 from antiphon.types.messages import ToolSpec
 from tests.support.harness.servers import environment
 
-OURS = Path(__file__).parents[1] / "recordings"
-MORE = os.environ.get("ANTIPHON_RECORDINGS")
+OWN_FOLDER = Path(__file__).parents[1] / "recordings"
+OTHER_FOLDER = os.environ.get("ANTIPHON_RECORDINGS")
 
 
 def _recordings() -> dict[str, list[bytes]]:
     """Return every recorded reply by its name; a file may hold several, told apart by their ids."""
     replies: dict[str, list[bytes]] = {}
-    for folder in filter(None, (OURS, MORE and Path(MORE))):
+    for folder in filter(None, (OWN_FOLDER, OTHER_FOLDER and Path(OTHER_FOLDER))):
         for path in sorted(folder.glob("*.chunks.txt")):
             ids: list[str] = []
             for line in filter(bytes.strip, path.read_bytes().splitlines()):
@@ -172,9 +172,9 @@ def test_what_a_provider_sent_comes_out_as_it_was_meant(name: str, client: Clien
 
 
 def test_there_are_recordings_of_real_providers() -> None:
-    if not MORE:
+    if not OTHER_FOLDER:
         pytest.skip("ANTIPHON_RECORDINGS names no folder: only our own recordings were played")
-    assert len(REPLIES) > len(list(OURS.glob("*.chunks.txt")))
+    assert len(REPLIES) > len(list(OWN_FOLDER.glob("*.chunks.txt")))
 
 
 def _tokens(received: Sequence[events.Event]) -> tuple[int, int, int, int]:

@@ -55,8 +55,8 @@ class ServerPair:
         async with asyncio.timeout(DEADLINE):
             while (worker := self._row("SELECT worker FROM runs WHERE id = ?", run_id)) is None:
                 await asyncio.sleep(0.01)
-        one, other = self.servers
-        return (one, other) if worker.startswith(f"{one.pid}-") else (other, one)
+        first, second = self.servers
+        return (first, second) if worker.startswith(f"{first.pid}-") else (second, first)
 
     def judge(self) -> final_state.FinalState:
         """Return the stored state, in which nothing is broken."""

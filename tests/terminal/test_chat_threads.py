@@ -274,8 +274,8 @@ async def test_a_thread_is_shared_by_a_link_until_its_links_are_ended(
     (path,) = [row.strip() for row in chat.rows if row.strip().startswith("/shared/")]
     database = f"sqlite:///{tmp_path}/data/antiphon/antiphon.db"
     async with AsyncClient(settings=Settings(database=database, model="demo")) as client:
-        shared = await client.get_shared(path.removeprefix("/shared/"))
-        assert [each.text for each in shared.messages] == ["About bees", "They fly."]
+        shared_thread = await client.get_shared(path.removeprefix("/shared/"))
+        assert [each.text for each in shared_thread.messages] == ["About bees", "They fly."]
 
     chat.say("/share everything")
     await chat.sees("does not know these words")

@@ -17,7 +17,7 @@ from antiphon.types.events import ReasoningDelta, TextDelta
 from benchmarks.answers import BLOCKS, mixed_answer, single
 
 STEP = 20
-WATCHED = 120
+MEASURED_REDRAWS = 120
 """Redraws that are watched at the beginning, and at the end."""
 
 
@@ -54,13 +54,13 @@ def count_calls(answer: DrawnAnswer, events: list[Any]) -> int:
 def measure_growth(events: list[Any]) -> float:
     """Return the calls of the last redraws for each call of the first."""
     answer = DrawnAnswer()
-    beginning = len(events) // 4
-    for event in events[:beginning]:
+    warm_up = len(events) // 4
+    for event in events[:warm_up]:
         answer.draw(event)
-    first = count_calls(answer, events[beginning : beginning + WATCHED])
-    for event in events[beginning + WATCHED : -WATCHED]:
+    first = count_calls(answer, events[warm_up : warm_up + MEASURED_REDRAWS])
+    for event in events[warm_up + MEASURED_REDRAWS : -MEASURED_REDRAWS]:
         answer.draw(event)
-    return count_calls(answer, events[-WATCHED:]) / first
+    return count_calls(answer, events[-MEASURED_REDRAWS:]) / first
 
 
 def deltas(text: str) -> list[TextDelta]:

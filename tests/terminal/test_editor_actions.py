@@ -121,10 +121,10 @@ def test_after_a_pause_ctrl_c_is_meant_for_the_line_and_then_for_the_chat() -> N
     clock.now += 2 * SAME_PRESS
 
     actions.stop()
-    cleared = actions.draft.text
+    cleared_text = actions.draft.text
     actions.stop()
 
-    assert (chat.stops, cleared) == (1, "")
+    assert (chat.stops, cleared_text) == (1, "")
     assert chat.hints[-1] == AGAIN_LEAVES
 
 

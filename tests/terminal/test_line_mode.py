@@ -441,8 +441,8 @@ async def test_a_reader_who_has_seen_enough_ends_the_chat(tmp_path: Path) -> Non
 
 
 async def test_what_a_tool_prints_is_a_line_above(tmp_path: Path) -> None:
-    printing = TOOL.replace("return f", 'print("printed", end="");\n    return f')
-    (tmp_path / "erasing.py").write_text(printing)
+    printing_tool = TOOL.replace("return f", 'print("printed", end="");\n    return f')
+    (tmp_path / "erasing.py").write_text(printing_tool)
     async with (
         Model() as model,
         Chatting(model, "--tools", "erasing.py", "--yes", home=tmp_path) as chat,

@@ -88,11 +88,11 @@ def test_a_link_is_one_to_click_only_where_that_was_asked_for_and_only_to_the_we
 
 def test_code_is_what_was_written_wherever_it_stands():
     code = "def f():\n    return 'a line that is longer than the terminal is wide'\n\n\tx = 1"
-    fenced = f"```python\n{code}\n```"
-    inside = "\n".join(f"   {line}" for line in fenced.split("\n"))
+    fenced_code = f"```python\n{code}\n```"
+    indented_code = "\n".join(f"   {line}" for line in fenced_code.split("\n"))
 
-    assert texts(fenced, 20) == code.split("\n")
-    assert texts(f"1. Do this:\n{inside}\n", 20) == ["1. Do this:", *code.split("\n")]
+    assert texts(fenced_code, 20) == code.split("\n")
+    assert texts(f"1. Do this:\n{indented_code}\n", 20) == ["1. Do this:", *code.split("\n")]
 
 
 def test_prose_is_wrapped_at_words_and_never_wider_than_is_good_to_read():

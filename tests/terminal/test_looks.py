@@ -164,8 +164,8 @@ def test_with_reduced_motion_only_events_are_drawn() -> None:
     def paint(seconds: int, phase: Phase, typed: str = "", finished_text: str = "") -> str:
         before = len(emulator.written)
         region = ((StyledText(f"{phase} {seconds} s"),),)
-        finished = ((StyledText(finished_text),),) if finished_text else ()
-        frame = Frame(phase=phase, region=region, finished=finished)
+        finished_lines = ((StyledText(finished_text),),) if finished_text else ()
+        frame = Frame(phase=phase, region=region, finished=finished_lines)
         calm.paint(
             frame, InputRows(rows=((StyledText(f"> {typed}"),),), cursor=(0, 2)), 40, seconds
         )

@@ -21,15 +21,15 @@ async def test_a_thought_is_one_line_and_its_tokens_are_counted_once(tmp_path: P
         for piece in pieces:
             await reply.think(piece)
         await chat.sees("step 199")
-        thinking = [row for row in chat.rows if "step" in row]
+        step_rows = [row for row in chat.rows if "step" in row]
         await reply.answer("So it is.")
         await chat.sees(FOOTER)
 
-        assert len(thinking) <= 3
+        assert len(step_rows) <= 3
         assert chat.text.count("tokens") == 1
         await chat.sees(f"{len(''.join(pieces)) // 4:,} tokens")
         assert "step" not in chat.text
-        assert "un broken" not in "".join(thinking)
+        assert "un broken" not in "".join(step_rows)
 
 
 async def test_the_next_request_holds_no_more_than_was_received(tmp_path: Path) -> None:

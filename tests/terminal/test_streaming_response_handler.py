@@ -430,8 +430,8 @@ def test_no_field_lets_anything_through_that_acts(payload: str):
         region.paint(probe.frame(40, 20), InputRows(), 40, probe.now)
     region.close()
 
-    rest = ALLOWED.sub("", emulator.written)
-    control_characters = [letter for letter in rest if not letter.isprintable()]
+    remaining = ALLOWED.sub("", emulator.written)
+    control_characters = [letter for letter in remaining if not letter.isprintable()]
     assert control_characters == []
     assert payload.isprintable() or f"x{payload}" not in emulator.written
 

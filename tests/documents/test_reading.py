@@ -170,15 +170,16 @@ async def test_a_long_text_is_cut_into_pages_and_nothing_is_lost() -> None:
 async def test_macros_are_no_text_and_keep_no_document_from_being_read() -> None:
     document = docx.Document()
     document.add_paragraph("Harmless")
-    plain = save(document)
+    plain_file = save(document)
     types = "[Content_Types].xml"
 
-    with ZipFile(BytesIO(plain)) as archive:
+    with ZipFile(BytesIO(plain_file)) as archive:
         content_types = archive.read(types).decode()
     main = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
     macro = "application/vnd.ms-word.document.macroEnabled.main+xml"
     with_macros = repack(
-        plain, {types: content_types.replace(main, macro), "word/vbaProject.bin": b"Sub AutoOpen()"}
+        plain_file,
+        {types: content_types.replace(main, macro), "word/vbaProject.bin": b"Sub AutoOpen()"},
     )
     pages, end = await read("a.docm", with_macros)
     assert [page.text for page in pages] == ["Harmless"]

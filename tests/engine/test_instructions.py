@@ -79,10 +79,10 @@ def test_no_name_of_a_folder_can_leave_its_attribute() -> None:
 
 
 def test_the_parts_are_cut_where_they_are_too_long_together_and_say_so() -> None:
-    long = InstructionPart("folder", "f" * (MAX_CHARACTERS - 10))
+    long_part = InstructionPart("folder", "f" * (MAX_CHARACTERS - 10))
 
     text = compose_instructions(
-        run(long, InstructionPart("memory", "m" * 15), run_instructions="o" * 100_000)
+        run(long_part, InstructionPart("memory", "m" * 15), run_instructions="o" * 100_000)
     )
 
     assert text is not None

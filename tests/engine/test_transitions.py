@@ -428,8 +428,8 @@ def test_a_fork_leaves_a_call_without_all_its_outputs_behind(world: World) -> No
     hand_out(world, 2)
     world.submit("c1")
     messages = [world.messages[number] for number in sorted(world.messages)]
-    new = Thread(id="thread_2", created_at=0, updated_at=0, parent_id="thread_1")
-    thread, copies = threads.fork(messages, new, world.mint, world.now)
+    new_thread = Thread(id="thread_2", created_at=0, updated_at=0, parent_id="thread_1")
+    thread, copies = threads.fork(messages, new_thread, world.mint, world.now)
 
     assert [m.role for m in copies] == ["user"]
     assert thread.messages == 1

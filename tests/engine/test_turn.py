@@ -582,8 +582,8 @@ def well_formed(data: st.DataObject) -> list[Chunk]:
     queues: list[list[Chunk]] = []
     for index in range(data.draw(st.integers(1, 16))):
         pieces = fragments(data, data.draw(arguments_of_calls))
-        head = piece(index, f"call_{index}", data.draw(st.sampled_from(OFFERED)), pieces[0])
-        queues.append([head, *(piece(index, arguments=part) for part in pieces[1:])])
+        first_piece = piece(index, f"call_{index}", data.draw(st.sampled_from(OFFERED)), pieces[0])
+        queues.append([first_piece, *(piece(index, arguments=part) for part in pieces[1:])])
     words = data.draw(st.lists(st.text(max_size=5), max_size=5))
     queues.append([TextPiece(word) for word in words])
     chunks: list[Chunk] = []

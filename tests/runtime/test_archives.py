@@ -85,10 +85,10 @@ async def test_a_truncated_file_is_refused(file: Path, tmp_path: Path, share: fl
 
 
 async def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    other = tmp_path / "other.zip"
-    other.write_bytes(b"SQLite format 3\0" * 100)
+    other_file = tmp_path / "other.zip"
+    other_file.write_bytes(b"SQLite format 3\0" * 100)
 
-    assert "is no zip" in (await catch_error(other)).message
+    assert "is no zip" in (await catch_error(other_file)).message
 
 
 async def test_a_foreign_zip_is_refused(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ async def test_members_that_share_their_bytes_are_refused(file: Path, tmp_path: 
     bad_file = add_to_copy(file, tmp_path, lambda archive: archive.writestr("files/x", bytes(1000)))
     content = bytearray(bad_file.read_bytes())
     entries = [
-        place for place in range(len(content) - 4) if content[place : place + 4] == b"PK\1\2"
+        offset for offset in range(len(content) - 4) if content[offset : offset + 4] == b"PK\1\2"
     ]
     first = struct.unpack_from("<L", content, entries[0] + 42)
     struct.pack_into("<L", content, entries[-1] + 42, *first)
@@ -363,8 +363,8 @@ async def test_a_record_that_is_wrong_is_refused_with_its_place(
 async def test_a_gap_in_a_log_is_refused(members: Contents, tmp_path: Path) -> None:
     [*_, log] = members["events.jsonl"]
     log["first"] = 2
-    other = {**log, "first": 1, "events": log["events"][:2]}
-    members["events.jsonl"].append(other)
+    other_log = {**log, "first": 1, "events": log["events"][:2]}
+    members["events.jsonl"].append(other_log)
 
     assert (
         "missing or there twice" in (await catch_error(write(tmp_path / "a.zip", members))).message
@@ -415,10 +415,10 @@ async def test_a_message_whose_citations_an_earlier_version_kept_is_the_same_mes
 
     assert (second_import.added, second_import.unchanged["messages"]) == ({}, 1)
     assert (await store.get(Message, "ann", reply.id)).citations == citations
-    other = contents(archive)
-    other["messages.jsonl"][0]["citations"][0]["title"] = "Another"
+    other_contents = contents(archive)
+    other_contents["messages.jsonl"][0]["citations"][0]["title"] = "Another"
     with pytest.raises(errors.Conflict):
-        await import_archive(store, write(tmp_path / "other.zip", other))
+        await import_archive(store, write(tmp_path / "other.zip", other_contents))
 
 
 async def test_citations_come_in_as_those_of_a_provider_do(
@@ -503,9 +503,9 @@ async def test_no_values_do_harm(members: Contents, tmp_path: Path, data: st.Dat
         record = data.draw(st.sampled_from(changed_members[data.draw(st.sampled_from(kinds))]))
         if not isinstance(record, dict):
             continue
-        inner = record.get("run", record)
-        field = data.draw(st.sampled_from(sorted(inner)))
-        inner[field] = data.draw(json_values)
+        run_or_record = record.get("run", record)
+        field = data.draw(st.sampled_from(sorted(run_or_record)))
+        run_or_record[field] = data.draw(json_values)
 
     await import_twice(write(tmp_path / "bad.zip", {**members, **changed_members}))
 

@@ -123,9 +123,9 @@ class ImportRig:
 
     async def upload(self, content: bytes, *, start: bool = False) -> str:
         created = await self.ask(operations.CreateChatImport(len(content), "a.zip", start=start))
-        for place in range(0, len(content), 700):
-            text = base64.b64encode(content[place : place + 700]).decode()
-            created = await self.ask(operations.AddImportPiece(created.id, place, text))
+        for offset in range(0, len(content), 700):
+            text = base64.b64encode(content[offset : offset + 700]).decode()
+            created = await self.ask(operations.AddImportPiece(created.id, offset, text))
         assert created.status == "checking"
         return created.id
 
@@ -188,10 +188,10 @@ async def test_a_file_is_checked_and_only_then_written_and_twice_adds_nothing() 
     first = await rig.upload(content)
 
     assert await rig.worker().import_next()
-    ready = await rig.read(first)
-    assert (ready.status, ready.source) == ("ready", "chatgpt")
-    assert ready.found is not None
-    assert (ready.found.conversations, ready.found.present) == (2, 0)
+    checked = await rig.read(first)
+    assert (checked.status, checked.source) == ("ready", "chatgpt")
+    assert checked.found is not None
+    assert (checked.found.conversations, checked.found.present) == (2, 0)
     assert not await rig.worker().import_next()
     assert await rig.titles() == []
 
@@ -709,13 +709,13 @@ async def test_an_import_that_its_owner_left_is_cancelled_after_a_day() -> None:
     assert not await worker.import_next()
     assert (await rig.read(created.id)).status == "cancelled"
 
-    ready = await rig.upload(as_json(CLAUDE))
+    import_id = await rig.upload(as_json(CLAUDE))
     assert await worker.import_next()
     rig.time += ABANDONED_MS + 1
     assert not await worker.import_next()
 
-    assert (await rig.read(ready)).status == "cancelled"
-    assert await rig.store.import_piece(ready, 0) is None
+    assert (await rig.read(import_id)).status == "cancelled"
+    assert await rig.store.import_piece(import_id, 0) is None
     await rig.ask(operations.CreateChatImport(6))
 
 

@@ -191,9 +191,9 @@ def test_odd_trees_lose_what_cannot_be_read_and_nothing_else(mapping: Json) -> N
 
 
 def test_a_conversation_that_nests_too_deep_does_not_stop_the_others() -> None:
-    deep = b'{"mapping": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    deep_export = b'{"mapping": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
-    result, _, _ = convert(as_json(chatgpt())[:-1] + b"," + deep + b"]")
+    result, _, _ = convert(as_json(chatgpt())[:-1] + b"," + deep_export + b"]")
 
     assert result.conversations == 1
     assert result.skipped["unreadable conversations"] == 1
@@ -348,9 +348,9 @@ def test_a_conversation_of_too_many_messages_does_not_stop_the_others(
 
 
 def test_conversations_beyond_the_limits_are_left_out_and_never_in_memory() -> None:
-    long = [b'"', *[b"x" * 1000] * 100, b'"']
+    long_text = [b'"', *[b"x" * 1000] * 100, b'"']
 
-    items = read_items(iter([b"[1,", *long, b',[2],"', b'",{}]']), 50_000, max_signs=3)
+    items = read_items(iter([b"[1,", *long_text, b',[2],"', b'",{}]']), 50_000, max_signs=3)
 
     assert list(items) == [b"1", None, b"[2]", b'""', b"{}"]
     read_values = read_items(iter([b"[[1,2,3,4],", b"5]"]), 50_000, max_signs=3)
@@ -363,10 +363,12 @@ def test_a_conversation_or_message_that_is_too_large_does_not_stop_the_others(
     monkeypatch.setattr(convert_module, "MAX_CONVERSATION", 20_000)
     monkeypatch.setattr(convert_module, "MAX_MESSAGE", 5_000)
     nodes = [node("q", None, "user", "hi"), node("a", "q", "assistant", "x" * 6_000)]
-    long = chatgpt("long", mapping={each["id"]: each for each in nodes}, current_node="a")
-    large = chatgpt("large", more="x" * 30_000)
+    long_conversation = chatgpt(
+        "long", mapping={each["id"]: each for each in nodes}, current_node="a"
+    )
+    large_conversation = chatgpt("large", more="x" * 30_000)
 
-    result, records, _ = convert(as_json(large, long, chatgpt("c1")))
+    result, records, _ = convert(as_json(large_conversation, long_conversation, chatgpt("c1")))
 
     assert result.conversations == 1
     assert result.skipped["conversations that are too large"] == 2

@@ -46,9 +46,9 @@ def test_what_is_moved_to_another_owner_or_provider_cannot_be_opened(context: tu
 def test_what_was_changed_or_cut_anywhere_cannot_be_opened() -> None:
     ciphertext = AesCipher([A]).encrypt(SECRET, ABOUT)
 
-    for place in range(len(ciphertext)):
-        altered = ciphertext[:place] + bytes([ciphertext[place] ^ 1]) + ciphertext[place + 1 :]
-        for damaged in (altered, ciphertext[:place]):
+    for index in range(len(ciphertext)):
+        altered = ciphertext[:index] + bytes([ciphertext[index] ^ 1]) + ciphertext[index + 1 :]
+        for damaged in (altered, ciphertext[:index]):
             with pytest.raises(BadSettings):
                 AesCipher([A]).decrypt(damaged, ABOUT)
 
@@ -75,8 +75,8 @@ def test_the_key_is_that_of_the_settings_in_any_spelling() -> None:
 
     for spelling in spellings:
         assert create_cipher(Settings(secret_key=spelling)).decrypt(ciphertext, ABOUT) == SECRET
-        old = Settings(secret_key=new_key(), old_secret_keys=(spelling,))
-        assert create_cipher(old).decrypt(ciphertext, ABOUT) == SECRET
+        old_settings = Settings(secret_key=new_key(), old_secret_keys=(spelling,))
+        assert create_cipher(old_settings).decrypt(ciphertext, ABOUT) == SECRET
 
 
 @pytest.mark.parametrize("text", ["canary", "A" * 42, "A" * 45, "Ä" * 43, "A" * 43 + "!"])

@@ -386,16 +386,16 @@ async def test_a_temporary_thread_is_deleted_some_time_after_its_last_change(scr
 async def test_an_expired_file_is_deleted() -> None:
     async with open_rig() as rig:
         upload = rig.dispatcher.files.upload
-        short = (await upload("ann", "a", "a/b", b"x", expires_in=60)).value
-        long = (await upload("ann", "b", "a/b", b"x", purpose="vision", expires_in=61)).value
+        short_upload = (await upload("ann", "a", "a/b", b"x", expires_in=60)).value
+        long_upload = (await upload("ann", "b", "a/b", b"x", purpose="vision", expires_in=61)).value
         kept_upload = (await upload("ann", "c", "a/b", b"x")).value
         rig.now += 60_001
         await delete_expired(rig)
 
         uploads = (await rig.store.list(Upload, "ann", limit=9)).data
-        assert [each.id for each in uploads] == [kept_upload.id, long.id]
+        assert [each.id for each in uploads] == [kept_upload.id, long_upload.id]
         with pytest.raises(errors.NotFound):
-            await rig.store.content("ann", short.id)
+            await rig.store.content("ann", short_upload.id)
 
 
 async def delete_expired(rig: RuntimeRig) -> None:
@@ -636,13 +636,13 @@ async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_it
         )
 
         rig.destination = Destination("far", digest="of another address")
-        other = rig.new_worker("other")
-        other.start()
+        other_worker = rig.new_worker("other")
+        other_worker.start()
         try:
             await rig.read(operations.Follow(run_id))
             assert (await rig.store.get(Run, None, run_id)).status == "completed"
         finally:
-            await other.stop(0)
+            await other_worker.stop(0)
 
 
 async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() -> None:

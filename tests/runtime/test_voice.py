@@ -193,12 +193,12 @@ async def test_one_person_has_two_recordings_transcribed_at_once_and_leaves_room
 
     with pytest.raises(errors.TooMany, match="2 of your recordings") as excinfo:
         await transcribe(service)
-    other = asyncio.create_task(transcribe(service, by=Principal(owner="ben")))
+    other_task = asyncio.create_task(transcribe(service, by=Principal(owner="ben")))
     await fake.wait_for(voice.PER_OWNER + 1)
     fake.open.set()
 
     assert excinfo.value.details["retry_after"] > 0
-    assert [each.text for each in await asyncio.gather(*tasks, other)] == ["Good morning."] * 3
+    assert [each.text for each in await asyncio.gather(*tasks, other_task)] == ["Good morning."] * 3
     assert (await transcribe(service)).text == "Good morning."
 
 

@@ -142,26 +142,30 @@ async def test_openai_and_the_library_of_the_standard_verify_what_is_sent() -> N
 async def test_both_secrets_are_valid_while_one_replaces_the_other() -> None:
     async with open_webhook_rig("say One.", "say Two.", "say Three.") as rig:
         rig.runtime.now = int(time.time() * 1000)
-        old = await rig.create()
-        new = await rig.dispatch(operations.RotateWebhookSecret(old.webhook.id, keep_old_for=60))
+        created = await rig.create()
+        rotated = await rig.dispatch(
+            operations.RotateWebhookSecret(created.webhook.id, keep_old_for=60)
+        )
         await rig.runtime.ask()
         await rig.deliver()
         rig.runtime.now += 60_000
         await rig.runtime.ask()
         await rig.deliver()
 
-        verify(rig, 0, old.secret)
-        verify(rig, 0, new.secret)
-        verify(rig, 1, new.secret)
+        verify(rig, 0, created.secret)
+        verify(rig, 0, rotated.secret)
+        verify(rig, 1, rotated.secret)
         with pytest.raises(WebhookVerificationError):
-            verify(rig, 1, old.secret)
+            verify(rig, 1, created.secret)
 
-        last = await rig.dispatch(operations.RotateWebhookSecret(old.webhook.id, keep_old_for=0))
+        last = await rig.dispatch(
+            operations.RotateWebhookSecret(created.webhook.id, keep_old_for=0)
+        )
         await rig.runtime.ask()
         await rig.deliver()
         verify(rig, 2, last.secret)
         with pytest.raises(WebhookVerificationError):
-            verify(rig, 2, new.secret)
+            verify(rig, 2, rotated.secret)
 
 
 async def test_a_secret_is_shown_once_and_stored_encrypted() -> None:

@@ -175,9 +175,9 @@ async def test_a_request_whose_body_ends_after_its_key_does_nothing(
 
     assert (await request_task).status_code == 401
     assert [each.owner for each in await server.runtime.store.keys()] == ["root"]
-    other = await server.client(await server.key("root"))
+    other_client = await server.client(await server.key("root"))
     for collection in ("threads", "files"):
-        assert (await other.get(f"/v1/{collection}")).json()["data"] == []
+        assert (await other_client.get(f"/v1/{collection}")).json()["data"] == []
 
 
 async def test_health_needs_no_key_and_metrics_do(server: Served) -> None:

@@ -274,18 +274,18 @@ async def test_fields_without_end_after_the_body_are_not_kept(
 ) -> None:
     reader, writer = await server.connect()
     writer.write(CHUNKED % b"" + b"X: ")
-    sent = 0
+    sent_bytes = 0
 
     with suppress(ConnectionError):
         async with asyncio.timeout(DEADLINE):
-            while not reader.at_eof() and sent < 50_000_000:
+            while not reader.at_eof() and sent_bytes < 50_000_000:
                 writer.write(endless)
                 await writer.drain()
                 await asyncio.sleep(0)
-                sent += len(endless)
+                sent_bytes += len(endless)
     writer.close()
 
-    assert sent < 10_000_000  # what the sockets between client and server hold, and no more
+    assert sent_bytes < 10_000_000  # what the sockets between client and server hold, and no more
     assert (await (await server.client()).get("/v1/threads")).json()["data"] == []
 
 

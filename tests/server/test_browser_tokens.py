@@ -246,11 +246,11 @@ async def test_an_expired_token_is_refused_with_an_error_of_its_own(shop: Served
     store = shop.runtime.store
     await shop.key("ann")
     (key,) = await store.keys()
-    old = BrowserGrant(
+    old_grant = BrowserGrant(
         owner="ann", key=key.prefix, origins=(SHOP,), expires_at=await store.now(), session="s"
     )
 
-    answer = await ask(shop, sign_grant(old, await store.installation_secret()))
+    answer = await ask(shop, sign_grant(old_grant, await store.installation_secret()))
 
     assert answer.status_code == 401
     assert answer.json()["code"] == TokenExpired.code

@@ -113,9 +113,9 @@ async def test_waiting_requests_hold_nothing_that_others_need(pair: ServerPair) 
     done, _ = await asyncio.wait(waiting_requests, timeout=0.5)
     assert not done
 
-    other = await pair.second_client.post("/v1/threads")
+    thread_answer = await pair.second_client.post("/v1/threads")
 
-    assert other.status_code == 201
+    assert thread_answer.status_code == 201
     assert not any(each.done() for each in waiting_requests)
     for each in waiting_requests:
         each.cancel()
@@ -145,7 +145,7 @@ async def test_an_interrupted_run_ends_wherever_it_is_driven(pair: ServerPair) -
     first = await pair.begin("endless")
     request = await pair.upstream.wait_for_request(1)
     driver = next(server for server in pair.servers if server.runtime.worker.active_runs)
-    other = pair.second_client if driver is pair.servers[0] else pair.first_client
+    other_client = pair.second_client if driver is pair.servers[0] else pair.first_client
     body = {
         "thread_id": first["thread_id"],
         "if_busy": "interrupt",
@@ -154,7 +154,7 @@ async def test_an_interrupted_run_ends_wherever_it_is_driven(pair: ServerPair) -
     }
 
     start = time.monotonic()
-    answer = await other.post("/v1/process", json=body)
+    answer = await other_client.post("/v1/process", json=body)
     ended_run = await pair.until(first["id"], "cancelled")
     async with asyncio.timeout(CANCELLED_WITHIN):
         await request.done.wait()

@@ -120,11 +120,11 @@ async def test_fragments_of_a_call_cost_what_they_are(
         return reply([call_piece('{"a":"', name="f"), *pieces, call_piece('"}')], "tool_calls")
 
     await server.cost(turn(server, upstream, fragments(100)))
-    small = await server.cost(turn(server, upstream, fragments(2_000)))
-    large = await server.cost(turn(server, upstream, fragments(20_000)))
+    small_cost = await server.cost(turn(server, upstream, fragments(2_000)))
+    large_cost = await server.cost(turn(server, upstream, fragments(20_000)))
 
-    large.refuse_growth(small, times=10)
-    large.refuse_hold()
+    large_cost.refuse_growth(small_cost, times=10)
+    large_cost.refuse_hold()
 
 
 @pytest.mark.slow
@@ -136,11 +136,11 @@ async def test_fragments_that_each_name_their_call_cost_what_they_are(
         return reply([{"tool_calls": [{"index": 0, "function": function}]}] * count, "tool_calls")
 
     await server.cost(turn(server, upstream, fragments(100)))
-    small = await server.cost(turn(server, upstream, fragments(2_000)))
-    large = await server.cost(turn(server, upstream, fragments(20_000)))
+    small_cost = await server.cost(turn(server, upstream, fragments(2_000)))
+    large_cost = await server.cost(turn(server, upstream, fragments(20_000)))
 
-    large.refuse_growth(small, times=10)
-    large.refuse_hold()
+    large_cost.refuse_growth(small_cost, times=10)
+    large_cost.refuse_hold()
 
 
 @pytest.mark.slow
@@ -151,9 +151,9 @@ async def test_a_call_of_nothing_but_brackets_holds_nobody_up(
         return reply([call_piece('{"a":[' + "[]," * count, name="f")], "tool_calls")
 
     await server.cost(turn(server, upstream, brackets(100)))
-    large = await server.cost(turn(server, upstream, brackets(100_000)))
+    large_cost = await server.cost(turn(server, upstream, brackets(100_000)))
 
-    large.refuse_hold()
+    large_cost.refuse_hold()
 
 
 @pytest.mark.slow
@@ -166,15 +166,15 @@ async def test_more_calls_than_are_taken_are_refused_and_the_model_is_told(
     accepted_stream = await turn(server, upstream, calls(128))
     refused_stream = await turn(server, upstream, calls(129))
     (*_, request) = upstream.requests
-    small = await server.cost(turn(server, upstream, calls(200)))
-    large = await server.cost(turn(server, upstream, calls(20_000)))
+    small_cost = await server.cost(turn(server, upstream, calls(200)))
+    large_cost = await server.cost(turn(server, upstream, calls(20_000)))
 
     assert '"status":"action_required"' in accepted_stream
     assert '"reason":"invalid_tool_call"' in refused_stream
     assert '"code":"invalid_tool_call"' in refused_stream
     assert "At most 128 can be made in one reply" in request.body["messages"][-1]["content"]
-    large.refuse_growth(small, times=100)
-    large.refuse_hold()
+    large_cost.refuse_growth(small_cost, times=100)
+    large_cost.refuse_hold()
 
 
 @pytest.mark.slow
@@ -367,9 +367,9 @@ async def test_a_reply_without_end_is_cut_and_what_it_said_is_kept(
             assert '"reason":"length"' in flood.result()
             assert len(await join_reply(server, flood.result())) == size
 
-    small, large = costs
-    large.refuse_growth(small, times=10)
-    large.refuse_hold()
+    small_cost, large_cost = costs
+    large_cost.refuse_growth(small_cost, times=10)
+    large_cost.refuse_hold()
 
 
 @pytest.mark.slow

@@ -93,13 +93,13 @@ async def test_the_same_key_and_body_get_the_same_answer(client: httpx2.AsyncCli
     key = {"idempotency-key": "once"}
     first = await client.post("/v1/threads", json={"title": "a"}, headers=key)
     repeated = await client.post("/v1/threads", json={"title": "a"}, headers=key)
-    other = await client.post("/v1/threads", json={"title": "b"}, headers=key)
+    conflict = await client.post("/v1/threads", json={"title": "b"}, headers=key)
 
     assert first.json() == repeated.json()
     assert "idempotency-replayed" not in first.headers
     assert repeated.headers["idempotency-replayed"] == "true"
-    assert (repeated.status_code, other.status_code) == (201, 409)
-    assert other.json()["code"] == "idempotency_conflict"
+    assert (repeated.status_code, conflict.status_code) == (201, 409)
+    assert conflict.json()["code"] == "idempotency_conflict"
 
 
 @pytest.mark.parametrize("key", ["", "a b", "k" * 256, "caf\xe9"])
@@ -142,11 +142,11 @@ async def test_options_tells_what_an_address_does(client: httpx2.AsyncClient) ->
 
 
 async def test_head_is_get_without_the_body(client: httpx2.AsyncClient) -> None:
-    head, get = await client.head("/v1/threads"), await client.get("/v1/threads")
+    head_answer, get_answer = await client.head("/v1/threads"), await client.get("/v1/threads")
 
-    assert head.status_code == 200
-    assert head.content == b""
-    assert head.headers["content-length"] == get.headers["content-length"]
+    assert head_answer.status_code == 200
+    assert head_answer.content == b""
+    assert head_answer.headers["content-length"] == get_answer.headers["content-length"]
 
 
 async def test_a_stream_has_no_head(client: httpx2.AsyncClient) -> None:

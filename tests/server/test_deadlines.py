@@ -149,8 +149,8 @@ async def test_an_expired_run_goes_on_once(cluster: Cluster) -> None:
     actions = await cluster.actions(run["id"])
     assert {each["status"] for each in actions} == {"expired"}
     assert len(cluster.upstream.requests) == 2
-    sent = cluster.upstream.requests[1].body["messages"]
-    outputs = [each for each in sent if each["role"] == "tool"]
+    sent_messages = cluster.upstream.requests[1].body["messages"]
+    outputs = [each for each in sent_messages if each["role"] == "tool"]
     assert [each["tool_call_id"] for each in outputs] == [each["tool_call_id"] for each in actions]
     assert len({each["content"] for each in outputs}) == 1
     assert not cluster.upstream.rejected
@@ -208,12 +208,12 @@ async def test_a_lease_ends_by_the_stores_clock_and_one_worker_takes_the_run(
 
     await eventually(has_begun_to_speak)
     driver = next(each for each in cluster.servers if each.runtime.worker.active_runs)
-    others = [each for each in cluster.servers if each is not driver]
+    other_servers = [each for each in cluster.servers if each is not driver]
     cluster.clock.now += LEASE * 1000 - 1
-    await asyncio.gather(*(each.runtime.worker.sweeper.sweep() for each in others * 3))
+    await asyncio.gather(*(each.runtime.worker.sweeper.sweep() for each in other_servers * 3))
     assert len(cluster.upstream.requests) == 1
     cluster.clock.now += 1
-    await asyncio.gather(*(each.runtime.worker.sweeper.sweep() for each in others * 3))
+    await asyncio.gather(*(each.runtime.worker.sweeper.sweep() for each in other_servers * 3))
     await cluster.upstream.wait_for_request(2)
 
     log = await cluster.read_log(run_id)

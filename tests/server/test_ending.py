@@ -74,12 +74,12 @@ async def _replace_servers(database: str, replacements: int, places: int = 2) ->
                 break
             assert roll < 10 * replacements, "no turn was cut by any of the servers that ended"
             replies_before = sum(len(person.events_by_run) for person in people)
-            new = await _start_replacement(stack, database)
-            old, fleet[roll % places] = fleet[roll % places], new
+            new_server = await _start_replacement(stack, database)
+            old_server, fleet[roll % places] = fleet[roll % places], new_server
             _direct_to(balancer, fleet)
-            old.send(signal.SIGTERM)
-            await old.end()
-            assert not old.complaints
+            old_server.send(signal.SIGTERM)
+            await old_server.end()
+            assert not old_server.complaints
             async with asyncio.timeout(DEADLINE):
                 while sum(len(person.events_by_run) for person in people) == replies_before:
                     await asyncio.sleep(0.01)

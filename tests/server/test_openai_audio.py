@@ -91,8 +91,8 @@ async def test_a_body_that_is_no_form_is_refused(
 
 
 async def test_a_known_suffix_stands_for_a_media_type_that_is_not_known(place: Place) -> None:
-    sent = ("talk.mp3", b"sound", "audio/mp3")
-    await place.client.audio.transcriptions.create(file=sent, model="whisper-1")
+    file = ("talk.mp3", b"sound", "audio/mp3")
+    await place.client.audio.transcriptions.create(file=file, model="whisper-1")
 
     assert place.fake.recordings[0].media_type == "audio/mpeg"
 

@@ -62,11 +62,11 @@ async def test_what_the_provider_cites_is_passed_on(place: Place) -> None:
     chunks = await place.stream(HELLO)
 
     (annotation,) = answer.choices[0].message.annotations
-    place_of_it = {"start_index": 15, "end_index": 15}
-    assert annotation.url_citation.model_dump() == citation | place_of_it
+    position = {"start_index": 15, "end_index": 15}
+    assert annotation.url_citation.model_dump() == citation | position
     deltas = [chunk.choices[0].delta.model_dump() for chunk in chunks if chunk.choices]
     url_citations = [each for delta in deltas for each in delta.get("annotations") or ()]
-    assert url_citations == [{"type": "url_citation", "url_citation": citation | place_of_it}]
+    assert url_citations == [{"type": "url_citation", "url_citation": citation | position}]
 
 
 @pytest.fixture
@@ -200,10 +200,10 @@ async def test_the_provider_gets_the_conversation_and_the_options(place: Place) 
         response_format={"type": "json_object"},
         tool_choice={"type": "function", "function": {"name": "weather"}},
     )
-    sent = request.decode_messages()
-    assert [message["role"] for message in sent] == ["user", "assistant", "tool", "user"]
-    assert sent[1]["tool_calls"][0]["function"] == {"name": "find", "arguments": "{}"}
-    assert sent[3]["content"][1]["image_url"]["url"] == PIXEL
+    sent_messages = request.decode_messages()
+    assert [message["role"] for message in sent_messages] == ["user", "assistant", "tool", "user"]
+    assert sent_messages[1]["tool_calls"][0]["function"] == {"name": "find", "arguments": "{}"}
+    assert sent_messages[3]["content"][1]["image_url"]["url"] == PIXEL
 
 
 def call(id: str, name: str, arguments: str) -> Mapping[str, Any]:
@@ -269,8 +269,8 @@ async def test_calls_are_handed_to_the_client_and_their_outputs_come_back(place:
     ]
     final = await place.ask([*messages, message, *outputs], tools=[CITY])
     assert final.choices[0].message.content == "Rain and sun."
-    sent = place.script.requests[-1].decode_messages()
-    assert [each.get("content") for each in sent[2:]] == ["rain", "sun"]
+    sent_messages = place.script.requests[-1].decode_messages()
+    assert [each.get("content") for each in sent_messages[2:]] == ["rain", "sun"]
     await place.wait_for_deletion()
 
 
@@ -287,11 +287,11 @@ async def test_parallel_calls_are_a_setting_only_where_they_are_turned_off(
 
 async def test_only_the_allowed_tools_are_offered(place: Place) -> None:
     place.script.reply("No.")
-    other = {"type": "function", "function": {"name": "other"}}
+    other_tool = {"type": "function", "function": {"name": "other"}}
 
     await place.ask(
         HELLO,
-        tools=[CITY, other],
+        tools=[CITY, other_tool],
         tool_choice={
             "type": "allowed_tools",
             "allowed_tools": {
@@ -777,9 +777,9 @@ async def test_a_typed_answer_is_parsed_by_the_client(place: Place) -> None:
     )
 
     assert answer.choices[0].message.parsed == Weather(city="Oslo")
-    sent = place.script.requests[0].sampling.response_format
-    assert sent is not None
-    assert sent["type"] == "json_schema"
+    response_format = place.script.requests[0].sampling.response_format
+    assert response_format is not None
+    assert response_format["type"] == "json_schema"
 
 
 async def test_a_hostile_body_is_refused_and_starts_nothing(place: Place) -> None:
@@ -801,12 +801,12 @@ async def test_a_hostile_body_is_refused_and_starts_nothing(place: Place) -> Non
         )
         assert answer.status_code == 400, body
         assert answer.json()["error"]["type"] == "invalid_request_error"
-    large = await client.post(
+    large_answer = await client.post(
         "/openai/v1/chat/completions",
         json={"model": "demo", "messages": [{"role": "user", "content": "x" * 1_100_000}]},
     )
-    assert large.status_code == 413
-    assert isinstance(large, httpx2.Response)
+    assert large_answer.status_code == 413
+    assert isinstance(large_answer, httpx2.Response)
     assert (await place.native_client.list_runs()).data == []
 
 

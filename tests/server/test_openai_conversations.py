@@ -204,9 +204,9 @@ async def test_items_are_listed_in_pages_both_ways(place: Place) -> None:
             assert items == expected_items
     newest = await place.items.list(conversation)
     assert newest.data == all_items[::-1]
-    for place_in_list, item in enumerate(all_items):
+    for index, item in enumerate(all_items):
         page = await place.items.list(conversation, order="asc", after=item.id)
-        assert page.data == all_items[place_in_list + 1 :]
+        assert page.data == all_items[index + 1 :]
 
 
 async def test_an_empty_conversation_has_an_empty_list(place: Place) -> None:
@@ -220,10 +220,10 @@ async def test_encrypted_reasoning_comes_when_it_is_included(place: Place) -> No
     conversation = await place.create(HI, thought, YES)
 
     page = await place.items.list(conversation, include=["reasoning.encrypted_content"])
-    plain = await place.items.list(conversation)
+    plain_page = await place.items.list(conversation)
 
     (reasoning,) = [item for item in page.data if item.type == "reasoning"]
-    (bare,) = [item for item in plain.data if item.type == "reasoning"]
+    (bare,) = [item for item in plain_page.data if item.type == "reasoning"]
     assert bare.encrypted_content is None
     copy_id = await place.create(
         HI,
@@ -703,26 +703,30 @@ async def test_too_large_a_body_is_refused(place: Place) -> None:
 async def test_ids_of_others_and_forged_ones_lead_nowhere(place: Place) -> None:
     ann, bob = await place.server.key("ann"), await place.server.key("bob")
     owner = place.client.with_options(api_key=ann)
-    other = place.client.with_options(api_key=bob)
+    other_client = place.client.with_options(api_key=bob)
     conversation = await owner.conversations.create(items=[HI, CALL, OUTPUT])
     items = (await owner.conversations.items.list(conversation.id)).data
-    other_conversation = await other.conversations.create()
+    other_conversation = await other_client.conversations.create()
 
     attempts = [
-        lambda: other.conversations.retrieve(conversation.id),
-        lambda: other.conversations.update(conversation.id, metadata={}),
-        lambda: other.conversations.delete(conversation.id),
-        lambda: other.conversations.items.list(conversation.id),
-        lambda: other.conversations.items.create(conversation.id, items=[HI]),
-        lambda: other.conversations.items.retrieve(items[0].id, conversation_id=conversation.id),
-        lambda: other.conversations.items.retrieve(
+        lambda: other_client.conversations.retrieve(conversation.id),
+        lambda: other_client.conversations.update(conversation.id, metadata={}),
+        lambda: other_client.conversations.delete(conversation.id),
+        lambda: other_client.conversations.items.list(conversation.id),
+        lambda: other_client.conversations.items.create(conversation.id, items=[HI]),
+        lambda: other_client.conversations.items.retrieve(
+            items[0].id, conversation_id=conversation.id
+        ),
+        lambda: other_client.conversations.items.retrieve(
             items[0].id, conversation_id=other_conversation.id
         ),
-        lambda: other.conversations.items.delete(
+        lambda: other_client.conversations.items.delete(
             items[0].id, conversation_id=other_conversation.id
         ),
-        lambda: other.conversations.items.list(other_conversation.id, after=items[0].id),
-        lambda: other.conversations.create(items=[{"type": "item_reference", "id": items[0].id}]),
+        lambda: other_client.conversations.items.list(other_conversation.id, after=items[0].id),
+        lambda: other_client.conversations.create(
+            items=[{"type": "item_reference", "id": items[0].id}]
+        ),
         lambda: owner.conversations.items.retrieve(
             items[0].id, conversation_id=other_conversation.id
         ),

@@ -71,7 +71,7 @@ async def test_calls_of_a_namespace_come_and_go_with_its_name(place: Place) -> N
         ("crew__spawn", "Start an agent."),
         ("crew__tell", "Tell all agents."),
     ]
-    sent = [
+    sent_names = [
         [
             call["function"]["name"]
             for message in messages
@@ -79,7 +79,7 @@ async def test_calls_of_a_namespace_come_and_go_with_its_name(place: Place) -> N
         ]
         for messages in (request.decode_messages() for request in place.script.requests[1:])
     ]
-    assert sent == [["crew__spawn", "crew__tell"]] * 2
+    assert sent_names == [["crew__spawn", "crew__tell"]] * 2
 
 
 async def test_calls_of_a_namespace_are_the_same_in_events_and_when_retrieved(

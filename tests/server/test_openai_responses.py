@@ -291,9 +291,9 @@ async def test_a_fork_takes_calls_and_outputs_along(place: Place) -> None:
     options: dict[str, Any] = {"previous_response_id": first.id, "tools": [WEATHER]}
     await ask(place, [output(call_id, "rain")], **options)
 
-    other = await ask(place, [output(call_id, "snow")], **options)
+    other_answer = await ask(place, [output(call_id, "snow")], **options)
 
-    assert other.output_text == "Snow."
+    assert other_answer.output_text == "Snow."
     assert [m.get("content") for m in place.script.messages] == ["Oslo?", None, "snow"]
     with pytest.raises(openai.BadRequestError, match="No tool call found"):
         await ask(place, [output("call_other", "x")], **options)
@@ -527,10 +527,10 @@ async def test_readers_see_the_end_of_a_response_that_others_cancel_at_once() ->
         assert plain(await responses.retrieve(last.response.id)) == plain(last.response)
         replay = await responses.retrieve(last.response.id, stream=True)
         assert [plain(event) async for event in replay] == [plain(event) for event in received]
-        other = await responses.create(
+        other_response = await responses.create(
             model="demo", input="Hello?", previous_response_id=last.response.id
         )
-        assert other.status == "completed"
+        assert other_response.status == "completed"
 
 
 async def test_a_deleted_response_is_gone_and_cannot_be_continued(place: Place) -> None:
@@ -974,10 +974,10 @@ async def test_the_tools_of_a_server_are_listed_once_and_alike_everywhere(tmp_pa
         items = (await place.client.conversations.items.list(conversation.id, order="asc")).data
         assert [item.type for item in items[:3]] == ["message", "mcp_list_tools", "message"]
         assert plain(items[1]) == plain(listing)
-        single = await place.client.conversations.items.retrieve(
+        single_item = await place.client.conversations.items.retrieve(
             listing.id, conversation_id=conversation.id
         )
-        assert plain(single) == plain(listing)
+        assert plain(single_item) == plain(listing)
         await forget_events(place)
         assert plain(await place.client.responses.retrieve(first.id)) == plain(first)
 
@@ -1007,8 +1007,8 @@ async def test_the_tokens_of_an_input_are_counted_with_what_it_continues(place: 
     first = await ask(place, "Hello?")
     count = place.client.responses.input_tokens.count
 
-    short = (await count(input="Hello?")).input_tokens
-    long = (await count(input="And?", previous_response_id=first.id)).input_tokens
+    short_tokens = (await count(input="Hello?")).input_tokens
+    long_tokens = (await count(input="And?", previous_response_id=first.id)).input_tokens
     more_tokens = (
         await count(input="Hello?", instructions="word " * 400, tools=[WEATHER])
     ).input_tokens
@@ -1016,9 +1016,9 @@ async def test_the_tokens_of_an_input_are_counted_with_what_it_continues(place: 
     call: Any = {"type": "function_call", "call_id": "c", "name": "look", "arguments": arguments}
     call_tokens = (await count(input=[call, output("c", "")])).input_tokens
 
-    assert 0 < short < 50
+    assert 0 < short_tokens < 50
     assert 400 < call_tokens < 1000
-    assert 400 < long < 1000
+    assert 400 < long_tokens < 1000
     assert 400 < more_tokens < 1000
 
 
@@ -1203,7 +1203,7 @@ async def test_responses_move_with_their_owner(place: Place) -> None:
     async with AsyncClient(place.server.url, api_key=str(ben.api_key)) as ben_client:
         (run,) = (await ben_client.list_runs()).data
 
-    moved_ids = [f"resp_{run.id.removeprefix('run_')}{place}" for place in range(2)]
+    moved_ids = [f"resp_{run.id.removeprefix('run_')}{number}" for number in range(2)]
     answers = [await ben.responses.retrieve(each) for each in moved_ids]
 
     assert answers[0].output[0].call_id == first.output[0].call_id

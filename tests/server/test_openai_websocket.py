@@ -432,8 +432,8 @@ async def test_a_message_that_comes_too_slowly_ends_the_socket(opcode: bytes) ->
         await receive()
 
     async with asgi(accept, ws=open_connection) as url:
-        where = urlsplit(url)
-        reader, writer = await asyncio.open_connection(where.hostname, where.port)
+        address = urlsplit(url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
         writer.write(
             b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
             b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

@@ -463,11 +463,11 @@ async def test_a_reader_resumes_after_any_frame(place: Place) -> None:
     answer = await chat.send("Hello?")
     frames = [block for block in answer.content.split(b"\n\n") if block]
 
-    for place_of, block in enumerate(frames):
+    for index, block in enumerate(frames):
         if block.startswith(b"id: "):
             last = block.split(b"\n")[0].removeprefix(b"id: ").decode()
             resumed = await chat.resume(last)
-            assert [b for b in resumed.content.split(b"\n\n") if b] == frames[place_of + 1 :]
+            assert [b for b in resumed.content.split(b"\n\n") if b] == frames[index + 1 :]
 
 
 async def test_an_id_of_no_frame_of_this_chat_is_refused(place: Place) -> None:
@@ -959,9 +959,9 @@ async def test_an_ag_ui_client_sends_pictures_and_what_its_page_shows(place: Pla
 
     assert chat.text == "Nice."
     assert len((await place.native_client.list_runs()).data) == 1
-    sent = json.dumps(place.script.messages[-1])
-    assert "The basket: 3 apples" in sent
-    assert "data:image/png;base64,iVBORw0KGgo=" in sent
+    sent_message = json.dumps(place.script.messages[-1])
+    assert "The basket: 3 apples" in sent_message
+    assert "data:image/png;base64,iVBORw0KGgo=" in sent_message
     (thread,) = (await place.native_client.list_threads()).data
     assert thread.title == "Look."
     stored = (await place.http.get("/ag-ui/v1/threads/c/messages")).json()["messages"]
@@ -1014,12 +1014,12 @@ async def test_an_ag_ui_client_joins_a_run_that_waits(place: Place) -> None:
     first = AgUiPage(place.http, "c", AG_UI_TOOLS)
     await first.send("Where am I?")
 
-    other = AgUiPage(place.http, "c", AG_UI_TOOLS)
-    await other.resume()
-    await other.give("get_place", "Oslo")
+    other_page = AgUiPage(place.http, "c", AG_UI_TOOLS)
+    await other_page.resume()
+    await other_page.give("get_place", "Oslo")
 
-    assert other.text == "Oslo."
-    assert (await other.resume()).status_code == 204
+    assert other_page.text == "Oslo."
+    assert (await other_page.resume()).status_code == 204
 
 
 # Tokens of pages: G31.

@@ -113,17 +113,17 @@ async def test_a_text_that_controls_or_hides_text_is_refused_everywhere(
 async def test_texts_that_are_empty_or_too_long_are_refused(ann: httpx2.AsyncClient) -> None:
     for text in ("", "   ", "x" * 301, None, 7):
         assert (await ann.post("/v1/memories", json={"text": text})).status_code == 422, text
-    long = {"instructions": "x" * 4001}
-    assert (await ann.patch("/v1/personal_settings", json=long)).status_code == 422
+    long_instructions = {"instructions": "x" * 4001}
+    assert (await ann.patch("/v1/personal_settings", json=long_instructions)).status_code == 422
     await remember(ann, "x" * 300)
 
 
 async def test_the_same_text_is_remembered_once(ann: httpx2.AsyncClient) -> None:
     await remember(ann, "Likes tea.")
-    other = await remember(ann, "Likes milk.")
+    other_memory = await remember(ann, "Likes milk.")
 
     repeated = await ann.post("/v1/memories", json={"text": "likes TEA."})
-    onto = await ann.patch(f"/v1/memories/{other['id']}", json={"text": "Likes tea."})
+    onto = await ann.patch(f"/v1/memories/{other_memory['id']}", json={"text": "Likes tea."})
 
     assert (repeated.status_code, onto.status_code) == (409, 409)
     assert "remembered already" in repeated.text

@@ -227,8 +227,8 @@ async def test_without_the_key_that_sealed_it_a_run_says_plainly_what_is_wrong(
     assert first not in str(failed_run)
     assert other_run["status"] == "completed"
 
-    old = settings(upstream, tmp_path, secret_key=new_key(), old_secret_keys=(first,))
-    async with serve(old) as server:
+    old_settings = settings(upstream, tmp_path, secret_key=new_key(), old_secret_keys=(first,))
+    async with serve(old_settings) as server:
         assert (await run(await client_of(server, "ann")))["status"] == "completed"
     assert list_sent_keys(upstream)[-1] == CANARY
 

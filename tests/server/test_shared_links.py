@@ -47,10 +47,10 @@ async def test_where_anyone_may_read_a_link_needs_no_key_and_opens_nothing_else(
         anonymous = await server.client()
 
         answer = await anonymous.get(f"/v1/shared/{token}")
-        unknown = await anonymous.get("/v1/shared/unknown")
+        unknown_answer = await anonymous.get("/v1/shared/unknown")
 
         assert [each["text"] for each in answer.json()["messages"]] == ["Hello", "Hi"]
-        assert unknown.status_code == 404
+        assert unknown_answer.status_code == 404
         assert (await anonymous.post(f"/v1/shared/{token}/copies")).status_code == 401
         assert (await anonymous.get("/v1/shares")).status_code == 401
         headers = {"authorization": "Bearer ak_wrong"}
@@ -96,8 +96,8 @@ async def test_guesses_of_links_are_limited_like_logins(mode: Sharing) -> None:
         assert [each.status_code for each in answers] == [404] * 50 + [429]
         assert int(answers[-1].headers["retry-after"]) > 0
         assert (await client.get(f"/v1/shared/{token}")).status_code == 200
-        other = await server.client(await server.key("eve"))
-        assert (await other.get("/v1/shared/guess")).status_code == 404
+        other_client = await server.client(await server.key("eve"))
+        assert (await other_client.get("/v1/shared/guess")).status_code == 404
 
 
 @pytest.mark.parametrize("kind", ["people", "projects"])

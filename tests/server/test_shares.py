@@ -84,10 +84,10 @@ async def test_connections_far_too_many_are_dropped_and_room_that_is_left_is_use
 async def test_one_key_leaves_room_for_another() -> None:
     async with serve(replace(SETTINGS, max_requests=8)) as server, AsyncExitStack() as open_:
         greedy_client = await server.client(await server.key("ada"))
-        other = await server.client(await server.key("bob"))
+        other_client = await server.client(await server.key("bob"))
         run = await _resting_run(greedy_client)
         statuses = [await _follow(open_, greedy_client, run) for _ in range(7)]
-        other_answer = await other.post("/v1/threads")
+        other_answer = await other_client.post("/v1/threads")
         answer = await greedy_client.get("/v1/threads")
 
     assert statuses[:4] == [200] * 4

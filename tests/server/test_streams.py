@@ -426,10 +426,10 @@ async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(
 ) -> None:
     async with serve(timeouts=quick_timeouts) as server:
         key = await server.key("ann")
-        other = await server.client(await server.key("ann"))
+        other_client = await server.client(await server.key("ann"))
         waiting_client = await server.client(key)
-        thread = (await other.post("/v1/threads")).json()["id"]
-        busy_run = (await other.post("/v1/runs", json={"thread_id": thread})).json()["id"]
+        thread = (await other_client.post("/v1/threads")).json()["id"]
+        busy_run = (await other_client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
         body = {"thread_id": thread, "if_busy": "wait"}
         waiting_request = asyncio.create_task(waiting_client.post("/v1/runs", json=body))
 
@@ -440,9 +440,9 @@ async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(
         await server.runtime.store.revoke_key(server.keys[key])
         async with asyncio.timeout(DEADLINE):
             answer = await waiting_request
-        await other.post(f"/v1/runs/{busy_run}/cancel")
+        await other_client.post(f"/v1/runs/{busy_run}/cancel")
 
-        runs = (await other.get("/v1/runs", params={"thread_id": thread})).json()["data"]
+        runs = (await other_client.get("/v1/runs", params={"thread_id": thread})).json()["data"]
         assert answer.status_code == 401
         assert [run["id"] for run in runs] == [busy_run]
 

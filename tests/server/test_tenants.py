@@ -358,10 +358,13 @@ async def test_no_operation_opens_without_a_good_key(tenants: TenantServer) -> N
         assert tenants.ann.canary not in answer.text
     for sample, headers in product(REQUESTS, (bad_headers[0], bad_headers[-1])):
         answer = await sample.send(client, sample.fill(tenants.ann.ids), headers)
-        unknown = await sample.send(
+        unknown_answer = await sample.send(
             client, sample.fill(_make_unknown_ids(tenants.ann.ids)), headers
         )
-        assert _comparable_answer(answer) == _comparable_answer(unknown), (sample.name, headers)
+        assert _comparable_answer(answer) == _comparable_answer(unknown_answer), (
+            sample.name,
+            headers,
+        )
     assert await tenants.read_tables() == before
 
 
@@ -373,14 +376,14 @@ async def test_a_key_that_may_read_writes_nothing(tenants: TenantServer) -> None
         if sample.endless or sample.name in UNANSWERED:
             continue  # a follower would wait for as long as the run waits
         answer = await sample.send(reader, sample.fill(tenants.ann.ids))
-        unknown = await sample.send(reader, sample.fill(_make_unknown_ids(tenants.ann.ids)))
+        unknown_answer = await sample.send(reader, sample.fill(_make_unknown_ids(tenants.ann.ids)))
 
         assert answer.status_code == (200 if sample.required_access == "read" else 403), (
             sample.name,
             answer.text,
         )
         assert sample.required_access == "read" or _comparable_answer(answer) == _comparable_answer(
-            unknown
+            unknown_answer
         ), sample.name
     assert await tenants.read_tables() == before
 
@@ -400,13 +403,15 @@ async def test_only_a_key_that_may_administer_administers(tenants: TenantServer)
 
     for sample in ADMINISTRATIVE:
         answer = await tenants.ben.send(sample, sample.fill(tenants.ann.ids))
-        unknown = await tenants.ben.send(sample, sample.fill(_make_unknown_ids(tenants.ann.ids)))
+        unknown_answer = await tenants.ben.send(
+            sample, sample.fill(_make_unknown_ids(tenants.ann.ids))
+        )
         own_answer = await tenants.ben.send(sample, sample.fill(tenants.ben.ids))
 
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), sample.name
         assert (
             _comparable_answer(answer)
-            == _comparable_answer(unknown)
+            == _comparable_answer(unknown_answer)
             == _comparable_answer(own_answer)
         ), sample.name
     assert await tenants.read_tables() == before

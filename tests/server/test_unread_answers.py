@@ -146,7 +146,7 @@ async def test_one_key_that_reads_nothing_is_refused_more_and_others_are_not() -
 
         refusal = await ann.get(path)
         answer = await bob.get(other_path)
-        small = await ann.get("/v1/threads")
+        small_answer = await ann.get("/v1/threads")
         for reader in readers:
             reader.close()
 
@@ -154,7 +154,7 @@ async def test_one_key_that_reads_nothing_is_refused_more_and_others_are_not() -
     assert (refusal.status_code, refusal.json()["code"]) == (503, "overloaded")
     assert int(refusal.headers["retry-after"]) >= 1
     assert answer.status_code == 200
-    assert small.status_code == 200
+    assert small_answer.status_code == 200
 
 
 async def test_what_was_refused_is_answered_once_the_others_have_been_read() -> None:

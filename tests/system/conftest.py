@@ -18,8 +18,8 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     servers: list[Server] = []
 
     async def serve(*flags: str, **settings: str) -> Server:
-        where = {"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/antiphon.db", **settings}
-        server = await start_server(where, *flags)
+        environ = {"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/antiphon.db", **settings}
+        server = await start_server(environ, *flags)
         servers.append(server)
         return server
 

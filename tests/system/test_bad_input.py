@@ -109,21 +109,21 @@ async def test_a_body_without_end_that_does_not_say_so_is_cut_off(place: Place) 
     writer.write(b"POST /v1/threads HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n")
     writer.write(b"Content-Type: application/json\r\n\r\n")
     answer_task = asyncio.create_task(reader.read(100))
-    sent = 0
+    sent_megabytes = 0
     piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
     async with asyncio.timeout(60):
-        while sent < ENDLESS and not answer_task.done():
+        while sent_megabytes < ENDLESS and not answer_task.done():
             writer.write(piece)
             try:
                 await writer.drain()
             except ConnectionError:
                 break
-            sent += 1
+            sent_megabytes += 1
         answer = await answer_task
     writer.close()
 
     assert b" 413 " in answer
-    assert sent < ENDLESS
+    assert sent_megabytes < ENDLESS
 
 
 @pytest.mark.parametrize("where", ["Idempotency-Key", "Last-Event-ID", "Authorization", "X-Any"])
@@ -157,11 +157,11 @@ async def test_another_output_is_refused_and_the_first_stays(place: Place) -> No
     body = {"run_id": run_id, "tool_call_id": action["tool_call_id"]}
 
     first = await place.post("submit_tool_output", {**body, "output": "42"})
-    other = await place.post("submit_tool_output", {**body, "output": "43"})
+    conflict = await place.post("submit_tool_output", {**body, "output": "43"})
     repeated = await place.post("submit_tool_output", {**body, "output": "42"})
 
-    assert (first.status, other.status, repeated.status) == (200, 409, 200)
-    assert other.json["code"] == "output_conflict"
+    assert (first.status, conflict.status, repeated.status) == (200, 409, 200)
+    assert conflict.json["code"] == "output_conflict"
     assert first.body == repeated.body
 
 
@@ -222,11 +222,11 @@ async def test_one_key_for_two_bodies_is_refused(place: Place) -> None:
     key = {"Idempotency-Key": "k"}
 
     first = await place.post("threads", {"title": "one"}, headers=key)
-    other = await place.post("threads", {"title": "two"}, headers=key)
+    conflict = await place.post("threads", {"title": "two"}, headers=key)
     repeated = await place.post("threads", {"title": "one"}, headers=key)
 
-    assert (first.status, other.status, repeated.status) == (201, 409, 201)
-    assert other.json["code"] == "idempotency_conflict"
+    assert (first.status, conflict.status, repeated.status) == (201, 409, 201)
+    assert conflict.json["code"] == "idempotency_conflict"
     assert first.json == repeated.json
 
 

@@ -38,13 +38,13 @@ async def test_a_server_that_stood_still_writes_nothing_more(
     serve: Any, postgres: Postgres, upstream: Upstream, woken: str, rounds: int
 ) -> None:
     database = PostgresDatabase(await postgres.create())
-    where = {
+    environ = {
         "ANTIPHON_DATABASE": database.address,
         "ANTIPHON_LEASE_DURATION": "4" if rounds == 1 else "1",
         **SHORT,
         **hold_at_the_end(upstream),
     }
-    servers = await serve(**where), await serve(**where)
+    servers = await serve(**environ), await serve(**environ)
     await database.record_transitions()
 
     for _ in range(rounds):

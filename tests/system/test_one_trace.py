@@ -44,11 +44,11 @@ async def test_a_script_its_server_the_model_and_the_tool_are_one_trace(tmp_path
     assert events.splitlines()[-1] == "turn.ended"
     root = _find_only_root(spans)
     assert (root.service, root.name, root.parent) == ("antiphon-client", "invoke_agent", "")
-    sent = ["POST /v1/process", "POST /v1/process", "POST /v1/submit_tool_output"]
+    requests = ["POST /v1/process", "POST /v1/process", "POST /v1/submit_tool_output"]
     tool = "execute_tool get_flight_times"
-    assert _span_names(spans, "antiphon-client") == [*sent, tool, "invoke_agent"]
+    assert _span_names(spans, "antiphon-client") == [*requests, tool, "invoke_agent"]
     turns = ["chat demo", "chat demo", "invoke_agent", "invoke_agent"]
-    assert _span_names(spans, "antiphon") == [*sent, *turns]
+    assert _span_names(spans, "antiphon") == [*requests, *turns]
     _check_usage_without_content(spans)
 
 
@@ -68,10 +68,10 @@ async def test_a_browser_the_web_chat_and_its_backend_are_one_trace(tmp_path: Pa
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     with Collector() as collector:
         env = environ(tmp_path, **collector.environ)
-        front = {**env, "OTEL_SERVICE_NAME": "web"}
+        web_env = {**env, "OTEL_SERVICE_NAME": "web"}
         async with (
             serving(tmp_path, "serve", environ=env) as server,
-            serving(tmp_path, "web", "--server", server.address, environ=front) as web,
+            serving(tmp_path, "web", "--server", server.address, environ=web_env) as web,
             httpx2.AsyncClient(base_url=web.address, timeout=60) as browser,
         ):
             headers = {"Origin": web.address, "traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}

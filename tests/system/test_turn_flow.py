@@ -41,8 +41,8 @@ class RecordedSystem:
 
     async def __aenter__(self) -> RecordedSystem:
         # The model takes its time: it ends its reply after the client has seen the beginning.
-        normal = self.model.scenarios["t_normal"]
-        self.model.scenarios["t_normal"] = replace(normal, gated_from=b'"finish_reason": "')
+        scenario = self.model.scenarios["t_normal"]
+        self.model.scenarios["t_normal"] = replace(scenario, gated_from=b'"finish_reason": "')
         await self._stack.enter_async_context(self.model)
         settings = Settings(
             database=f"sqlite:///{self._folder}/antiphon.db",

@@ -204,8 +204,8 @@ async def test_a_server_that_was_frozen_writes_nothing_more(
 async def test_no_frozen_server_ever_writes_again(
     serve: Any, tmp_path: Path, upstream: Upstream
 ) -> None:
-    short = {**SHORT, "ANTIPHON_LEASE_DURATION": "1"}
-    pair = await start_pair(serve, tmp_path, **short, **hold_at_the_end(upstream))
+    short_lease = {**SHORT, "ANTIPHON_LEASE_DURATION": "1"}
+    pair = await start_pair(serve, tmp_path, **short_lease, **hold_at_the_end(upstream))
     for _ in range(50):
         await _check_stopped_server(pair, upstream)
 

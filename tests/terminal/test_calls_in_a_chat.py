@@ -182,7 +182,7 @@ async def test_after_a_refusal_the_next_call_is_asked_about_and_runs(tmp_path: P
 async def test_ten_presses_of_ctrl_c_at_a_question_run_nothing_and_the_chat_goes_on(
     tmp_path: Path,
 ) -> None:
-    sent = "a draft, and sent"
+    sent_text = "a draft, and sent"
     async with Model() as model, chat_that_asks(tmp_path, model) as chat:
         await calls(chat, model, {"command": "first"})
         await chat.sees("May the model call")
@@ -191,7 +191,7 @@ async def test_ten_presses_of_ctrl_c_at_a_question_run_nothing_and_the_chat_goes
         await chat.until(lambda: "May the model call" not in chat.text)
         model.will_say("Very well.", "Very well.")
         chat.say(", and sent")
-        await chat.until(lambda: model.requests[-1]["messages"][-1]["content"] == sent)
+        await chat.until(lambda: model.requests[-1]["messages"][-1]["content"] == sent_text)
         await chat.sees("Very well.")
 
         assert ran(tmp_path) == []

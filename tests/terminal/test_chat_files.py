@@ -56,10 +56,10 @@ async def test_attached_files_go_along_with_the_next_message_and_no_other(tmp_pa
         model.will_say("None.")
         chat.say("And now?")
         await chat.sees("None.")
-        sent = str(reply.messages[-1]["content"])
+        sent_text = str(reply.messages[-1]["content"])
 
-        assert "buy milk" in sent
-        assert "and bread" in sent
+        assert "buy milk" in sent_text
+        assert "and bread" in sent_text
         assert model.requests[-1]["messages"][-1]["content"] == "And now?"
 
 

@@ -54,7 +54,7 @@ async def exchange(chat: Chatting, model: Model, message: str, answer: str) -> N
 def hide_seconds(rows: list[str], first: str) -> list[str]:
     """Return the rows from `first` to the footer, without its seconds."""
     start = rows.index(first)
-    end = next(place for place, row in enumerate(rows) if place > start and FOOTER in row)
+    end = next(index for index, row in enumerate(rows) if index > start and FOOTER in row)
     return [re.sub(r"\d+\.\d s", "some s", row) for row in rows[start : end + 1]]
 
 
@@ -232,8 +232,8 @@ async def test_a_message_into_a_busy_thread_is_refused_and_kept(
 
 @pytest.fixture
 async def server(tmp_path: Path, model: Model) -> AsyncIterator[Server]:
-    where = {"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/served.db"}
-    server = await start_server(where, "--base-url", model.url, "--model", "told")
+    environ = {"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/served.db"}
+    server = await start_server(environ, "--base-url", model.url, "--model", "told")
     yield server
     await server.stop_cleanly()
 

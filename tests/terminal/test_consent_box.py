@@ -195,8 +195,8 @@ async def test_the_model_is_told_why_it_may_not(tmp_path: Path) -> None:
 async def test_of_three_calls_at_once_one_is_refused_and_the_others_run(tmp_path: Path) -> None:
     async with Model() as model, chat_that_asks(tmp_path, model) as chat:
         await calls(chat, model, *({"command": name} for name in ("one", "two", "three")))
-        for place, key in (("1 of 3", "y"), ("2 of 3", "n"), ("3 of 3", "y")):
-            await chat.sees(place)
+        for count, key in (("1 of 3", "y"), ("2 of 3", "n"), ("3 of 3", "y")):
+            await chat.sees(count)
             await answers(chat, key)
         results = outputs(await model.next_request())
 

@@ -104,8 +104,8 @@ async def test_the_name_of_a_tool_is_read_to_its_end_before_it_is_allowed(
 
 @pytest.mark.parametrize("size", SIZES[:2])
 async def test_a_value_that_is_cut_says_how_long_it_is(size: tuple[int, int]) -> None:
-    long = Case("", '{"first": "' + "x" * 5_000 + '", "last": true}', (), "")
-    _, person = await answer_box(long, "y", size=size)
+    long_case = Case("", '{"first": "' + "x" * 5_000 + '", "last": true}', (), "")
+    _, person = await answer_box(long_case, "y", size=size)
 
     assert "(5,000 characters)" in person.views[0]
     assert '"last": true' in person.views[0]
@@ -122,13 +122,13 @@ async def test_a_call_that_fits_into_one_box_can_be_allowed_at_once(size: tuple[
 def test_a_head_that_grows_midway_leaves_nothing_unshown() -> None:
     surface: Any = SimpleNamespace(keyboard=Person((), (80, 24)), size=lambda: (80, 24))
     lines: list[Line] = [(StyledText(f"line {number:03}"),) for number in range(60)]
-    head = lines[:1]
-    parts = Parts(surface, head=lambda: head, lines=lambda: lines)
+    head_lines = lines[:1]
+    parts = Parts(surface, head=lambda: head_lines, lines=lambda: lines)
     views = [*parts.rows(80)]
     parts.turn()
     views += parts.rows(80)
 
-    head = lines[:7]
+    head_lines = lines[:7]
     parts.resize()
     for _ in lines:
         views += parts.rows(80)

@@ -39,8 +39,8 @@ async def test_bytes_that_are_no_utf_8_are_sent_as_what_they_are_seen_as(tmp_pat
 
 
 async def test_a_terminal_of_another_encoding_shows_what_it_has_letters_for(tmp_path: Path) -> None:
-    bare = {"LANG": "", "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    async with Model() as model, Chatting(model, home=tmp_path, environ=bare) as chat:
+    environ = {"LANG": "", "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
         await chat.ready()
         model.will_say("A caf\u00e9, 1 \u2192 2.")
         chat.say("Go")

@@ -144,10 +144,10 @@ def test_a_cell_that_is_too_wide_is_broken_inside_its_column():
 
 
 def test_a_table_too_wide_for_columns_is_names_and_values():
-    head, rule = "|".join("abcdef"), "|".join(["---"] * 6)
+    header, rule = "|".join("abcdef"), "|".join(["---"] * 6)
     cell = "|".join(f"value of {name}" for name in "abcdef")
 
-    rows = texts(f"{head}\n{rule}\n{cell}\n{cell}\n", 24)
+    rows = texts(f"{header}\n{rule}\n{cell}\n{cell}\n", 24)
 
     assert rows == [
         *(f"{name}: value of {name}" for name in "abcdef"),

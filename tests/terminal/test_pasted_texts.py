@@ -21,10 +21,10 @@ def test_a_line_unfolds_to_what_was_pasted(texts: list[str]) -> None:
 
 def test_a_short_text_stays_and_a_mark_that_stands_for_none_too() -> None:
     pasted_texts = PastedTexts()
-    short = "\n".join(["line"] * LINES)
+    short_text = "\n".join(["line"] * LINES)
 
-    assert pasted_texts.fold(short) == short
-    assert pasted_texts.fold(f"{short}\nline") == f"[pasted 1: {LINES + 1} lines]"
+    assert pasted_texts.fold(short_text) == short_text
+    assert pasted_texts.fold(f"{short_text}\nline") == f"[pasted 1: {LINES + 1} lines]"
     assert pasted_texts.unfold("[pasted 2: 9 lines]") == "[pasted 2: 9 lines]"
 
 

@@ -46,10 +46,10 @@ async def test_the_next_request_holds_no_more_than_was_received(tmp_path: Path) 
         reply = await model.next_request()
         await reply.answer("Yes.")
         await chat.until(lambda: chat.text.count(FOOTER) == 2)
-        sent = json.dumps(reply.body)
+        request_text = json.dumps(reply.body)
 
-        assert "thought" not in sent
-        assert len(sent) < len(thought) / 10
+        assert "thought" not in request_text
+        assert len(request_text) < len(thought) / 10
 
 
 async def test_the_whole_thought_is_kept_and_opened_as_it_came(tmp_path: Path) -> None:

@@ -181,14 +181,14 @@ def test_a_row_of_a_template_is_cleaned_and_cut_to_the_width() -> None:
 
 def test_the_branch_is_read_from_the_repository_around_the_folder(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
-    head = tmp_path / ".git" / "HEAD"
+    head_file = tmp_path / ".git" / "HEAD"
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
-    head.write_text("ref: refs/heads/fix/tides\n")
+    head_file.write_text("ref: refs/heads/fix/tides\n")
     assert status_line.find_branch(below) == "fix/tides"
-    head.write_text("1234567890" * 4 + "\n")
+    head_file.write_text("1234567890" * 4 + "\n")
     assert status_line.find_branch(below) == "1234567"
-    head.write_text("anything else, such as a secret")
+    head_file.write_text("anything else, such as a secret")
     assert status_line.find_branch(below) == ""
 
 

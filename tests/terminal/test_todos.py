@@ -36,7 +36,7 @@ async def test_the_list_is_shown_whole_and_found_again_in_its_thread(tmp_path: P
         await chat.sees("There is no to-do list in this thread.")
         await write_list(model, chat)
 
-        row = next(place for place, row in enumerate(chat.rows) if "write_todos" in row)
+        row = next(index for index, row in enumerate(chat.rows) if "write_todos" in row)
         assert "write_todos(1 of 3 done) ok" in chat.rows[row]
         list_rows = chat.rows[row + 1 : row + 4]
         assert list_rows[0].startswith("  ☑ Read ")

@@ -71,13 +71,13 @@ async def test_messages_stay_few_however_many_runs_stream(
     switchboard: Switchboard, first_bus: SharedBus, second_bus: SharedBus
 ) -> None:
     runs = [f"run_{number:026}" for number in range(300)]
-    woken: set[str] = set()
+    woken_runs: set[str] = set()
 
     async def read(run: str) -> None:
         with second_bus.subscribe(run) as bell:
             while not await bell.wait(SOON):
                 pass
-            woken.add(run)
+            woken_runs.add(run)
 
     readers = [asyncio.create_task(read(run)) for run in runs]
     await asyncio.sleep(0)
@@ -90,7 +90,7 @@ async def test_messages_stay_few_however_many_runs_stream(
         await asyncio.gather(*readers)
     seconds = asyncio.get_running_loop().time() - start
 
-    assert woken == set(runs)
+    assert woken_runs == set(runs)
     assert first_bus.messages_sent - before <= seconds / switchboard.pause + 1
 
 

@@ -155,9 +155,9 @@ class Threads(RuleBasedStateMachine):
     def fork(self, at: int, place: int) -> None:
         async def fork() -> None:
             messages = await self.rig.messages(self.thread(at))
-            upto = messages[place % len(messages)].id if messages else None
+            last_message_id = messages[place % len(messages)].id if messages else None
             self.threads.append(
-                (await self.answer(operations.ForkThread(self.thread(at), upto))).id
+                (await self.answer(operations.ForkThread(self.thread(at), last_message_id))).id
             )
 
         self.perform(fork)

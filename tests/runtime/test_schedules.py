@@ -456,7 +456,7 @@ async def test_a_changed_schedule_has_new_times_and_keeps_what_was_not_named() -
 
 async def test_an_imported_schedule_is_resumed_with_the_callers_rights_and_limits() -> None:
     async with open_rig() as rig:
-        often = Schedule(
+        schedule = Schedule(
             id="sched_1",
             cron="* * * * *",
             message="Report.",
@@ -464,14 +464,14 @@ async def test_an_imported_schedule_is_resumed_with_the_callers_rights_and_limit
             created_at=1,
             updated_at=1,
         )
-        await rig.store.add_schedule(StoredSchedule(OWNER, often), 10, a_schedule_entry())
+        await rig.store.add_schedule(StoredSchedule(OWNER, schedule), 10, a_schedule_entry())
         with pytest.raises(errors.InvalidRequest, match="too often"):
-            await send(rig, UpdateSchedule(schedule_id=often.id, paused=False))
+            await send(rig, UpdateSchedule(schedule_id=schedule.id, paused=False))
         by = Principal(owner=OWNER, key_id="key_1", actor="key_1")
-        hourly = UpdateSchedule(schedule_id=often.id, cron="@hourly", paused=False)
+        hourly = UpdateSchedule(schedule_id=schedule.id, cron="@hourly", paused=False)
         changed_schedule = await send(rig, hourly, by)
 
-        stored = await rig.store.find_schedule(OWNER, often.id)
+        stored = await rig.store.find_schedule(OWNER, schedule.id)
         assert (changed_schedule.paused, changed_schedule.next_at) == (False, HOUR)
         assert stored.key_id == "key_1"
 

@@ -109,11 +109,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("sent", "status"), WRONG)
+@pytest.mark.parametrize(("request_arguments", "status"), WRONG)
 async def test_what_is_no_import_is_refused(
-    admin: httpx2.AsyncClient, sent: dict[str, Any], status: int
+    admin: httpx2.AsyncClient, request_arguments: dict[str, Any], status: int
 ) -> None:
-    answer = await admin.post("/v1/imports", **sent)
+    answer = await admin.post("/v1/imports", **request_arguments)
 
     assert answer.status_code in (status, 422), answer.text
     assert answer.headers["content-type"] == "application/problem+json"

@@ -109,7 +109,7 @@ async def test_what_is_not_served_is_refused_with_the_field(place: Place) -> Non
     file = ("talk.mp3", b"sound")
     create, speak = place.client.audio.transcriptions.create, place.client.audio.speech.create
 
-    with pytest.raises(openai.NotFoundError, match="does not exist") as unknown:
+    with pytest.raises(openai.NotFoundError, match="does not exist") as unknown_excinfo:
         await create(file=file, model="gpt-9")
     with pytest.raises(openai.BadRequestError, match="response_format"):
         await create(file=file, model="whisper-1", response_format="srt")
@@ -121,10 +121,10 @@ async def test_what_is_not_served_is_refused_with_the_field(place: Place) -> Non
         await create(file=("talk.txt", b"words"), model="whisper-1")
     with pytest.raises(openai.BadRequestError, match="response_format"):
         await speak(model="tts-1", voice="nova", input="Hello.", response_format="opus")
-    with pytest.raises(openai.BadRequestError) as long:
+    with pytest.raises(openai.BadRequestError) as long_excinfo:
         await speak(model="tts-1", voice="nova", input="x" * 4097)
 
-    assert (unknown.value.param, long.value.param) == ("model", "input")
+    assert (unknown_excinfo.value.param, long_excinfo.value.param) == ("model", "input")
     assert place.fake.recordings == []
     assert place.fake.texts == []
 

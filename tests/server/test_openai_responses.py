@@ -1048,8 +1048,8 @@ async def test_a_conversation_is_compacted_and_goes_on_from_its_summary(place: P
         await place.client.post("/responses/compact", cast_to=object, body={"input": "?"})
 
 
-@pytest.mark.parametrize("why", ["its key is revoked", "its client leaves"])
-async def test_compacting_ends_when(why: str, quick_timeouts: StreamTimeouts) -> None:
+@pytest.mark.parametrize("cause", ["its key is revoked", "its client leaves"])
+async def test_compacting_ends_when(cause: str, quick_timeouts: StreamTimeouts) -> None:
     """A model that is silent is not waited for, and gets no request about the next part."""
     settings = replace(SETTINGS, demo_delay=100.0)
     async with serve(settings, timeouts=quick_timeouts) as server:
@@ -1071,7 +1071,7 @@ async def test_compacting_ends_when(why: str, quick_timeouts: StreamTimeouts) ->
 
         await eventually(has_begun)
         async with asyncio.timeout(20):  # before the model is given up
-            if why == "its key is revoked":
+            if cause == "its key is revoked":
                 await server.runtime.store.revoke_key(server.keys[key])
                 assert (await compact_task).status_code == 401
             else:

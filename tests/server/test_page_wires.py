@@ -285,7 +285,7 @@ async def test_a_page_gives_no_output_for_a_tool_that_it_does_not_run(place: Pla
 
 @asynccontextmanager
 async def open_with_approval(
-    tmp_path: Path, script: Script, when: ApprovalPolicy = "always"
+    tmp_path: Path, script: Script, approval_policy: ApprovalPolicy = "always"
 ) -> AsyncIterator[tuple[Place, str, Path]]:
     """Run a server with an assistant whose MCP tool asks first; yield its id and its calls."""
     pytest.importorskip("mcp")
@@ -295,7 +295,7 @@ async def open_with_approval(
     config.write_text(json.dumps({"mcpServers": {"far": far}}))
     async with open_place(script, backend_mcp="configured", config=str(config)) as place:
         helper = await place.native_client.create_assistant(
-            name="h", mcp_servers=(McpServer("far", require_approval=when),)
+            name="h", mcp_servers=(McpServer("far", require_approval=approval_policy),)
         )
         yield place, helper.id, log
 
@@ -557,10 +557,10 @@ async def test_a_chat_whose_thread_was_deleted_begins_again(place: Place) -> Non
     place.script.reply("One.").reply("Two.").reply("Three.")
     chat = UseChat(place.http, "c")
     for answer in ("One.", "Two.", "Three."):
-        sent = await chat.send("A number?")
+        response = await chat.send("A number?")
 
         assert chat.text == answer
-        await place.native_client.delete_thread(sent.headers["antiphon-thread"])
+        await place.native_client.delete_thread(response.headers["antiphon-thread"])
 
 
 async def test_a_thread_whose_branch_took_its_place_goes_on_there(place: Place) -> None:

@@ -171,12 +171,14 @@ class HastyConnection(HttpConnection):
     head_patience = 0.3
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
-async def test_a_header_that_does_not_end_ends_the_connection(sent: bytes) -> None:
+@pytest.mark.parametrize(
+    "header_start", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "]
+)
+async def test_a_header_that_does_not_end_ends_the_connection(header_start: bytes) -> None:
     async with asgi(_ignore_request, HastyConnection) as url:
         host, _, port = url.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(sent)
+        writer.write(header_start)
         async with asyncio.timeout(DEADLINE):
             answer = await reader.read()
         writer.close()

@@ -245,8 +245,8 @@ async def test_the_audit_log_tells_who_did_what_and_no_secret(server: Served) ->
     person = (await admin.post("/v1/people", json={"name": "Eve", "password": "a secret!"})).json()
     await admin.patch(f"/v1/people/{person['id']}", json={"password": "another!"})
     body = {"name": "laptop", "owner": person["id"], "limits": {"runs_at_once": 2}}
-    token = (made_ := (await admin.post("/v1/keys", json=body)).json())["token"]
-    key = made_["key"]["id"]
+    token = (created := (await admin.post("/v1/keys", json=body)).json())["token"]
+    key = created["key"]["id"]
     await admin.patch(f"/v1/keys/{key}", json={"limits": {"tokens_per_day": 5}})
     await admin.patch(f"/v1/keys/{key}", json={"name": "desk"})
     await admin.delete(f"/v1/keys/{key}")

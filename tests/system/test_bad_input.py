@@ -245,9 +245,9 @@ PROVIDER_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("quirk", "status", "why"), PROVIDER_FAULTS)
+@pytest.mark.parametrize(("quirk", "status", "code"), PROVIDER_FAULTS)
 async def test_a_provider_that_fails_ends_the_run_and_says_why(
-    place: Place, quirk: str, status: str, why: str
+    place: Place, quirk: str, status: str, code: str
 ) -> None:
     turn_events = await place.turn(quirk, tools=TOOLS)
 
@@ -255,7 +255,7 @@ async def test_a_provider_that_fails_ends_the_run_and_says_why(
     run = (await place.get(f"runs/{last_status['run_id']}")).json
     for each in (last_status, run):
         assert each["status"] == status
-        assert (each.get("error") or {"code": each.get("reason")})["code"] == why
+        assert (each.get("error") or {"code": each.get("reason")})["code"] == code
     assert turn_events[-1].type == "turn.ended"
     # The user's message is there, and the thread takes the next message.
     body = {**GO, "thread_id": last_status["thread_id"], "model": "quirk:ok"}

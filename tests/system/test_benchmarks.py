@@ -31,7 +31,7 @@ LONG = ("start", "paced", "openai", "web", "cluster", "search", "growth", "capac
 def test_a_benchmark_prints_and_writes_what_it_measured(name, tmp_path):
     file = tmp_path / "results.json"
 
-    ran = subprocess.run(
+    completed = subprocess.run(
         [*fork_server.command("benchmarks.__main__:main"), name, "--smoke", "--json", str(file)],
         cwd=ROOT,
         capture_output=True,
@@ -40,7 +40,7 @@ def test_a_benchmark_prints_and_writes_what_it_measured(name, tmp_path):
         check=False,
     )
 
-    assert ran.returncode == 0, ran.stderr
+    assert completed.returncode == 0, completed.stderr
     (result,) = json.loads(file.read_text())["results"]
     assert result["rows"]
-    assert all(row["what"] in ran.stdout for row in result["rows"])
+    assert all(row["what"] in completed.stdout for row in result["rows"])

@@ -117,14 +117,14 @@ def good_record() -> Record:
 
 
 def add_operation(
-    record: Record, what: OperationKind, request: Doc, *responses: Doc | None
+    record: Record, operation_kind: OperationKind, request: Doc, *responses: Doc | None
 ) -> None:
     """Add an operation with its attempts; None is an attempt whose outcome is not known."""
     op = record.begin_operation()
     for response in responses:
-        record.add(Entry(op, "invoke", what, request))
+        record.add(Entry(op, "invoke", operation_kind, request))
         kind = "unknown" if response is None else "ok"
-        record.add(Entry(op, kind, what, request, response=response))
+        record.add(Entry(op, kind, operation_kind, request, response=response))
 
 
 def events(*changed_events: Doc | None, at: int) -> FinalState:

@@ -1,6 +1,6 @@
 """A server stands still past its leases and goes on: PostgreSQL takes nothing from it any more.
 
-Guarantees G8, G10 and G13. It is woken while another drives its run, or when that run has ended.
+Guarantees G8, G10 and G13. It wakes while another drives its run, or when the run has ended.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ ROUNDS = [1, pytest.param(100, marks=pytest.mark.soak)]
 
 @pytest.mark.parametrize("rounds", ROUNDS)
 @pytest.mark.parametrize(
-    "woken", ["turn.restarted", pytest.param("turn.ended", marks=pytest.mark.soak)]
+    "waking_event", ["turn.restarted", pytest.param("turn.ended", marks=pytest.mark.soak)]
 )
 async def test_a_server_that_stood_still_writes_nothing_more(
-    serve: Any, postgres: Postgres, upstream: Upstream, woken: str, rounds: int
+    serve: Any, postgres: Postgres, upstream: Upstream, waking_event: str, rounds: int
 ) -> None:
     database = PostgresDatabase(await postgres.create())
     environ = {
@@ -52,7 +52,7 @@ async def test_a_server_that_stood_still_writes_nothing_more(
         answer = await raw_http.send_request(
             servers[0].url, "POST", "/v1/process", {**STORY, "background": True}
         )
-        await _check_stopped_server(database, servers, upstream, answer.json["id"], woken)
+        await _check_stopped_server(database, servers, upstream, answer.json["id"], waking_event)
 
     verdict = judge(Record(), await database.load())
     assert not any(verdict.numbers.values()), str(verdict)
@@ -63,7 +63,7 @@ async def _check_stopped_server(
     servers: tuple[Server, Server],
     upstream: Upstream,
     run_id: str,
-    woken: str,
+    waking_event: str,
 ) -> None:
     driver, other = await _find_driver(database, servers, run_id)
     await _first_event(other.url, run_id, "text.delta")
@@ -71,9 +71,9 @@ async def _check_stopped_server(
     try:
         async with asyncio.timeout(DEADLINE):
             await _first_event(other.url, run_id, "turn.restarted")
-            if woken == "turn.ended":
+            if waking_event == "turn.ended":
                 upstream.gate.set()
-                await _first_event(other.url, run_id, woken)
+                await _first_event(other.url, run_id, waking_event)
             before = await _read_log(database, run_id)
     finally:
         driver.send(signal.SIGCONT)
@@ -86,7 +86,7 @@ async def _check_stopped_server(
     after = await _read_log(database, run_id)
 
     assert after[: len(before)] == before
-    assert woken == "turn.restarted" or after == before
+    assert waking_event == "turn.restarted" or after == before
     assert run_events[-1].json["status"] == "completed"
     assert [each.type for each in run_events].count("turn.restarted") == 1
     assert run_events == await raw_http.follow_run(driver.url, run_id)

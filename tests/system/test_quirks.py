@@ -148,7 +148,7 @@ async def _play(server: Server, name: str) -> ScenarioResult:
     run = await _get(server, f"runs/{run_id}")
     messages = await _messages(server, thread_id)
     actions = (await _get(server, "actions", run_id=run_id))["data"]
-    replay = await _replay(server, run_id, upto=streamed[-1].number)
+    replay = await _replay(server, run_id, last_number=streamed[-1].number)
     for action in actions:
         output = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "42"}
         answer = await raw_http.send_request(server.url, "POST", "/v1/submit_tool_output", output)
@@ -174,7 +174,7 @@ async def _turn(server: Server, body: Any, *, cancelling: bool) -> list[ServerEv
     return streamed
 
 
-async def _replay(server: Server, run_id: str, upto: int) -> list[ServerEvent]:
+async def _replay(server: Server, run_id: str, last_number: int) -> list[ServerEvent]:
     """Return the events again; a run that waits for outputs may go on: its stream does not end."""
     streamed: list[ServerEvent] = []
     path = f"/v1/runs/{run_id}/events"
@@ -182,7 +182,7 @@ async def _replay(server: Server, run_id: str, upto: int) -> list[ServerEvent]:
         raw_http.open_request(server.url, "GET", path, headers={"Last-Event-ID": "0"}) as stream,
         aclosing(stream.events()) as events,
     ):
-        while not streamed or streamed[-1].number < upto:
+        while not streamed or streamed[-1].number < last_number:
             streamed.append(await anext(events))
     return streamed
 

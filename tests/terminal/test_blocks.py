@@ -205,10 +205,10 @@ def test_a_table_is_held_until_its_columns_can_be_measured():
 
     before = blocks.feed("| 1 |\n" * (MEASURED_ROWS - 1))
     first = blocks.feed("| 1 |\n")
-    then = blocks.feed("| 1 |\n")
+    second = blocks.feed("| 1 |\n")
 
     assert before == []
-    assert [len(piece.rows) for piece in (*first, *then) if isinstance(piece, TableNode)] == [
+    assert [len(piece.rows) for piece in (*first, *second) if isinstance(piece, TableNode)] == [
         MEASURED_ROWS,
         1,
     ]

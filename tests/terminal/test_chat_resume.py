@@ -67,11 +67,11 @@ async def test_the_last_thread_is_gone_on_with_and_looks_as_it_did(
         await exchange(
             chat, model, "Hello", "Hi **there**:\n\n- one\n- two\n\n```python\nx = 1\n```"
         )
-        live = hide_seconds(chat.rows, "> Hello")
+        live_rows = hide_seconds(chat.rows, "> Hello")
     async with Chatting(model, "--resume", home=tmp_path) as chat:
         await chat.sees(FOOTER)
 
-        assert hide_seconds(chat.rows, "> Hello") == live
+        assert hide_seconds(chat.rows, "> Hello") == live_rows
 
         await exchange(chat, model, "And now?", "Still here.")
 

@@ -159,14 +159,14 @@ async def test_the_line_is_edited_with_the_keys_of_vi(tmp_path: Path) -> None:
 
 def test_with_reduced_motion_only_events_are_drawn() -> None:
     emulator = Emulator(40, 10)
-    calm = ReducedMotion(Region(emulator, Ink(THEMES["none"])))
+    reduced_motion = ReducedMotion(Region(emulator, Ink(THEMES["none"])))
 
     def paint(seconds: int, phase: Phase, typed: str = "", finished_text: str = "") -> str:
         before = len(emulator.written)
         region = ((StyledText(f"{phase} {seconds} s"),),)
         finished_lines = ((StyledText(finished_text),),) if finished_text else ()
         frame = Frame(phase=phase, region=region, finished=finished_lines)
-        calm.paint(
+        reduced_motion.paint(
             frame, InputRows(rows=((StyledText(f"> {typed}"),),), cursor=(0, 2)), 40, seconds
         )
         return emulator.written[before:]

@@ -15,13 +15,13 @@ from tests.support.web.chats import shared as shared
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of who runs the tests is read or changed: no secret, no answer for good."""
+    """Neither read nor change files of the user who runs the tests: secrets, lasting answers."""
     for name in FOLDERS:
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in the browser run where it is at home: in one loop, for to start it is dear."""
+    """Run the tests in the browser in one event loop of the session: a start is expensive."""
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)

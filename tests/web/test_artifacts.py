@@ -46,7 +46,7 @@ async def model() -> AsyncIterator[Model]:
 
 
 def with_model(model: Model) -> dict[str, Any]:
-    """Settings with which this model answers."""
+    """Return settings with which this model answers."""
     return {"model": "told", "base_url": model.url}
 
 
@@ -59,7 +59,7 @@ async def chat(model: Model) -> AsyncIterator[Chat]:
 async def store_answer(
     chat: Chat, model: Model, owner: str = "local", text: str = ANSWER
 ) -> tuple[str, str]:
-    """Have the model answer this; returns the ids of the thread and of the run."""
+    """Have the model answer this; return the ids of the thread and of the run."""
     client = chat.site.client_for_owner(owner)
     thread = await client.create_thread()
     model.will_say(text)
@@ -67,13 +67,13 @@ async def store_answer(
     return thread.id, result.run_id
 
 
-async def ask(browser: Browser, thread: str, answer: str, **body: Any) -> TestResponse:
-    wanted = {"code": CODE, "scripts": True, **body}
-    return await browser.post(f"/api/threads/{thread}/previews/{answer}", wanted)
+async def request_preview(browser: Browser, thread: str, answer: str, **body: Any) -> TestResponse:
+    request = {"code": CODE, "scripts": True, **body}
+    return await browser.post(f"/api/threads/{thread}/previews/{answer}", request)
 
 
 def frame_of(chat: Chat, address: str) -> tuple[Browser, str]:
-    """Another browser at the origin of this address, which has no cookie, and its path there."""
+    """Return a browser without cookies at the origin of this address, and the path there."""
     scheme, _, rest = address.partition("://")
     host, _, path = rest.partition("/")
     return chat.browser(f"{scheme}://{host}"), f"/{path}"
@@ -89,24 +89,24 @@ async def test_a_block_is_shown_at_the_second_origin_under_a_closed_policy(
 ) -> None:
     thread, answer = await store_answer(chat, model)
     browser = await chat.browser().arrive()
-    preview = (await ask(browser, thread, answer)).json
+    preview = (await request_preview(browser, thread, answer)).json
     assert preview["address"].startswith("http://artifacts.localhost:8000/artifact/")
     assert preview["seconds"] == LIFETIME
 
-    shown = await open_frame(chat, preview["address"])
-    policy = shown.headers["Content-Security-Policy"].split("; ")
-    assert (shown.status_code, shown.text) == (200, CODE)
-    assert shown.mimetype == "text/html"
+    response = await open_frame(chat, preview["address"])
+    policy = response.headers["Content-Security-Policy"].split("; ")
+    assert (response.status_code, response.text) == (200, CODE)
+    assert response.mimetype == "text/html"
     assert policy[:2] == ["sandbox allow-scripts", "default-src 'none'"]
     assert "connect-src 'none'" in policy
     assert policy[-1] == "frame-ancestors http://localhost:8000"
-    assert shown.headers["Connection-Allowlist"] == "()"
-    assert shown.headers["Origin-Agent-Cluster"] == "?1"
-    assert shown.headers["Cache-Control"] == "no-store"
-    assert shown.headers["Referrer-Policy"] == "no-referrer"
-    assert "camera=()" in shown.headers["Permissions-Policy"]
-    assert "Set-Cookie" not in shown.headers
-    assert "X-Frame-Options" not in shown.headers
+    assert response.headers["Connection-Allowlist"] == "()"
+    assert response.headers["Origin-Agent-Cluster"] == "?1"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert "camera=()" in response.headers["Permissions-Policy"]
+    assert "Set-Cookie" not in response.headers
+    assert "X-Frame-Options" not in response.headers
 
 
 async def test_a_block_that_was_cut_is_shown_with_its_rest(chat: Chat, model: Model) -> None:
@@ -136,42 +136,42 @@ async def test_a_block_that_was_cut_is_shown_with_its_rest(chat: Chat, model: Mo
     copied = (await client.list_messages(branch.id)).data[1].id
     browser = await chat.browser().arrive()
 
-    for place, shown_id in ((thread.id, runs[-1]), (branch.id, copied)):
-        preview = (await ask(browser, place, shown_id)).json
-        shown = await open_frame(chat, preview["address"])
-        assert (shown.status_code, shown.text) == (200, CODE)
+    for thread_id, shown_id in ((thread.id, runs[-1]), (branch.id, copied)):
+        preview = (await request_preview(browser, thread_id, shown_id)).json
+        response = await open_frame(chat, preview["address"])
+        assert (response.status_code, response.text) == (200, CODE)
 
 
 async def test_scripts_run_only_on_request_and_never_in_a_picture(chat: Chat, model: Model) -> None:
     browser = await chat.browser().arrive()
     thread, answer = await store_answer(chat, model)
-    still = (await ask(browser, thread, answer, scripts=False)).json["address"]
+    static_html = (await request_preview(browser, thread, answer, scripts=False)).json["address"]
     picture = "<svg><script>tick()</script></svg>"
     thread, answer = await store_answer(chat, model, text=f"~~~svg\n{picture}\n~~~")
-    svg = (await ask(browser, thread, answer, code=picture)).json["address"]
+    svg = (await request_preview(browser, thread, answer, code=picture)).json["address"]
 
-    for address in (still, svg):
+    for address in (static_html, svg):
         policy = (await open_frame(chat, address)).headers["Content-Security-Policy"]
         assert policy.startswith("sandbox; default-src 'none'")
         assert "script-src" not in policy
 
 
-async def test_a_diagram_has_scripts_of_ours_alone_and_its_text_is_escaped(
+async def test_a_diagram_has_only_the_scripts_of_the_chat_and_its_text_is_escaped(
     chat: Chat, model: Model
 ) -> None:
     code = "graph TD\n  A --> B[</pre><script>1</script>]"
     thread, answer = await store_answer(chat, model, text=f"```mermaid\n{code}\n```")
     browser = await chat.browser().arrive()
-    address = (await ask(browser, thread, answer, code=code)).json["address"]
-    shown = await open_frame(chat, address)
-    other = await open_frame(chat, address)
-    policy = shown.headers["Content-Security-Policy"]
+    address = (await request_preview(browser, thread, answer, code=code)).json["address"]
+    response = await open_frame(chat, address)
+    second_response = await open_frame(chat, address)
+    policy = response.headers["Content-Security-Policy"]
 
     assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
-    assert policy != other.headers["Content-Security-Policy"]
-    assert "<script>1" not in shown.text
-    second, _ = frame_of(chat, address)
-    script = await second.get("/artifact/mermaid.js", {**FRAMED, "Sec-Fetch-Dest": "script"})
+    assert policy != second_response.headers["Content-Security-Policy"]
+    assert "<script>1" not in response.text
+    second_origin, _ = frame_of(chat, address)
+    script = await second_origin.get("/artifact/mermaid.js", {**FRAMED, "Sec-Fetch-Dest": "script"})
     assert script.status_code == 200
     assert b"mermaid" in script.data[-400:]
     assert (await browser.get("/artifact/mermaid.js")).status_code == 421
@@ -180,7 +180,7 @@ async def test_a_diagram_has_scripts_of_ours_alone_and_its_text_is_escaped(
     assert (await browser.get(f"/static/{version}/chat/vendor/mermaid.js")).status_code == 404
 
 
-async def test_the_page_may_frame_that_origin_and_knows_of_it(chat: Chat) -> None:
+async def test_the_page_may_frame_the_second_origin_and_knows_of_it(chat: Chat) -> None:
     browser = await chat.browser().arrive()
 
     page = (await browser.get("/")).headers["Content-Security-Policy"]
@@ -190,22 +190,22 @@ async def test_the_page_may_frame_that_origin_and_knows_of_it(chat: Chat) -> Non
 
 async def test_the_two_origins_serve_nothing_of_each_other(chat: Chat, model: Model) -> None:
     thread, answer = await store_answer(chat, model)
-    address = (await ask(await chat.browser().arrive(), thread, answer)).json["address"]
+    address = (await request_preview(await chat.browser().arrive(), thread, answer)).json["address"]
     second, path = frame_of(chat, address)
 
     for other in ("/", "/api/me", "/api/threads", "/static/x/chat/main.mjs", "/login", "/nothing"):
         refused = await second.get(other, FRAMED)
         assert refused.status_code == 421, other
         assert "Set-Cookie" not in refused.headers
-    here = await chat.browser().get(path, FRAMED)
-    assert here.status_code == 421
-    assert "tick" not in here.text
+    response = await chat.browser().get(path, FRAMED)
+    assert response.status_code == 421
+    assert "tick" not in response.text
 
 
 @pytest.mark.parametrize("destination", [None, "document", "script", "empty", "embed", "object"])
 async def test_only_a_frame_is_answered(chat: Chat, model: Model, destination: str | None) -> None:
     thread, answer = await store_answer(chat, model)
-    address = (await ask(await chat.browser().arrive(), thread, answer)).json["address"]
+    address = (await request_preview(await chat.browser().arrive(), thread, answer)).json["address"]
     browser, path = frame_of(chat, address)
 
     refused = await browser.get(path, {**FRAMED, "Sec-Fetch-Dest": destination})
@@ -215,7 +215,7 @@ async def test_only_a_frame_is_answered(chat: Chat, model: Model, destination: s
 
 async def test_a_forged_or_changed_address_is_refused(chat: Chat, model: Model) -> None:
     thread, answer = await store_answer(chat, model)
-    address = (await ask(await chat.browser().arrive(), thread, answer)).json["address"]
+    address = (await request_preview(await chat.browser().arrive(), thread, answer)).json["address"]
     base, _, signed = address.rpartition("/")
     content, _, signature = signed.partition(".")
     forged = [
@@ -223,17 +223,17 @@ async def test_a_forged_or_changed_address_is_refused(chat: Chat, model: Model) 
         *(f"{content}.", f".{signature}", "é.é", sign(TICKET, b"another"), "A" * 5000),
     ]
 
-    for each in forged:
-        assert (await open_frame(chat, f"{base}/{each}")).status_code == 404, each
+    for forgery in forged:
+        assert (await open_frame(chat, f"{base}/{forgery}")).status_code == 404, forgery
     assert (await open_frame(chat, address)).status_code == 200
 
 
 async def test_an_address_ends_with_its_thread_and_with_its_block(chat: Chat, model: Model) -> None:
     thread, answer = await store_answer(chat, model)
-    address = (await ask(await chat.browser().arrive(), thread, answer)).json["address"]
-    read = read_ticket(address.rpartition("/")[2], chat.site.secret, time.time())
+    address = (await request_preview(await chat.browser().arrive(), thread, answer)).json["address"]
+    ticket = read_ticket(address.rpartition("/")[2], chat.site.secret, time.time())
     base = address.rpartition("/")[0]
-    other = sign(msgspec.structs.replace(read, start=0), chat.site.secret)
+    other = sign(msgspec.structs.replace(ticket, start=0), chat.site.secret)
 
     assert (await open_frame(chat, f"{base}/{other}")).status_code == 404
     assert (await open_frame(chat, address)).status_code == 200
@@ -251,10 +251,10 @@ async def test_nobody_gets_an_address_for_the_answers_of_others(model: Model) ->
         at_ann = await chat.browser().log_in("Ann")
         at_bob = await chat.browser().log_in("Bob")
 
-        assert (await ask(at_bob, thread, answer)).status_code == 404
-        address = (await ask(at_ann, thread, answer)).json["address"]
-        read = read_ticket(address.rpartition("/")[2], chat.site.secret, time.time())
-        as_bob = msgspec.structs.replace(read, owner="person_other")
+        assert (await request_preview(at_bob, thread, answer)).status_code == 404
+        address = (await request_preview(at_ann, thread, answer)).json["address"]
+        ticket = read_ticket(address.rpartition("/")[2], chat.site.secret, time.time())
+        as_bob = msgspec.structs.replace(ticket, owner="person_other")
         base = address.rpartition("/")[0]
         assert (
             await open_frame(chat, f"{base}/{sign(as_bob, chat.site.secret)}")
@@ -266,7 +266,7 @@ async def test_nobody_gets_an_address_for_the_answers_of_others(model: Model) ->
 async def test_only_a_block_of_the_answer_is_signed(chat: Chat, model: Model, code: str) -> None:
     thread, answer = await store_answer(chat, model)
 
-    refused = await ask(await chat.browser().arrive(), thread, answer, code=code)
+    refused = await request_preview(await chat.browser().arrive(), thread, answer, code=code)
     assert refused.status_code == 404
     assert "no such artifact" in refused.text
 
@@ -276,7 +276,7 @@ async def test_without_a_second_origin_no_address_is_given_out(model: Model) -> 
         thread, answer = await store_answer(chat, model)
         browser = await chat.browser("https://chat.example.org").arrive()
 
-        refused = await ask(browser, thread, answer)
+        refused = await request_preview(browser, thread, answer)
         assert refused.status_code == 422
         assert "artifact_origin" in refused.text
         assert (await browser.get("/api/me")).json["previews"] is False
@@ -290,17 +290,19 @@ async def test_a_configured_origin_is_used_under_every_name(model: Model) -> Non
         public_url=public, artifact_origin=f"{second}/", **with_model(model)
     ) as chat:
         thread, answer = await store_answer(chat, model)
-        address = (await ask(await chat.browser(public).arrive(), thread, answer)).json["address"]
+        address = (await request_preview(await chat.browser(public).arrive(), thread, answer)).json[
+            "address"
+        ]
 
-        shown = await open_frame(chat, address)
+        response = await open_frame(chat, address)
         assert address.startswith(f"{second}/artifact/")
-        assert shown.headers["Content-Security-Policy"].endswith(f"frame-ancestors {public}")
+        assert response.headers["Content-Security-Policy"].endswith(f"frame-ancestors {public}")
         local = await chat.browser("http://artifacts.localhost:8000").get("/", FRAMED)
         assert local.status_code == 421
 
 
 @pytest.mark.parametrize(
-    ("origin", "told"),
+    ("origin", "complaint"),
     [
         ("http://artifacts.example.org", "over https only"),
         ("https://chat.example.org", "a host name of its own"),
@@ -308,17 +310,17 @@ async def test_a_configured_origin_is_used_under_every_name(model: Model) -> Non
         ("https://other.lan", "a host name of its own"),
     ],
 )
-def test_an_origin_that_would_share_cookies_is_refused(origin: str, told: str) -> None:
+def test_an_origin_that_would_share_cookies_is_refused(origin: str, complaint: str) -> None:
     settings = Settings(
         public_url="https://chat.example.org",
         allowed_hosts=("other.lan",),
         artifact_origin=origin,
     )
-    with pytest.raises(BadSettings, match=told):
+    with pytest.raises(BadSettings, match=complaint):
         read_policy(settings)
 
 
-# Pure parts.
+# Functions without I/O.
 
 
 def test_an_address_expires() -> None:
@@ -330,7 +332,7 @@ def test_an_address_expires() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "code", "found"),
+    ("message", "code", "expected"),
     [
         ("```html\na\n```", "a", ("html", "a")),
         ("~~~~HTML x\r\na\r\nb\r\n~~~~", "a\nb", ("html", "a\nb")),
@@ -347,11 +349,11 @@ def test_an_address_expires() -> None:
     ],
 )
 def test_a_block_is_found_by_its_code(
-    message: str, code: str, found: tuple[str, str] | None
+    message: str, code: str, expected: tuple[str, str] | None
 ) -> None:
     block = find_block(message, code)
 
-    assert (block and (block.kind, block.text)) == found
+    assert (block and (block.kind, block.text)) == expected
     if block:
         assert read_lines(message, block.start, block.end) == block.text
 

@@ -23,8 +23,8 @@ SETTINGS = msgspec.structs.replace(FORGETFUL, port=0)
 
 
 @asynccontextmanager
-async def up(**changes: object) -> AsyncGenerator[httpx2.AsyncClient]:
-    """Somebody's HTTP client at a running server with a web chat."""
+async def open_server(**changes: object) -> AsyncGenerator[httpx2.AsyncClient]:
+    """Run a server with a web chat and yield an HTTP client of it."""
     settings = msgspec.structs.replace(SETTINGS, **changes)
 
     @asynccontextmanager
@@ -42,13 +42,13 @@ async def up(**changes: object) -> AsyncGenerator[httpx2.AsyncClient]:
 
 
 async def test_without_a_login_the_backend_beside_the_chat_needs_no_key() -> None:
-    async with up() as client:
+    async with open_server() as client:
         assert (await client.get("/v1/threads")).status_code == 200
         assert (await client.get("/")).status_code == 200
 
 
 async def test_where_people_log_in_the_backend_asks_for_a_key() -> None:
-    async with up(login="password") as client:
+    async with open_server(login="password") as client:
         for headers in ({}, {"Antiphon-Owner": "local"}, {"Host": "chat.lan"}):
             assert (await client.get("/v1/threads", headers=headers)).status_code == 401
         login = {"name": "ann", "password": PASSWORD}
@@ -58,16 +58,16 @@ async def test_where_people_log_in_the_backend_asks_for_a_key() -> None:
 
 
 @pytest.mark.parametrize("host", ["rebound.example", "localhost.rebound.example:8000"])
-async def test_a_foreign_host_meets_the_guard_of_whom_it_asks(host: str) -> None:
-    async with up() as client:
+async def test_a_foreign_host_meets_the_guard_of_the_side_that_it_asks(host: str) -> None:
+    async with open_server() as client:
         for path, status in (("/", 421), ("/api/me", 421), ("/v1/threads", 403)):
             assert (await client.get(path, headers={"Host": host})).status_code == status
 
 
-async def test_two_hosts_are_none() -> None:
-    async with up() as client:
-        where = client.base_url
-        reader, writer = await asyncio.open_connection(where.host, where.port)
+async def test_a_request_with_two_host_headers_is_refused() -> None:
+    async with open_server() as client:
+        address = client.base_url
+        reader, writer = await asyncio.open_connection(address.host, address.port)
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: rebound.example\r\n\r\n")
         status = await reader.readline()
         writer.close()
@@ -76,7 +76,7 @@ async def test_two_hosts_are_none() -> None:
 
 
 async def test_a_header_with_an_underscore_is_not_taken_for_the_one_with_hyphens() -> None:
-    async with up(login="proxy", trusted_proxies=("127.0.0.1",)) as client:
+    async with open_server(login="proxy", trusted_proxies=("127.0.0.1",)) as client:
         forged = {"X_Forwarded_User": "boss"}
 
         assert (await client.get("/api/me", headers=forged)).status_code == 401
@@ -85,19 +85,21 @@ async def test_a_header_with_an_underscore_is_not_taken_for_the_one_with_hyphens
 
 
 async def test_a_name_that_is_sent_twice_is_nobody() -> None:
-    async with up(login="proxy", trusted_proxies=("127.0.0.1",)) as client:
+    async with open_server(login="proxy", trusted_proxies=("127.0.0.1",)) as client:
         twice = [("X-Forwarded-User", "boss"), ("X-Forwarded-User", "ann")]
 
         assert (await client.get("/api/me", headers=twice)).status_code == 403
 
 
-async def test_it_may_listen_anywhere_once_people_log_in_and_it_has_a_name() -> None:
-    async with up(host="0.0.0.0", login="password", allowed_hosts=("chat.lan",)) as client:
+async def test_a_server_with_a_login_and_an_allowed_host_may_listen_anywhere() -> None:
+    async with open_server(host="0.0.0.0", login="password", allowed_hosts=("chat.lan",)) as client:
         assert (await client.get("/", headers={"Host": "chat.lan"})).status_code == 200
 
 
 @pytest.mark.parametrize("changes", [{}, {"login": "password"}, {"login": "oidc"}])
-async def test_else_it_does_not_listen_at_all(changes: dict[str, object]) -> None:
+async def test_a_server_without_a_login_or_an_allowed_host_does_not_listen_anywhere(
+    changes: dict[str, object],
+) -> None:
     with pytest.raises(BadSettings):
-        async with up(host="0.0.0.0", **changes):
+        async with open_server(host="0.0.0.0", **changes):
             pass

@@ -1,4 +1,4 @@
-"""The page's modules are joined to one that does the same."""
+"""The page's modules are joined to bundles that do the same."""
 
 from __future__ import annotations
 
@@ -111,9 +111,9 @@ def test_bundles_do_what_their_modules_do(tmp_path: Path, node: str) -> None:
 def test_a_module_is_in_one_bundle_only_so_that_its_state_exists_once(tmp_path: Path) -> None:
     write(tmp_path, MODULES)
     bundles = join_modules(tmp_path, ("app/main.mjs", "app/parts/other.mjs"), "app/vendor/")
-    held = {name: list_modules(bundle) for name, bundle in bundles.items()}
+    modules = {name: list_modules(bundle) for name, bundle in bundles.items()}
 
-    assert held == {
+    assert modules == {
         "app/bundle.mjs": {
             "main",
             "parts/numbers",
@@ -199,8 +199,8 @@ def test_modules_that_several_later_ones_need_are_shared(tmp_path: Path) -> None
 def test_a_module_of_a_later_one_that_is_loaded_for_itself_too_does_not_bring_that_one(
     tmp_path: Path,
 ) -> None:
-    again = 'import("./parts/both.mjs").then(() => {});\n'
-    write(tmp_path, MODULES | {"app/main.mjs": MODULES["app/main.mjs"] + again})
+    second_import = 'import("./parts/both.mjs").then(() => {});\n'
+    write(tmp_path, MODULES | {"app/main.mjs": MODULES["app/main.mjs"] + second_import})
     bundles = join_modules(tmp_path, ("app/main.mjs",), "app/vendor/")
 
     assert list_modules(bundles["app/bundle-shared.mjs"]) == {"parts/both"}
@@ -222,7 +222,9 @@ def list_modules(bundle: Bundle) -> set[str]:
         ('import { a as b } from "./other.mjs";\n', "other.mjs does not export a, which main.mjs"),
     ],
 )
-def test_what_would_not_be_the_same_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+def test_modules_that_a_bundle_would_change_are_refused(
+    tmp_path: Path, text: str, reason: str
+) -> None:
     circle = 'import { b } from "./main.mjs";\nexport const a = 1;\n'
     write(tmp_path, {"main.mjs": text, "other.mjs": "\n", "circle.mjs": circle})
 
@@ -259,7 +261,7 @@ def test_each_bundle_of_the_page_can_be_parsed(tmp_path: Path, node: str) -> Non
 
 
 def size(names: Iterable[str]) -> int:
-    """Return the bytes of these files as they are sent."""
+    """Return the size in bytes of these files as they are sent."""
     bundles = join_modules(STATIC, ENTRY_POINTS, LIBRARIES)
     texts = (
         bundles[name].text.encode() if name in bundles else (STATIC / name).read_bytes()

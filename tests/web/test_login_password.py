@@ -1,4 +1,4 @@
-"""In by a name and a password: who knows it, for how long, and how often one may guess."""
+"""Logins by a name and a password: who gets in, for how long, and how often guesses are allowed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from antiphon.engine.accounts import MAX_ENDED
 from antiphon.web.limits import GUESSES_OF_A_NAME, GUESSES_OF_AN_ADDRESS
 from tests.support.web.visiting import PASSWORD, Browser, Chat, open_chat
 
-DIES_WITHIN = 60.0
+SECONDS_TO_END = 60.0
 ANOTHER = "another long password"
 
 
 class People:
-    """Ann and Bob, who have logged in once: passwords are slow, as they should be.
+    """Ann and Bob, who log in once for all tests, since the hash of a password is slow by design.
 
-    `home` holds the database and the state folder of the web chat that they are known to.
+    `home` holds the database and the state folder of the web chat that knows them.
     """
 
     def __init__(self, home: Path) -> None:
@@ -28,7 +28,7 @@ class People:
         self.database = home / "antiphon.db"
         self._browsers: dict[str, tuple[str, str]] = {}
 
-    async def come(self) -> None:
+    async def log_in_both(self) -> None:
         async with open_chat(database=f"sqlite:///{self.database}", login="password") as chat:
             for name, role in (("Ann", "admin"), ("bob", "user")):
                 await chat.person(name, role=role)
@@ -36,7 +36,7 @@ class People:
                 self._browsers[name.lower()] = (str(browser.cookie()), browser.csrf)
 
     def browser(self, chat: Chat, name: str) -> Browser:
-        """A browser in which somebody has logged in."""
+        """Return a browser in which this person has logged in."""
         cookie, csrf = self._browsers[name]
         browser = chat.browser().takes(cookie)
         browser.csrf = csrf
@@ -48,7 +48,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> People:
     people = People(tmp_path_factory.mktemp("people"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(people.home))
-        asyncio.run(people.come())
+        asyncio.run(people.log_in_both())
     return people
 
 
@@ -67,30 +67,30 @@ async def chat(
         yield chat
 
 
-async def is_in(browser: Browser) -> bool:
+async def is_logged_in(browser: Browser) -> bool:
     """Return True if the browser is logged in."""
     return (await browser.get("/api/nothing")).status_code == 404
 
 
-async def ends(browser: Browser) -> None:
-    """The browser's login ends, and does so soon."""
-    async with asyncio.timeout(DIES_WITHIN):
-        while await is_in(browser):
+async def wait_for_logout(browser: Browser) -> None:
+    """Wait until the browser's login has ended."""
+    async with asyncio.timeout(SECONDS_TO_END):
+        while await is_logged_in(browser):
             await asyncio.sleep(0.1)
 
 
-async def test_who_knows_the_password_is_in_and_nobody_else(chat: Chat) -> None:
+async def test_a_person_with_the_password_gets_in_and_nobody_else(chat: Chat) -> None:
     ann, nobody = chat.browser(), chat.browser()
 
-    assert not await is_in(ann)
+    assert not await is_logged_in(ann)
     await ann.log_in("ann")
-    assert await is_in(ann)
-    assert not await is_in(nobody)
+    assert await is_logged_in(ann)
+    assert not await is_logged_in(nobody)
 
 
-async def test_every_no_is_the_same_no(chat: Chat) -> None:
-    known = await chat.site.client.list_people()
-    bob = next(person for person in known.data if person.name == "bob")
+async def test_every_refused_login_gets_the_same_answer(chat: Chat) -> None:
+    persons = await chat.site.client.list_people()
+    bob = next(person for person in persons.data if person.name == "bob")
     await chat.site.client.update_person(bob.id, disabled=True)
 
     for name, password in (
@@ -127,7 +127,7 @@ async def test_every_no_is_the_same_no(chat: Chat) -> None:
         "ann",
     ],
 )
-async def test_what_is_no_name_and_password_is_refused_by_its_shape(
+async def test_a_body_without_a_name_and_a_password_is_refused_by_its_shape(
     chat: Chat, body: object
 ) -> None:
     assert (await chat.browser().post("/api/login", body)).status_code == 422
@@ -165,10 +165,10 @@ async def test_over_https_the_cookie_is_bound_to_the_host(chat: Chat) -> None:
 async def test_a_cookie_without_its_prefix_is_none_over_https(chat: Chat, people: People) -> None:
     plain = people.browser(chat, "ann").cookie()
 
-    assert not await is_in(chat.browser("https://chat.example.org").takes(str(plain)))
+    assert not await is_logged_in(chat.browser("https://chat.example.org").takes(str(plain)))
 
 
-async def test_who_claims_https_and_is_no_proxy_is_not_believed(chat: Chat) -> None:
+async def test_a_client_that_claims_https_and_is_no_proxy_is_not_believed(chat: Chat) -> None:
     browser = chat.browser(headers={"X-Forwarded-Proto": "https"})
     answer = await browser.post("/api/login", {"name": "ann", "password": PASSWORD})
 
@@ -178,110 +178,116 @@ async def test_who_claims_https_and_is_no_proxy_is_not_believed(chat: Chat) -> N
 
 async def test_signing_out_makes_the_browser_forget(chat: Chat, people: People) -> None:
     ann = people.browser(chat, "ann")
-    out = await ann.post("/api/logout", {})
+    answer = await ann.post("/api/logout", {})
 
-    assert out.status_code == 200
-    assert "Max-Age=0" in out.headers["Set-Cookie"]
-    assert not await is_in(ann)
+    assert answer.status_code == 200
+    assert "Max-Age=0" in answer.headers["Set-Cookie"]
+    assert not await is_logged_in(ann)
 
 
 async def test_signing_out_ends_every_copy_of_this_cookie_and_no_other_login(
     chat: Chat, people: People
 ) -> None:
-    here = people.browser(chat, "ann")
-    stolen = chat.browser().takes(str(here.cookie()))
-    there = await chat.browser().log_in("ann")
-    assert await is_in(stolen)
+    browser = people.browser(chat, "ann")
+    stolen = chat.browser().takes(str(browser.cookie()))
+    other_login = await chat.browser().log_in("ann")
+    assert await is_logged_in(stolen)
 
-    assert (await here.post("/api/logout", {})).status_code == 200
-    assert not await is_in(stolen)
-    assert await is_in(there)
+    assert (await browser.post("/api/logout", {})).status_code == 200
+    assert not await is_logged_in(stolen)
+    assert await is_logged_in(other_login)
 
     acts = (await chat.site.client.list_acts()).data
     assert [act for act in acts if act.what == "person.changed"] == []
 
 
-async def test_who_signs_out_very_often_signs_out_everywhere(chat: Chat, people: People) -> None:
-    there = people.browser(chat, "bob")
-    known = (await chat.site.client.list_people()).data
-    bob = next(person for person in known if person.name == "bob")
+async def test_a_person_who_signs_out_very_often_signs_out_everywhere(
+    chat: Chat, people: People
+) -> None:
+    browser = people.browser(chat, "bob")
+    persons = (await chat.site.client.list_people()).data
+    bob = next(person for person in persons if person.name == "bob")
     for number in range(MAX_ENDED):
         await chat.site.client.update_person(bob.id, end_session=f"session {number}")
-    assert await is_in(there)
+    assert await is_logged_in(browser)
 
     last = await chat.site.client.update_person(bob.id, end_session="one more")
     assert (last.generation, last.ended_sessions) == (bob.generation + 1, {})
-    await ends(there)
+    await wait_for_logout(browser)
 
 
 async def test_strangers_who_guess_do_not_shut_out_a_browser_that_is_known(
     chat: Chat, people: People
 ) -> None:
-    own = await chat.browser().log_in("bob")
-    await own.post("/api/logout", {})
+    known_browser = await chat.browser().log_in("bob")
+    await known_browser.post("/api/logout", {})
     for number in range(GUESSES_OF_A_NAME):
         chat.site.limits.guesses.take("bob", f"198.51.100.{number}")
 
     right = {"name": "bob", "password": PASSWORD}
     assert (await chat.browser().post("/api/login", right)).status_code == 429
-    assert (await own.post("/api/login", {"name": "BOB", "password": PASSWORD})).status_code == 200
+    assert (
+        await known_browser.post("/api/login", {"name": "BOB", "password": PASSWORD})
+    ).status_code == 200
     for _ in range(GUESSES_OF_A_NAME):
-        await own.post("/api/login", {"name": "bob", "password": "wrong horse"})
-    assert (await own.post("/api/login", right)).status_code == 429
+        await known_browser.post("/api/login", {"name": "bob", "password": "wrong horse"})
+    assert (await known_browser.post("/api/login", right)).status_code == 429
 
 
 async def test_a_browser_is_known_for_those_alone_who_logged_in_there(
     chat: Chat, people: People
 ) -> None:
-    anns = await chat.browser().log_in("ann")
+    anns_browser = await chat.browser().log_in("ann")
     for number in range(GUESSES_OF_A_NAME):
         chat.site.limits.guesses.take("bob", f"198.51.100.{number}")
 
-    refused = await anns.post("/api/login", {"name": "bob", "password": PASSWORD})
+    refused = await anns_browser.post("/api/login", {"name": "bob", "password": PASSWORD})
     assert refused.status_code == 429
 
 
 async def test_signing_out_everywhere_ends_every_copy_of_every_cookie(
     chat: Chat, people: People
 ) -> None:
-    here, there = people.browser(chat, "ann"), people.browser(chat, "ann")
+    first, second = people.browser(chat, "ann"), people.browser(chat, "ann")
     bob = people.browser(chat, "bob")
-    stolen = chat.browser().takes(str(there.cookie()))
-    assert await is_in(stolen)
+    stolen = chat.browser().takes(str(second.cookie()))
+    assert await is_logged_in(stolen)
 
-    assert (await here.post("/api/logout/everywhere", {})).status_code == 200
-    assert not await is_in(here)
-    await ends(there)
-    await ends(stolen)
-    assert await is_in(bob)
+    assert (await first.post("/api/logout/everywhere", {})).status_code == 200
+    assert not await is_logged_in(first)
+    await wait_for_logout(second)
+    await wait_for_logout(stolen)
+    assert await is_logged_in(bob)
 
 
-async def test_who_is_disabled_is_out_within_seconds(chat: Chat, people: People) -> None:
+async def test_a_disabled_person_is_logged_out_within_seconds(chat: Chat, people: People) -> None:
     bob = people.browser(chat, "bob")
-    known = (await chat.site.client.list_people()).data
-    bobs_id = next(person.id for person in known if person.name == "bob")
-    assert await is_in(bob)
+    persons = (await chat.site.client.list_people()).data
+    bobs_id = next(person.id for person in persons if person.name == "bob")
+    assert await is_logged_in(bob)
 
     await chat.site.client.update_person(bobs_id, disabled=True)
-    await ends(bob)
+    await wait_for_logout(bob)
 
 
-async def test_who_is_deleted_is_out_within_seconds(chat: Chat, people: People) -> None:
-    known = (await chat.site.client.list_people()).data
+async def test_a_deleted_person_is_logged_out_within_seconds(chat: Chat, people: People) -> None:
+    persons = (await chat.site.client.list_people()).data
     bob = people.browser(chat, "bob")
-    assert await is_in(bob)
+    assert await is_logged_in(bob)
 
-    await chat.site.client.delete_person(next(one.id for one in known if one.name == "bob"))
-    await ends(bob)
+    await chat.site.client.delete_person(
+        next(person.id for person in persons if person.name == "bob")
+    )
+    await wait_for_logout(bob)
 
 
 async def test_a_new_password_ends_all_other_logins(chat: Chat, people: People) -> None:
-    here, there = people.browser(chat, "bob"), people.browser(chat, "bob")
-    changed = await here.post("/api/password", {"old": PASSWORD, "new": ANOTHER})
+    first, second = people.browser(chat, "bob"), people.browser(chat, "bob")
+    changed = await first.post("/api/password", {"old": PASSWORD, "new": ANOTHER})
 
     assert changed.status_code == 200
-    assert await is_in(here)
-    await ends(there)
+    assert await is_logged_in(first)
+    await wait_for_logout(second)
     old = await chat.browser().post("/api/login", {"name": "bob", "password": PASSWORD})
     assert old.status_code == 401
     await chat.browser().log_in("bob", ANOTHER)
@@ -347,23 +353,27 @@ async def test_another_site_logs_nobody_in(chat: Chat) -> None:
 
 async def test_messages_are_counted_for_each_person(chat: Chat, people: People) -> None:
     ann, bob = people.browser(chat, "ann"), people.browser(chat, "bob")
-    sent = [await ann.post("/api/messages/process", {"content": "hi"}) for _ in range(4)]
+    answers = [await ann.post("/api/messages/process", {"content": "hi"}) for _ in range(4)]
 
-    assert [answer.status_code for answer in sent] == [200, 200, 200, 429]
-    assert 0 < int(sent[-1].headers["Retry-After"]) <= 20
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 20
     assert (await bob.post("/api/messages/process", {"content": "hi"})).status_code == 200
 
 
-async def test_logins_of_other_kinds_are_not_there(chat: Chat) -> None:
+async def test_other_kinds_of_login_are_switched_off(chat: Chat) -> None:
     assert (await chat.browser().get("/login/oidc")).status_code == 404
-    assert not await is_in(chat.browser(peer="10.0.0.1", headers={"X-Forwarded-User": "Ann"}))
+    assert not await is_logged_in(
+        chat.browser(peer="10.0.0.1", headers={"X-Forwarded-User": "Ann"})
+    )
 
 
-async def test_no_password_is_logged_or_told(chat: Chat, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_password_is_logged_or_sent_back(
+    chat: Chat, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
     secret = "hunter2 hunter2"
     refused = await chat.browser().post("/api/login", {"name": "ann", "password": secret})
     misshapen = await chat.browser().post("/api/login", {"name": 7, "password": secret})
 
-    for told in (refused.text, misshapen.text, caplog.text):
-        assert secret not in told
+    for text in (refused.text, misshapen.text, caplog.text):
+        assert secret not in text

@@ -1,7 +1,7 @@
-"""Many streams at once: all complete, pages are quick meanwhile, one too many is told so, and who
-does not read is left.
+"""Many streams at once: all complete, pages stay quick, one stream too many is refused, and a
+reader that does not read is dropped.
 
-The short form has fifty streams, of one process with the test; the long one the five hundred that
+The short test has fifty streams in the process of the test, the long one the five hundred that
 an installation admits.
 """
 
@@ -24,7 +24,7 @@ from tests.support.web.chats import Installation
 from tests.support.web.served import SECONDS, Served, Stream, chatting
 
 FEW, MANY = 50, 500
-QUICK = 0.25  # seconds within which a page is there
+QUICK = 0.25  # seconds within which a page has to be loaded
 POST = "/api/messages/process?sdk=5"
 QUESTION = {"content": "Tell me about tides."}
 PAGES = """
@@ -33,11 +33,11 @@ slowest, until = 0, time.monotonic() + float(sys.argv[3])
 while time.monotonic() < until:
     for path in ("/", "/api/threads?limit=20"):
         before = time.monotonic()
-        line = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
-        line.request("GET", path, headers={"Cookie": sys.argv[2]})
-        answer = line.getresponse()
+        connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
+        connection.request("GET", path, headers={"Cookie": sys.argv[2]})
+        answer = connection.getresponse()
         answer.read()
-        line.close()
+        connection.close()
         assert answer.status == 200, (path, answer.status)
         slowest = max(slowest, time.monotonic() - before)
     time.sleep(0.1)
@@ -48,7 +48,7 @@ print(slowest)
 async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told_to_wait() -> None:
     async with (
         chatting(web_streams=FEW, max_concurrent_runs=2 * FEW) as (here, model),
-        _line(here.url, here.http.cookies) as http,
+        _http_client(here.url, here.http.cookies) as http,
         AsyncExitStack() as stack,
     ):
         here.http = http
@@ -68,11 +68,11 @@ async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told
         assert [stream.types.count("finish") for stream in streams] == [1] * FEW
 
 
-async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same() -> None:
+async def test_a_reader_that_does_not_read_is_dropped_and_the_run_ends_all_the_same() -> None:
     async with chatting(timeouts=BridgeTimeouts(patience=0.2)) as (here, model):
-        with _unread(here) as line:
+        with _open_unread_stream(here) as connection:
             reply = await model.next_request()
-            assert line.fileno() >= 0
+            assert connection.fileno() >= 0
             for _ in range(6):
                 await reply.say("wide is the sea " * 2**16)
             async with asyncio.timeout(SECONDS):
@@ -90,25 +90,25 @@ async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same() -> None
     assert len(messages[-1].text) == 6 * 16 * 2**16 + 9
 
 
-def _unread(here: Served) -> socket.socket:
-    """A connection that asks for a stream, and reads none of it."""
-    where = urlsplit(here.url)
-    line = socket.socket()
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    line.connect((where.hostname, where.port))
+def _open_unread_stream(here: Served) -> socket.socket:
+    """Open a connection that asks for a stream, and reads none of it."""
+    address = urlsplit(here.url)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((address.hostname, address.port))
     body = json.dumps(QUESTION).encode()
     cookie = "; ".join(f"{name}={value}" for name, value in here.http.cookies.items())
     head = (
-        f"POST {POST} HTTP/1.1\r\nHost: {where.netloc}\r\nOrigin: {here.url}\r\n"
+        f"POST {POST} HTTP/1.1\r\nHost: {address.netloc}\r\nOrigin: {here.url}\r\n"
         f"Cookie: {cookie}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    line.sendall(head.encode() + body)
-    return line
+    connection.sendall(head.encode() + body)
+    return connection
 
 
-def _line(url: str, cookies: httpx2.Cookies) -> httpx2.AsyncClient:
-    """A client that has as many connections as it wants."""
+def _http_client(url: str, cookies: httpx2.Cookies) -> httpx2.AsyncClient:
+    """Return a client without a limit of connections."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
     return httpx2.AsyncClient(base_url=url, timeout=10 * SECONDS, limits=limits, cookies=cookies)
 
@@ -124,15 +124,15 @@ async def test_five_hundred_streams_complete_and_pages_are_quick_meanwhile(tmp_p
         "--max-concurrent-runs",
         "1000",
     )
-    async with Installation(tmp_path, *flags) as up, _line(up.url, httpx2.Cookies()) as http:
+    async with Installation(tmp_path, *flags) as up, _http_client(up.url, httpx2.Cookies()) as http:
         await http.get("/")
         headers = {"Origin": up.url}
         async with AsyncExitStack() as stack:
-            asking = [
+            opening = [
                 stack.enter_async_context(http.stream("POST", POST, json=QUESTION, headers=headers))
                 for _ in range(MANY)
             ]
-            answers = await asyncio.gather(*asking)
+            answers = await asyncio.gather(*opening)
             refused = await http.post(POST, json=QUESTION, headers=headers)
             slowest = asyncio.create_task(_slowest_page(up.url, http, 8))
             streams = [Stream(answer) for answer in answers]
@@ -147,11 +147,11 @@ async def test_five_hundred_streams_complete_and_pages_are_quick_meanwhile(tmp_p
 
 
 async def _slowest_page(url: str, http: httpx2.AsyncClient, seconds: float) -> float:
-    """Seconds of the slowest of all pages that a program of its own opens meanwhile."""
+    """Open pages from another process for so many seconds; return the time of the slowest."""
     cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
     program = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PAGES, str(urlsplit(url).port), cookie, str(seconds)),
         stdout=asyncio.subprocess.PIPE,
     )
-    told, _ = await program.communicate()
-    return float(told)
+    output, _ = await program.communicate()
+    return float(output)

@@ -12,7 +12,7 @@ FILES = sorted((Path(__file__).parent / "js").glob("*.test.mjs"))
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name.removesuffix(".test.mjs"))
 def test_a_module_does_what_its_tests_say(file: Path, node: Path) -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         [node, file],  # by `--test` it would start another Node for the file
         capture_output=True,
         text=True,
@@ -20,4 +20,4 @@ def test_a_module_does_what_its_tests_say(file: Path, node: Path) -> None:
         check=False,
     )
 
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert completed.returncode == 0, completed.stdout[-6000:] + completed.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""Clients of other people, from npm and by hand, talk to the web chat over HTTP."""
+"""Foreign clients, from npm and written by hand, talk to the web chat over HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Play = Callable[[Served, str, int, list[list[Any]]], Awaitable[dict[str, Any]]]
 
 @pytest.fixture
 def play(npm_packages: Callable[[Path], Path], node: Path) -> Play:
-    """Return the state of a `useChat` chat after these steps."""
+    """Return a function that takes these steps in a `useChat` chat and returns its state."""
     folder = npm_packages(CLIENTS)
 
     async def play(here: Served, name: str, sdk: int, doings: list[list[Any]]) -> dict[str, Any]:
@@ -39,11 +39,11 @@ def play(npm_packages: Callable[[Path], Path], node: Path) -> Play:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        asked = json.dumps({"server": server, "doings": doings}).encode()
+        request = json.dumps({"server": server, "doings": doings}).encode()
         async with asyncio.timeout(60):
-            told, complaint = await program.communicate(asked)
-        assert program.returncode == 0, complaint.decode()[-3000:]
-        return json.loads(told)
+            output, errors = await program.communicate(request)
+        assert program.returncode == 0, errors.decode()[-3000:]
+        return json.loads(output)
 
     return play
 
@@ -52,21 +52,21 @@ def play(npm_packages: Callable[[Path], Path], node: Path) -> Play:
 async def chat(
     settings: Settings = ASKING, **changes: Any
 ) -> AsyncGenerator[tuple[Served, Model, list[Any]]]:
-    called: list[Any] = []
+    calls: list[Any] = []
 
     def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
-        """The next flight."""
-        called.append((departure, arrival))
+        """Return the next flight."""
+        calls.append((departure, arrival))
         return {"departure_time": "16:35"}
 
     async with Model() as model:
-        told = msgspec.structs.replace(settings, base_url=model.url, **changes)
-        async with up(told, [get_flight_times]) as here:
-            yield here, model, called
+        configured = msgspec.structs.replace(settings, base_url=model.url, **changes)
+        async with up(configured, [get_flight_times]) as here:
+            yield here, model, calls
 
 
-async def _flight(model: Model, answer: str = "At 16:35.") -> None:
-    """The model asks for the tool, and answers."""
+async def _answer_with_flight(model: Model, answer: str = "At 16:35.") -> None:
+    """Have the model call the tool, and answer."""
     reply = await model.next_request()
     await reply.call("get_flight_times", FLIGHT, id="c1")
     await reply.end("tool_calls")
@@ -76,33 +76,33 @@ async def _flight(model: Model, answer: str = "At 16:35.") -> None:
 
 @pytest.mark.parametrize(("client", "sdk"), [("ai5", 5), ("ai6", 6), ("ai7", 7)])
 async def test_use_chat_shows_an_answer_and_its_tool(play: Play, client: str, sdk: int) -> None:
-    async with chat(ask=()) as (here, model, called):
-        speaking = asyncio.create_task(_flight(model))
-        told = await play(here, client, sdk, [["send", "When?"]])
-        await speaking
+    async with chat(ask=()) as (here, model, calls):
+        answering = asyncio.create_task(_answer_with_flight(model))
+        state = await play(here, client, sdk, [["send", "When?"]])
+        await answering
 
-    assert (told["status"], told.get("error")) == ("ready", None)
-    parts = told["messages"][-1]["parts"]
+    assert (state["status"], state.get("error")) == ("ready", None)
+    parts = state["messages"][-1]["parts"]
     [tool] = [part for part in parts if part["type"] == "dynamic-tool"]
     assert (tool["state"], tool["input"]) == ("output-available", FLIGHT)
     assert parts[-1]["type"] == "data-status"
     assert [part["text"] for part in parts if part["type"] == "text"] == ["At 16:35."]
-    assert called == [("LAX", "JFK")]
+    assert calls == [("LAX", "JFK")]
 
 
 @pytest.mark.parametrize(("client", "sdk"), [("ai6", 6), ("ai7", 7)])
 async def test_a_person_approves_in_use_chat_and_the_message_goes_on(
     play: Play, client: str, sdk: int
 ) -> None:
-    async with chat() as (here, model, called):
-        speaking = asyncio.create_task(_flight(model))
-        told = await play(here, client, sdk, [["send", "When?"], ["approve", None, True]])
-        await speaking
+    async with chat() as (here, model, calls):
+        answering = asyncio.create_task(_answer_with_flight(model))
+        state = await play(here, client, sdk, [["send", "When?"], ["approve", None, True]])
+        await answering
 
-    assert (told["status"], told.get("error")) == ("ready", None)
-    parts = told["messages"][-1]["parts"]
+    assert (state["status"], state.get("error")) == ("ready", None)
+    parts = state["messages"][-1]["parts"]
     assert [part["text"] for part in parts if part["type"] == "text"] == ["At 16:35."]
-    assert called == [("LAX", "JFK")]
+    assert calls == [("LAX", "JFK")]
 
 
 @pytest.mark.parametrize(
@@ -141,11 +141,11 @@ async def test_another_answer_of_use_chat_is_a_branch_and_the_chat_goes_on_there
     async with chat() as (here, model, _):
         model.will_say("One.", "Two.", "Three.")
         doings = [["send", "Count"], ["regenerate"], ["send", "More"]]
-        told = await play(here, "ai6", 6, doings)
+        state = await play(here, "ai6", 6, doings)
         threads = (await here.site.client.list_threads()).data
         last = model.requests[-1]["messages"]
 
-    texts = [part["text"] for each in told["messages"] for part in each["parts"] if "text" in part]
+    texts = [part["text"] for each in state["messages"] for part in each["parts"] if "text" in part]
     assert texts == ["Count", "Two.", "More", "Three."]
     assert [message["content"] for message in last] == ["Count", "Two.", "More"]
     assert len(threads) == 2
@@ -183,7 +183,7 @@ def _approval(**changes: Any) -> dict[str, Any]:
 async def test_an_approval_that_the_client_made_up_runs_nothing(
     forged: dict[str, Any], status: int
 ) -> None:
-    async with chat() as (here, model, called):
+    async with chat() as (here, model, calls):
         async with here.post(_chat(_user("When?")), sdk=6) as stream:
             reply = await model.next_request()
             await reply.call("get_flight_times", FLIGHT, id="c1")
@@ -192,12 +192,12 @@ async def test_an_approval_that_the_client_made_up_runs_nothing(
         async with here.post(_chat(_user("When?"), _approval(**forged)), sdk=6) as answer:
             assert answer.response.status_code == status
 
-        assert called == []
+        assert calls == []
         assert stream.parts[-1]["type"] == "finish"
 
 
-async def test_of_several_answers_none_counts_where_one_is_made_up() -> None:
-    async with chat() as (here, model, called):
+async def test_of_several_approvals_none_counts_where_one_is_made_up() -> None:
+    async with chat() as (here, model, calls):
         async with here.post(_chat(_user("When?")), sdk=6) as stream:
             reply = await model.next_request()
             await reply.call("get_flight_times", FLIGHT, id="c1")
@@ -212,21 +212,21 @@ async def test_of_several_answers_none_counts_where_one_is_made_up() -> None:
 
         assert relay
         assert set(relay.open_questions) == {"c1", "c2"}
-        assert called == []
+        assert calls == []
 
 
 async def test_an_approval_for_a_chat_in_which_nothing_runs_is_refused() -> None:
-    async with chat() as (here, model, called):
+    async with chat() as (here, model, calls):
         model.will_say("Well.")
         async with here.post(_chat(_user("Hello")), sdk=6) as stream:
             await stream.end()
         async with here.post(_chat(_user("Hello"), _approval()), sdk=6) as answer:
             assert answer.response.status_code == 404
 
-        assert called == []
+        assert calls == []
 
 
-async def test_what_a_client_says_was_said_before_is_not_believed() -> None:
+async def test_earlier_messages_that_a_client_claims_are_not_believed() -> None:
     async with chat() as (here, model, _):
         model.will_say("Well.")
         lies = [
@@ -240,7 +240,7 @@ async def test_what_a_client_says_was_said_before_is_not_believed() -> None:
 
 
 async def test_an_ag_ui_client_has_its_run_and_the_apps_tool_runs_here() -> None:
-    async with chat(ask=()) as (here, model, called):
+    async with chat(ask=()) as (here, model, calls):
         body = {
             "threadId": "t1",
             "runId": "r1",
@@ -249,21 +249,25 @@ async def test_an_ag_ui_client_has_its_run_and_the_apps_tool_runs_here() -> None
             "context": [],
             "state": {},
         }
-        speaking = asyncio.create_task(_flight(model))
+        answering = asyncio.create_task(_answer_with_flight(model))
         async with here.stream("POST", "/api/agui", body) as stream:
             await stream.end()
-        await speaking
-        again = {**body, "runId": "r2", "messages": [{"id": "m2", "role": "user", "content": "x"}]}
+        await answering
+        second_body = {
+            **body,
+            "runId": "r2",
+            "messages": [{"id": "m2", "role": "user", "content": "x"}],
+        }
         model.will_say("Yes.")
-        async with here.stream("POST", "/api/agui", again) as second:
+        async with here.stream("POST", "/api/agui", second_body) as second:
             await second.end()
         requests = list(model.requests)
 
     assert stream.types[0] == "RUN_STARTED"
     assert (stream.parts[-1]["type"], stream.parts[-1]["runId"]) == ("RUN_FINISHED", "r1")
     assert "TOOL_CALL_RESULT" in stream.types
-    assert called == [("LAX", "JFK")]
-    offered = [tool["function"]["name"] for tool in requests[0]["tools"]]
-    assert "open_window" not in offered
+    assert calls == [("LAX", "JFK")]
+    tool_names = [tool["function"]["name"] for tool in requests[0]["tools"]]
+    assert "open_window" not in tool_names
     assert [m["role"] for m in requests[-1]["messages"]].count("user") == 2
     assert second.parts[-1]["type"] == "RUN_FINISHED"

@@ -1,4 +1,4 @@
-"""The web chat in a process of its own, before a backend: either may be killed in an answer."""
+"""The web chat and its backend in two processes: either may be killed during an answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.web.chats import WATCH, Chat, Installation, as_shown
 
 ANSWER = "It is 4·2 — naïve and 🙂 exact."
 QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-interval", "0.2")
-"""A backend that is killed is missed soon."""
+"""The death of a backend is detected soon."""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -57,7 +57,7 @@ async def test_a_web_chat_that_is_killed_in_an_answer_misses_nothing_of_it(
     assert len(chat.model.requests) == 1
 
 
-async def test_a_backend_that_is_killed_in_an_answer_gives_it_anew(
+async def test_a_backend_that_is_killed_in_an_answer_starts_the_answer_again(
     apart: tuple[Chat, Installation],
 ) -> None:
     chat, backend = apart

@@ -1,4 +1,4 @@
-"""A call that asks runs only if a person says so: what they see is what runs."""
+"""A call that needs approval runs only if a person allows it, with the arguments they have seen."""
 
 from __future__ import annotations
 
@@ -20,34 +20,36 @@ from tests.support.web.chats import PAINTED, Chat, chatting
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
-    """A page whose model has one tool, which asks each time."""
+    """A page whose model has one tool, which needs approval each time."""
     (tmp_path / "tools.py").write_text(TOOLS)
     flags = ("--no-servers", "--tools", str(tmp_path / "tools.py"), "--ask", "*")
     async with chatting(chromium, tmp_path, *flags) as chat:
         yield chat
 
 
-async def asks(chat: Chat, *arguments: object, name: str = "shell", id: str = "c") -> None:
+async def ask_for_calls(chat: Chat, *arguments: object, name: str = "shell", id: str = "c") -> None:
     """Have the model call the tool with each of these at once."""
     await chat.say("Do it.")
-    await asks_on(await chat.model.next_request(), *arguments, name=name, id=id)
+    await reply_with_calls(await chat.model.next_request(), *arguments, name=name, id=id)
     await expect(questions(chat)).to_have_count(len(arguments))
 
 
-async def asks_on(reply: Reply, *arguments: object, name: str = "shell", id: str = "c") -> None:
-    """The reply is these calls."""
-    for number, each in enumerate(arguments):
-        await reply.call(name, each, id=f"{id}{number}", index=number)
+async def reply_with_calls(
+    reply: Reply, *arguments: object, name: str = "shell", id: str = "c"
+) -> None:
+    """End the reply with these calls."""
+    for number, call_arguments in enumerate(arguments):
+        await reply.call(name, call_arguments, id=f"{id}{number}", index=number)
     await reply.end("tool_calls")
 
 
 def questions(chat: Chat) -> Locator:
-    """Those that wait for an answer."""
+    """Return the questions that wait for an answer."""
     return chat.page.locator(".approval")
 
 
 def card(chat: Chat) -> Locator:
-    """The question that is open."""
+    """Return the question that is open."""
     return chat.page.locator(".approval[data-open]")
 
 
@@ -70,7 +72,7 @@ async def press(question: Locator, name: str) -> None:
 async def test_nothing_runs_before_it_is_allowed_after_a_reload_or_in_another_tab(
     chat: Chat, tmp_path: Path
 ) -> None:
-    await asks(chat, {"command": "ls"})
+    await ask_for_calls(chat, {"command": "ls"})
     await chat.page.reload()
     await expect(card(chat).locator(".argument")).to_contain_text('"ls"')
     other = await chat.tab(f"/t/{chat.thread}")
@@ -87,7 +89,7 @@ async def test_nothing_runs_before_it_is_allowed_after_a_reload_or_in_another_ta
 
 
 async def test_what_hides_in_arguments_is_revealed_and_numbers_are_whole(chat: Chat) -> None:
-    await asks(
+    await ask_for_calls(
         chat, '{"command": "rm \\u202etxt.exe\\u200b", "note": [], "n": 12345678901234567890}'
     )
 
@@ -97,7 +99,7 @@ async def test_what_hides_in_arguments_is_revealed_and_numbers_are_whole(chat: C
 
 
 async def test_arguments_can_be_edited_and_only_json_is_taken(chat: Chat, tmp_path: Path) -> None:
-    await asks(chat, {"command": "rm -rf /"})
+    await ask_for_calls(chat, {"command": "rm -rf /"})
     question = questions(chat)
     await question.get_by_role("button", name="Edit").click()
     field = question.get_by_label("Arguments, as you want them")
@@ -119,7 +121,7 @@ async def test_arguments_can_be_edited_and_only_json_is_taken(chat: Chat, tmp_pa
 
 
 async def test_a_refusal_may_say_why_to_the_model(chat: Chat, tmp_path: Path) -> None:
-    await asks(chat, {"command": "rm -rf /"})
+    await ask_for_calls(chat, {"command": "rm -rf /"})
     await questions(chat).get_by_label("A word to the model").fill("Never the root.")
     await press(questions(chat), "Refuse and say why")
     reply = await chat.model.next_request()
@@ -131,11 +133,11 @@ async def test_a_refusal_may_say_why_to_the_model(chat: Chat, tmp_path: Path) ->
     await chat.wait_until_idle()
 
 
-async def test_what_was_pressed_as_the_question_appeared_is_no_answer(
+async def test_a_button_pressed_as_the_question_appeared_is_no_answer(
     chat: Chat, tmp_path: Path
 ) -> None:
     await chat.page.evaluate(HASTY)
-    await asks(chat, {"command": "ls"})
+    await ask_for_calls(chat, {"command": "ls"})
     await chat.wait_until("() => window.pressed")
 
     await expect(questions(chat).get_by_role("button", name="Allow once")).to_be_enabled()
@@ -153,16 +155,16 @@ HASTY = """() => new MutationObserver(() => {
 async def test_an_answer_is_given_by_keys_alone_and_the_next_question_has_the_focus(
     chat: Chat, tmp_path: Path
 ) -> None:
-    await asks(chat, {"command": "one"}, {"command": "two"})
+    await ask_for_calls(chat, {"command": "one"}, {"command": "two"})
     await expect(chat.composer).to_be_focused()
 
-    for left in (2, 1):
-        await expect(questions(chat)).to_have_count(left)
+    for count in (2, 1):
+        await expect(questions(chat)).to_have_count(count)
         await chat.page.keyboard.press("Control+Shift+E")
         await expect(card(chat)).to_be_focused()
-        first = card(chat).get_by_role("button", name="Allow once")
-        await tab_to(chat, first)
-        await first.evaluate("() => new Promise((read) => setTimeout(read, 350))")
+        button = card(chat).get_by_role("button", name="Allow once")
+        await tab_to(chat, button)
+        await button.evaluate("() => new Promise((read) => setTimeout(read, 350))")
         await chat.page.keyboard.press("Enter")
     reply = await chat.model.next_request()
 
@@ -173,7 +175,7 @@ async def test_an_answer_is_given_by_keys_alone_and_the_next_question_has_the_fo
 
 
 SIZES = {"desktop": (1280, 800), "phone": (390, 800), "200 %": (640, 360)}
-SHOWN = [
+SIZES_AND_CASES = [
     *(
         pytest.param(size, CASES[place :: len(SIZES)], id=name)
         for place, (name, size) in enumerate(SIZES.items())
@@ -186,7 +188,7 @@ SHOWN = [
 """Each case at one size; the soak tries all at each."""
 
 
-@pytest.mark.parametrize(("size", "cases"), SHOWN)
+@pytest.mark.parametrize(("size", "cases"), SIZES_AND_CASES)
 async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
     chat: Chat, size: tuple[int, int], cases: Sequence[Case]
 ) -> None:
@@ -200,28 +202,28 @@ async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
         question = chat.page.locator(f'.approval[data-approval="h{number}"]')
         await expect(question).to_be_visible()
         allow = question.get_by_role("button", name="Allow once")
-        await in_view(chat, question, case)
-        seen = await read_whole(chat, question, allow)
-        assert case.hidden in seen
-        await in_view(chat, question, case)
+        await check_in_view(chat, question, case)
+        text = await show_everything(chat, question, allow)
+        assert case.hidden in text
+        await check_in_view(chat, question, case)
         await press(question, "Refuse")
     await (await chat.model.next_request()).answer("Done.")
     await chat.wait_until_idle()
 
 
-async def in_view(chat: Chat, question: Locator, case: Case) -> None:
-    """The tool, the names and the buttons are on the screen, wherever the conversation is."""
+async def check_in_view(chat: Chat, question: Locator, case: Case) -> None:
+    """Check that the tool, the names and the buttons are in view however far it is scrolled."""
     await chat.page.locator("#conversation").evaluate("(it) => it.scrollTo(0, 0)")
-    named = question.locator(".approval-names")
-    for each in (
+    names = question.locator(".approval-names")
+    for element in (
         question.get_by_text("shell", exact=True).first,
-        named,
+        names,
         question.get_by_role("button", name="Allow once"),
         question.get_by_role("button", name="Refuse"),
     ):
-        await expect(each).to_be_in_viewport(ratio=0.9)
+        await expect(element).to_be_in_viewport(ratio=0.9)
     for name in case.names[:3]:
-        await expect(named).to_contain_text(clean(name[:30], "approval"))
+        await expect(names).to_contain_text(clean(name[:30], "approval"))
 
 
 CLICK_ON = """async (question) => {
@@ -235,8 +237,8 @@ CLICK_ON = """async (question) => {
 }"""
 
 
-async def read_whole(chat: Chat, question: Locator, allow: Locator) -> str:
-    """Go on until it can be allowed; what was shown by then. Before, no click allows it."""
+async def show_everything(chat: Chat, question: Locator, allow: Locator) -> str:
+    """Show the rest until the call can be allowed; return what was shown by then."""
     more = question.get_by_role("button", name="Show the rest")
     if not await allow.is_enabled():
         await more.click()
@@ -247,11 +249,11 @@ async def read_whole(chat: Chat, question: Locator, allow: Locator) -> str:
 
 
 async def test_the_end_alone_is_not_all_of_it(chat: Chat) -> None:
-    await asks(chat, {"command": "ls\n" * 400, "note": ["rm -rf ~"]})
+    await ask_for_calls(chat, {"command": "ls\n" * 400, "note": ["rm -rf ~"]})
     allow = card(chat).get_by_role("button", name="Allow once")
     await expect(allow).to_be_disabled()
-    for cut in await card(chat).locator(".plain-more").all():
-        await cut.click()
+    for fold in await card(chat).locator(".plain-more").all():
+        await fold.click()
     body = card(chat).locator(".approval-body")
     await body.evaluate("(body) => { body.scrollTop = body.scrollHeight; }")
     await chat.page.evaluate(PAINTED)
@@ -263,7 +265,7 @@ async def test_the_end_alone_is_not_all_of_it(chat: Chat) -> None:
 async def test_the_head_of_a_question_scrolls_by_keys_at_400_percent_and_is_else_no_stop(
     chat: Chat,
 ) -> None:
-    await asks(chat, {f"argument_{number}": number for number in range(20)})
+    await ask_for_calls(chat, {f"argument_{number}": number for number in range(20)})
     head = card(chat).locator(".approval-head")
     await expect(head).not_to_have_attribute("tabindex", "0")
     await chat.page.set_viewport_size({"width": 360, "height": 225})
@@ -281,8 +283,8 @@ async def test_the_head_of_a_question_scrolls_by_keys_at_400_percent_and_is_else
     }""")
 
 
-async def test_what_comes_amid_typing_answers_nothing(chat: Chat, tmp_path: Path) -> None:
-    await asks(chat, {"command": "ls"})
+async def test_keys_and_clicks_amid_typing_answer_nothing(chat: Chat, tmp_path: Path) -> None:
+    await ask_for_calls(chat, {"command": "ls"})
     allow = card(chat).get_by_role("button", name="Allow once")
     await expect(allow).to_be_enabled()
     await allow.evaluate("() => new Promise((read) => setTimeout(read, 400))")
@@ -304,13 +306,13 @@ TYPED_AND_CLICKED = """(allow) => {
 
 
 async def test_a_yes_for_longer_takes_a_second_button(chat: Chat, tmp_path: Path) -> None:
-    await asks(chat, {"command": "one"})
+    await ask_for_calls(chat, {"command": "one"})
     await card(chat).get_by_role("button", name="Allow for longer").click()
     await press(card(chat), "Always allow")
     await expect(card(chat)).to_contain_text("with any arguments, always: shell")
     assert ran(tmp_path) == []
     await press(card(chat), "Yes, always")
-    await asks_on(await chat.model.next_request(), {"command": "two"}, id="d")
+    await reply_with_calls(await chat.model.next_request(), {"command": "two"}, id="d")
     await (await chat.model.next_request()).answer("Done.")
     await chat.wait_until_idle()
 
@@ -320,15 +322,15 @@ async def test_a_yes_for_longer_takes_a_second_button(chat: Chat, tmp_path: Path
 async def test_calls_of_one_tool_are_allowed_together_once_each_was_seen(
     chat: Chat, tmp_path: Path
 ) -> None:
-    await asks(chat, {"command": "one"}, {"command": "two" * 800}, {"command": "three"})
-    everything = card(chat).get_by_role("button", name="Allow all 3")
+    await ask_for_calls(chat, {"command": "one"}, {"command": "two" * 800}, {"command": "three"})
+    allow_all = card(chat).get_by_role("button", name="Allow all 3")
 
-    await expect(everything).to_have_count(0)
+    await expect(allow_all).to_have_count(0)
     await card(chat).get_by_role("button", name="Next call").click()
     await expect(card(chat)).to_have_attribute("data-approval", "c1")
     forward = card(chat).get_by_role("button", name="Next call")
     await expect(forward).to_be_disabled()
-    await read_whole(chat, card(chat), card(chat).get_by_role("button", name="Allow once"))
+    await show_everything(chat, card(chat), card(chat).get_by_role("button", name="Allow once"))
     await forward.click()
     await expect(card(chat)).to_have_attribute("data-approval", "c2")
     assert ran(tmp_path) == []
@@ -366,14 +368,14 @@ async def test_a_yes_for_a_server_is_for_all_of_its_tools(
         await chat.wait_until(
             "async () => (await (await fetch('/api/me')).json()).tools.some((t) => t.server)"
         )
-        await asks(chat, {"x": 1}, name="far__echo")
+        await ask_for_calls(chat, {"x": 1}, name="far__echo")
         question = questions(chat)
         await expect(question).to_contain_text("echo of the server far")
         await question.get_by_role("button", name="Allow for longer").click()
         await question.get_by_label("tools of far").check()
         await press(question, "Allow for this session")
         await press(question, "Yes, for this session")
-        await asks_on(await chat.model.next_request(), {"y": 2}, name="far__touch", id="d")
+        await reply_with_calls(await chat.model.next_request(), {"y": 2}, name="far__touch", id="d")
         reply = await chat.model.next_request()
 
         assert json.loads(reply.messages[-1]["content"]) == {"y": 2}
@@ -384,14 +386,16 @@ async def test_a_yes_for_a_server_is_for_all_of_its_tools(
 async def test_the_question_of_a_hook_says_so_and_has_no_lasting_answer(
     chromium: Browser, tmp_path: Path
 ) -> None:
-    own = tmp_path / "config/antiphon/antiphon.toml"
-    own.parent.mkdir(parents=True)
-    said = """echo '{"decision": "ask", "reason": "<b>it is Friday</b>"}'"""
-    own.write_text(f"[[hooks]]\nwhen = 'before'\ncommand = ['/bin/sh', '-c', '''{said}''']\n")
+    settings = tmp_path / "config/antiphon/antiphon.toml"
+    settings.parent.mkdir(parents=True)
+    command = """echo '{"decision": "ask", "reason": "<b>it is Friday</b>"}'"""
+    settings.write_text(
+        f"[[hooks]]\nwhen = 'before'\ncommand = ['/bin/sh', '-c', '''{command}''']\n"
+    )
     (tmp_path / "tools.py").write_text(TOOLS)
     flags = ("--no-servers", "--tools", str(tmp_path / "tools.py"))
     async with chatting(chromium, tmp_path, *flags) as chat:
-        await asks(chat, {"command": "ls"})
+        await ask_for_calls(chat, {"command": "ls"})
         await expect(card(chat)).to_contain_text("A hook wants you to decide: <b>it is Friday</b>")
         await expect(card(chat).get_by_role("button", name="Allow for longer")).to_have_count(0)
         await press(card(chat), "Allow once")

@@ -1,4 +1,4 @@
-"""A person whom a proxy names comes in without a login, and may say so much in a minute."""
+"""A user whom a proxy names needs no login, and may send a limited number of messages a minute."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.web.browser import open_context
 from tests.support.web.chats import WATCH, Chat, Installation
 
 
-async def test_who_says_too_much_in_a_minute_is_told_so_and_loses_nothing(
+async def test_a_user_who_sends_too_many_messages_in_a_minute_is_told_so_and_loses_nothing(
     chromium: Browser, tmp_path: Path
 ) -> None:
     login = ("--login", "proxy", "--trusted-proxies", "127.0.0.1", "--web-rate", "1")

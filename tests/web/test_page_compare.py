@@ -1,4 +1,4 @@
-"""Two models beside each other on one question: both answer at once, until one is chosen."""
+"""Two models side by side on one question: both answer at once, until one is chosen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def two(chat: Chat) -> Chat:
 
 
 async def choose(chat: Chat) -> None:
-    """Choose the second model by key."""
+    """Choose the second model with the keyboard."""
     chat.model.names = NAMES
     await chat.page.reload()
     button = chat.page.get_by_role("button", name="Compare with a second model")
@@ -40,20 +40,20 @@ async def choose(chat: Chat) -> None:
     await expect(button).to_have_text("second")
 
 
-async def replies(chat: Chat) -> tuple[Reply, Reply]:
-    """The two requests for an answer: of the first model, and of the second."""
-    both = [await chat.model.next_request() for _ in NAMES]
-    first, second = sorted(both, key=lambda reply: NAMES.index(reply.body["model"]))
+async def next_replies(chat: Chat) -> tuple[Reply, Reply]:
+    """Wait for the two requests for an answer, to the first model and to the second."""
+    requests = [await chat.model.next_request() for _ in NAMES]
+    first, second = sorted(requests, key=lambda reply: NAMES.index(reply.body["model"]))
     return first, second
 
 
 async def ask(chat: Chat, question: str) -> tuple[Reply, Reply]:
     await chat.say(question)
-    return await replies(chat)
+    return await next_replies(chat)
 
 
 def side(chat: Chat, model: str) -> Locator:
-    """The last answer of a model, with what stands around it."""
+    """Return the last answer of a model, with what surrounds it."""
     return chat.page.get_by_role("group", name=f"Answer from {model}").last
 
 
@@ -177,10 +177,10 @@ async def test_an_edited_question_goes_to_both_models_again(two: Chat) -> None:
     await expect(field).to_have_value("And at night?")
     await field.fill("And at noon?")
     await field.press("Enter")
-    first, second = await replies(two)
+    first, second = await next_replies(two)
     for reply, name in ((first, "told"), (second, "second")):
-        asked = [each["content"] for each in reply.messages if each["role"] == "user"]
-        assert asked == ["How do tides work?", "And at noon?"]
+        questions_sent = [each["content"] for each in reply.messages if each["role"] == "user"]
+        assert questions_sent == ["How do tides work?", "And at noon?"]
         assert f"{name}, " in reply.messages[-2]["content"]
     await first.answer("High.")
     await second.answer("Low.")
@@ -193,9 +193,9 @@ async def test_an_edited_question_goes_to_both_models_again(two: Chat) -> None:
     await two.asked.first.get_by_role("button", name="Edit").click()
     await field.fill("How do clouds work?")
     await field.press("Enter")
-    for reply in await replies(two):
-        asked = [each["content"] for each in reply.messages if each["role"] == "user"]
-        assert asked == ["How do clouds work?"]
+    for reply in await next_replies(two):
+        questions_sent = [each["content"] for each in reply.messages if each["role"] == "user"]
+        assert questions_sent == ["How do clouds work?"]
         await reply.answer("By water.")
     await expect(side(two, "second")).to_contain_text("By water.")
     await two.wait_until_idle()
@@ -256,7 +256,7 @@ async def test_a_comparison_that_cannot_be_read_again_stays_in_view_and_an_edit_
 
     await two.page.unroute("**/api/threads/**")
     await field.press("Enter")
-    for reply in await replies(two):
+    for reply in await next_replies(two):
         await reply.answer("By water.")
     await expect(side(two, "second")).to_contain_text("By water.")
     await two.wait_until_idle()
@@ -295,8 +295,8 @@ async def refuse_models(chat: Chat, *names: str) -> None:
     """Have the server refuse messages to these models."""
 
     async def answer(route: Route) -> None:
-        asked = json.loads(route.request.post_data or "{}")
-        if (model := asked.get("model", "told")) in names:
+        body = json.loads(route.request.post_data or "{}")
+        if (model := body.get("model", "told")) in names:
             detail = f"Tokens of {model} are used up."
             problem = {"status": 403, "code": "quota_exceeded", "detail": detail}
             await route.fulfill(
@@ -352,7 +352,7 @@ async def test_a_question_that_both_models_are_refused_says_so_for_each_and_is_k
     await two.page.reload()
     await refuse_models(two)
     await two.page.get_by_role("button", name="Try again").click()
-    for reply in await replies(two):
+    for reply in await next_replies(two):
         await reply.answer("By gravity.")
 
     await two.page.wait_for_url("**/c/*/*")
@@ -423,7 +423,7 @@ async def test_a_server_that_is_killed_and_begun_again_goes_on_at_both_sides(
         await two.up.kill()
         await two.up.begin()
 
-        first, second = await replies(two)
+        first, second = await next_replies(two)
         await first.answer("The moon pulls.")
         await second.answer("Gravity differs.")
         await two.wait_until_idle()
@@ -435,14 +435,14 @@ async def test_a_server_that_is_killed_and_begun_again_goes_on_at_both_sides(
 async def test_a_page_that_is_left_before_the_second_model_is_asked_asks_it_later(
     two: Chat,
 ) -> None:
-    held = asyncio.Event()
-    await two.page.route("**/branch", lambda route: held.set())
+    branch_requested = asyncio.Event()
+    await two.page.route("**/branch", lambda route: branch_requested.set())
     await two.say("How do tides work?")
-    await held.wait()
+    await branch_requested.wait()
     await two.page.unroute("**/branch")
     await two.page.reload()
 
-    first, second = await replies(two)
+    first, second = await next_replies(two)
     await first.answer("The moon pulls.")
     await second.answer("Gravity differs.")
     await two.page.wait_for_url("**/c/*/*")
@@ -458,17 +458,17 @@ async def test_a_temporary_chat_is_deleted_with_both_answers(two: Chat) -> None:
     await two.page.wait_for_url("**/c/*/*")
     await two.wait_until_idle()
     ids = two.page.url.split("/")[-2:]
-    assert [await is_there(two, each) for each in ids] == [True, True]
+    assert [await thread_exists(two, each) for each in ids] == [True, True]
     await expect(two.page.locator(".thread")).to_have_count(0)
 
     await two.page.get_by_role("button", name="New chat").click()
     await two.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
     async with asyncio.timeout(SECONDS):
-        while any([await is_there(two, each) for each in ids]):
+        while any([await thread_exists(two, each) for each in ids]):
             await asyncio.sleep(0.02)
 
 
-async def is_there(chat: Chat, thread: str) -> bool:
+async def thread_exists(chat: Chat, thread: str) -> bool:
     return (await chat.context.request.get(f"{chat.up.url}/api/threads/{thread}")).ok
 
 
@@ -520,17 +520,17 @@ async def test_an_address_without_two_answers_says_so(two: Chat) -> None:
         await reply.answer("By gravity.")
     await two.page.wait_for_url("**/c/*/*")
     await two.wait_until_idle()
-    one = two.page.url.split("/")[-2]
+    thread = two.page.url.split("/")[-2]
     alert = two.page.get_by_role("alert")
 
-    await two.page.goto(f"{two.up.url}/c/{one}/thread_nothing")
+    await two.page.goto(f"{two.up.url}/c/{thread}/thread_nothing")
     await expect(alert).to_contain_text("There is no second conversation at this address")
     await expect(two.composer).to_have_count(0)
     await alert.get_by_role("link", name="Open How do tides work?").click()
-    await two.page.wait_for_url(f"**/t/{one}")
+    await two.page.wait_for_url(f"**/t/{thread}")
     await two.sees("By gravity.")
 
-    await two.page.goto(f"{two.up.url}/c/{one}/{one}")
+    await two.page.goto(f"{two.up.url}/c/{thread}/{thread}")
     await expect(alert).to_contain_text("are not answers to the same question")
 
 
@@ -539,13 +539,13 @@ async def test_two_answers_can_be_read_by_everybody(two: Chat, axe: str) -> None
     first, second = await ask(two, "How do tides work?")
     await second.say("Gravity pulls.")
     await expect(side(two, "second")).to_contain_text("Gravity")
-    found = await findings(two.page, axe)
+    violations = await findings(two.page, axe)
     await first.refuse(400, "this model is tired")
     await second.answer("\n\n## How\n\n| a | b |\n|--|--|\n| 1 | 2 |\n")
     await two.wait_until_idle()
     for theme in ("light", "dark"):
         await set_theme(two.page, theme)
-        found += await findings(two.page, axe)
+        violations += await findings(two.page, axe)
     await two.page.set_viewport_size({"width": 320, "height": 640})  # as at 400 %
 
-    assert [*found, *await findings(two.page, axe), *await wider(two.page)] == []
+    assert [*violations, *await findings(two.page, axe), *await wider(two.page)] == []

@@ -65,8 +65,8 @@ async def test_an_answer_names_its_sources_and_opens_them_at_the_page(chat: Chat
     await reply.call("search_documents", json.dumps({"query": "vacation days"}), id="call_1")
     await reply.end("tool_calls")
     reply = await chat.model.next_request()
-    found = json.loads(reply.messages[-1]["content"])
-    assert [(each["file"], each["page"]) for each in found["results"]] == [("rules.txt", 1)]
+    output = json.loads(reply.messages[-1]["content"])
+    assert [(each["file"], each["page"]) for each in output["results"]] == [("rules.txt", 1)]
     await reply.answer("Thirty.")
     await chat.sees("Thirty.")
     await chat.wait_until_idle()
@@ -116,7 +116,7 @@ async def test_a_pdf_of_a_message_opens_as_a_picture_and_as_text(chat: Chat, axe
     picture = viewer.get_by_role("img", name="Page 1 of rules.pdf")
     await expect(viewer.locator("[aria-busy=false]")).to_be_visible()
     assert await picture.evaluate("(image) => image.naturalWidth") == 1600
-    found = await findings(chat.page, axe)
+    violations = await findings(chat.page, axe)
     await viewer.get_by_role("button", name="Next page").click()
     await expect(viewer.get_by_role("img", name="Page 2 of rules.pdf")).to_be_visible()
     await expect(viewer.get_by_role("button", name="Next page")).to_be_disabled()
@@ -127,4 +127,4 @@ async def test_a_pdf_of_a_message_opens_as_a_picture_and_as_text(chat: Chat, axe
     await chat.page.keyboard.press("Escape")
     await expect(viewer).to_have_count(0)
     await expect(chat.page.get_by_role("button", name="rules.pdf")).to_be_focused()
-    assert found == []
+    assert violations == []

@@ -18,7 +18,7 @@ from antiphon import tool
 
 @tool
 def constructor(at: str = "") -> dict[str, object]:
-    \"\"\"Give back what came.\"\"\"
+    \"\"\"Return keys that no object should have.\"\"\"
     return {"__proto__": {"polluted": "yes"}, "constructor": {"prototype": {"polluted": 1}}}
 """
 WATCH = """
@@ -69,7 +69,7 @@ async def test_no_word_of_a_stranger_acts_wherever_it_is_shown(
         await expect(chat.page.locator(".message.assistant")).to_contain_text(
             "constructor", timeout=15_000
         )
-        await name_hostilely(chat)
+        await give_hostile_names(chat)
 
         for path in (f"/t/{chat.thread}", "/assistants", "/admin/usage", "/admin/assistants"):
             await chat.open(path)
@@ -79,8 +79,8 @@ async def test_no_word_of_a_stranger_acts_wherever_it_is_shown(
         await expect(chat.page.locator("main")).to_contain_text("<script>alert(2)")
 
 
-async def name_hostilely(chat: Chat) -> None:
-    """The thread and an assistant are called what no name should be."""
+async def give_hostile_names(chat: Chat) -> None:
+    """Give the thread and an assistant names with markup."""
     me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
     headers = {"X-Antiphon-CSRF": me["csrf"], "Origin": chat.up.url}
     send = chat.context.request

@@ -16,29 +16,32 @@ TABLES = {
     for file in sorted((PAGE / "i18n").glob("*.json"))
 }
 OTHERS = sorted(set(TABLES) - {"en"})
-ASKED = re.compile(
+REQUEST = re.compile(
     r"""\b(?P<how>t|tCount|hasMessage)\(\s*(?P<quote>["'`])(?P<name>[^"'`]*)(?P=quote)"""
 )
-HOLE = re.compile(r"\{\w+\}")
-FILLED = re.compile(r"\$\{[^}]*\}")
+PLACEHOLDER = re.compile(r"\{\w+\}")
+TEMPLATE_EXPRESSION = re.compile(r"\$\{[^}]*\}")
 
 
 def modules() -> Iterator[tuple[str, str]]:
-    """Return our own modules of the page, by name."""
+    """Yield the name and the text of each module of the page that is no library."""
     for file in sorted(PAGE.rglob("*.mjs")):
         if "vendor" not in file.parts:
             yield file.relative_to(PAGE).as_posix(), file.read_text(encoding="utf-8")
 
 
 def list_used_names() -> Iterator[tuple[str, re.Pattern[str]]]:
-    """Each name that a module asks for, as a pattern: a name with a hole in it asks for several."""
+    """Yield a place and a pattern of each name that a module asks for.
+
+    A name with an expression in it asks for several.
+    """
     for module, text in modules():
         if module == "t.mjs":
             continue
-        for found in ASKED.finditer(text):
-            parts = map(re.escape, FILLED.split(found["name"]))
-            ending = r"\.(one|other)" if found["how"] == "tCount" else ""
-            yield f"{module}: {found['name']}", re.compile("[a-z0-9_.]+".join(parts) + ending)
+        for request in REQUEST.finditer(text):
+            parts = map(re.escape, TEMPLATE_EXPRESSION.split(request["name"]))
+            ending = r"\.(one|other)" if request["how"] == "tCount" else ""
+            yield f"{module}: {request['name']}", re.compile("[a-z0-9_.]+".join(parts) + ending)
 
 
 def test_there_are_three_languages() -> None:
@@ -52,13 +55,14 @@ def test_a_language_says_what_english_says(language: str) -> None:
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_language_fills_in_what_english_fills_in(language: str) -> None:
-    other = {
-        name: HOLE.findall(said)
-        for name, said in TABLES["en"].items()
-        if sorted(HOLE.findall(said)) != sorted(HOLE.findall(TABLES[language].get(name, "")))
+    different = {
+        name: PLACEHOLDER.findall(text)
+        for name, text in TABLES["en"].items()
+        if sorted(PLACEHOLDER.findall(text))
+        != sorted(PLACEHOLDER.findall(TABLES[language].get(name, "")))
     }
 
-    assert other == {}
+    assert different == {}
 
 
 @pytest.mark.parametrize("language", TABLES)
@@ -66,24 +70,26 @@ def test_a_table_is_sorted_and_says_something_everywhere(language: str) -> None:
     table = TABLES[language]
 
     assert list(table) == sorted(table)
-    assert [name for name, said in table.items() if not said.strip()] == []
+    assert [name for name, text in table.items() if not text.strip()] == []
 
 
 def test_every_word_that_is_asked_for_is_there() -> None:
     missing = [
-        where for where, wanted in list_used_names() if not any(map(wanted.fullmatch, TABLES["en"]))
+        where
+        for where, pattern in list_used_names()
+        if not any(map(pattern.fullmatch, TABLES["en"]))
     ]
 
     assert missing == []
 
 
 def test_every_word_that_is_there_is_asked_for() -> None:
-    wanted = [pattern for _, pattern in list_used_names()]
+    patterns = [pattern for _, pattern in list_used_names()]
     named = "\n".join(text for _, text in modules())
     idle = [
         name
         for name in TABLES["en"]
-        if not any(pattern.fullmatch(name) for pattern in wanted) and f'"{name}"' not in named
+        if not any(pattern.fullmatch(name) for pattern in patterns) and f'"{name}"' not in named
     ]
 
     assert idle == []
@@ -91,12 +97,12 @@ def test_every_word_that_is_there_is_asked_for() -> None:
 
 @pytest.mark.parametrize("language", ["de", "es"])
 def test_no_word_was_forgotten_in_english(language: str) -> None:
-    """Longer ones only: that `Chat` is the same everywhere is no slip."""
+    """Compare texts of two words or more: `Chat` may be the same everywhere."""
     same = [
         name
-        for name, said in TABLES["en"].items()
-        if said == TABLES[language].get(name)
-        and len(re.findall(r"[a-z]{3,}", HOLE.sub("", said))) > 1
+        for name, text in TABLES["en"].items()
+        if text == TABLES[language].get(name)
+        and len(re.findall(r"[a-z]{3,}", PLACEHOLDER.sub("", text))) > 1
     ]
 
     assert same == []
@@ -108,14 +114,14 @@ def test_reasons_of_mcp_servers_that_are_translated_are_those_that_occur() -> No
         for file in sorted(Path(str(files("antiphon.mcp"))).rglob("*.py"))
     )
     sentences = {
-        name: said
-        for name, said in TABLES["en"].items()
+        name: text
+        for name, text in TABLES["en"].items()
         if name.startswith("servers.reason_") and name != "servers.reason_other"
     }
     pieces = [
         (name, piece)
-        for name, said in sentences.items()
-        for piece in map(str.rstrip, HOLE.split(said))
+        for name, text in sentences.items()
+        for piece in map(str.rstrip, PLACEHOLDER.split(text))
         if piece
     ]
 

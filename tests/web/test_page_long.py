@@ -13,19 +13,19 @@ from tests.support.web.chats import Chat
 BOOK = "".join(f"Line {number} of a book that somebody pastes.\n" for number in range(4000))
 
 
-async def _long(chat: Chat, count: int) -> str:
-    """A thread of so many messages."""
+async def _create_long_thread(chat: Chat, count: int) -> str:
+    """Create a thread of so many messages; return its id."""
     post = chat.context.request.post
     thread = (await (await post(f"{chat.up.url}/v1/threads", data={})).json())["id"]
     for number in range(count):
-        said = {"thread_id": thread, "role": "user", "content": f"Message {number}. " * 20}
-        assert (await post(f"{chat.up.url}/v1/messages", data=said)).ok
+        message = {"thread_id": thread, "role": "user", "content": f"Message {number}. " * 20}
+        assert (await post(f"{chat.up.url}/v1/messages", data=message)).ok
     return thread
 
 
 @pytest.mark.slow
 async def test_a_long_thread_opens_at_its_end_and_more_comes_when_one_goes_up(chat: Chat) -> None:
-    thread = await _long(chat, 100)
+    thread = await _create_long_thread(chat, 100)
     await chat.open(f"/t/{thread}")
     await chat.sees("Message 99.")
     assert await chat.asked.count() == 40
@@ -47,17 +47,17 @@ async def test_a_pasted_book_is_sent_whole_and_shown_in_part(chat: Chat) -> None
     await chat.sees("Read.")
     await chat.wait_until_idle()
     shown = await chat.asked.first.inner_text()
-    told = chat.model.requests[0]["messages"][-1]["content"]
+    sent = chat.model.requests[0]["messages"][-1]["content"]
 
-    assert len(told) == len(BOOK)
-    assert sha256(told.encode()).digest() == sha256(BOOK.encode()).digest()
+    assert len(sent) == len(BOOK)
+    assert sha256(sent.encode()).digest() == sha256(BOOK.encode()).digest()
     assert len(shown) < 5000
 
 
 @pytest.mark.slow
 @pytest.mark.soak
 async def test_a_thread_of_a_thousand_messages_opens_within_a_second(chat: Chat) -> None:
-    thread = await _long(chat, 1000)
+    thread = await _create_long_thread(chat, 1000)
     await chat.open("/")
     before = time.perf_counter()
     await chat.page.goto(f"{chat.up.url}/t/{thread}")
@@ -69,16 +69,16 @@ async def test_a_thread_of_a_thousand_messages_opens_within_a_second(chat: Chat)
 @pytest.mark.slow
 @pytest.mark.soak
 async def test_a_key_is_seen_within_a_frame_however_much_there_is(chat: Chat) -> None:
-    thread = await _long(chat, 400)
+    thread = await _create_long_thread(chat, 400)
     await chat.open(f"/t/{thread}")
     await chat.sees("Message 399.")
     for count in range(80, 401, 40):
         await chat.asked.first.scroll_into_view_if_needed()
         await expect(chat.asked).to_have_count(count)
-    spent = await chat.page.evaluate(TYPED)
+    milliseconds = await chat.page.evaluate(TYPED)
 
     # The median, for other programs take their time of the processor too.
-    assert sorted(spent)[len(spent) // 2] < 16, spent
+    assert sorted(milliseconds)[len(milliseconds) // 2] < 16, milliseconds
 
 
 TYPED = """async () => {

@@ -102,7 +102,7 @@ async def test_an_answer_without_words_says_that_it_is_empty(chat: Chat) -> None
 
 
 def codes() -> set[str]:
-    """The codes of all errors, less those that only the SDK raises."""
+    """Return the codes of all errors except those that only the SDK raises."""
     kinds = [each for each in vars(errors).values() if isinstance(each, type)]
     return {
         kind.code

@@ -17,7 +17,7 @@ KEY = "sk-canary-0123456789-abcdefgh"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def admin(chromium: Browser, tmp_path: Path):
-    """A page of somebody who has said something, where nobody logs in."""
+    """A page without a login whose user has sent one message."""
     async with chatting(chromium, tmp_path, "--no-servers") as chat:
         await chat.say("Hello, canary-4711.")
         await (await chat.model.next_request()).answer("Hello.")
@@ -26,7 +26,7 @@ async def admin(chromium: Browser, tmp_path: Path):
 
 
 def row(chat: Chat, name: str) -> Locator:
-    """The row of the table that begins with this."""
+    """The row of the table that begins with this name."""
     return chat.page.get_by_role("row").filter(has=chat.page.locator("strong", has_text=name))
 
 
@@ -40,13 +40,13 @@ async def fill(chat: Chat, label: str, text: str) -> None:
 
 @pytest.mark.slow
 async def test_a_key_can_be_made_once_its_possible_owners_are_known(admin: Chat) -> None:
-    held: asyncio.Queue[Route] = asyncio.Queue()
-    await admin.context.route("**/api/admin/people", held.put)
+    routes: asyncio.Queue[Route] = asyncio.Queue()
+    await admin.context.route("**/api/admin/people", routes.put)
     for view, action in (("keys", "Make a key"), ("provider_keys", "Set a key")):
         await admin.open(f"/admin/{view}")
-        people = await held.get()
+        route = await routes.get()
         await expect(admin.page.get_by_role("button", name=action)).to_be_disabled()
-        await people.continue_()
+        await route.continue_()
         await admin.page.get_by_role("button", name=action).click()
         owner = admin.page.get_by_role("dialog").get_by_label("Owner")
         await expect(owner).to_have_value("local")
@@ -121,9 +121,9 @@ async def test_an_owner_is_exported_and_erased_by_typing_the_name(
     admin: Chat, tmp_path: Path
 ) -> None:
     await admin.open("/admin/owners")
-    async with admin.page.expect_download() as begun:
+    async with admin.page.expect_download() as download_info:
         await row(admin, "Everybody").get_by_role("link", name="Export").click()
-    download = await begun.value
+    download = await download_info.value
     await download.save_as(tmp_path / "all.zip")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         assert "canary-4711" in archive.read("messages.jsonl").decode()

@@ -41,14 +41,16 @@ async def test_servers_that_work_and_fail_and_what_runs_are_told_in_words(
 async def test_a_server_that_fails_is_told_in_the_chat_with_its_last_words(
     chromium: Browser, tmp_path: Path
 ) -> None:
-    says = ["-c", "echo 'no licence found' >&2; exit 3"]
-    servers = config(tmp_path, {"far": raw(), "broken": {"command": "/bin/sh", "args": says}})
+    arguments = ["-c", "echo 'no licence found' >&2; exit 3"]
+    servers = config(tmp_path, {"far": raw(), "broken": {"command": "/bin/sh", "args": arguments}})
     async with chatting(chromium, tmp_path, *servers) as chat:
         note = chat.page.locator(".servers-note")
         await expect(note.locator("summary")).to_contain_text("1 MCP server does not work: broken")
         await expect(note.get_by_text("no licence found")).to_be_hidden()
         mark, words = note.locator("summary > svg"), note.locator("summary > span")
-        assert await _middle(mark) == pytest.approx(await _middle(words), abs=6)  # in one line
+        assert await _middle_height(mark) == pytest.approx(
+            await _middle_height(words), abs=6
+        )  # in one line
 
         await note.locator("summary").press("Enter")
 
@@ -61,7 +63,7 @@ async def test_a_server_that_fails_is_told_in_the_chat_with_its_last_words(
         await expect(note).to_be_visible()
 
 
-async def _middle(element: Locator) -> float:
+async def _middle_height(element: Locator) -> float:
     """Return how far below the top of the page the middle of the element is."""
     box = await element.bounding_box()
     assert box
@@ -71,7 +73,7 @@ async def _middle(element: Locator) -> float:
 WITH_SERVERS = "async () => (await (await fetch('/api/me')).json()).tools.some((t) => t.server)"
 
 
-async def asks(chat: Chat, *, then: str = "Echo.") -> None:
+async def ask_for_a_call(chat: Chat, *, then: str = "Echo.") -> None:
     """Have the model call the server's tool, which a person has to allow."""
     await chat.say(then)
     reply = await chat.model.next_request()
@@ -86,7 +88,7 @@ async def test_a_call_that_waits_to_be_allowed_waits_for_its_server_after_a_rest
     gate.leave_open()
     async with chatting(chromium, tmp_path, *config(tmp_path, {"far": gate.behind(raw())})) as chat:
         await chat.wait_until(WITH_SERVERS)
-        await asks(chat)
+        await ask_for_a_call(chat)
         await expect(chat.page.locator(".approval")).to_be_visible()
         await chat.up.kill()
         gate.close()
@@ -112,7 +114,7 @@ async def test_a_call_of_a_server_that_fails_after_a_restart_says_so(
 ) -> None:
     async with chatting(chromium, tmp_path, *config(tmp_path, {"far": raw()})) as chat:
         await chat.wait_until(WITH_SERVERS)
-        await asks(chat)
+        await ask_for_a_call(chat)
         await expect(chat.page.locator(".approval")).to_be_visible()
         await chat.up.kill()
         config(tmp_path, {"far": {"command": str(tmp_path / "nothing"), "args": []}})
@@ -165,13 +167,13 @@ async def test_an_assistant_is_offered_what_is_ticked(chromium: Browser, tmp_pat
         page = chat.page
 
         async def list_offered(name: str, *ticked: str) -> set[str]:
-            """Keep a new assistant for whom these are ticked; what its model is offered."""
+            """Save a new assistant with these tools ticked; return what its model is offered."""
             await page.get_by_label("Name").fill(name)
-            every = page.get_by_label("All tools of this chat")
-            await every.set_checked(not ticked)
-            for each in ticked:
-                await page.get_by_role("searchbox", name="Search tools").fill(each)
-                await page.locator(f'.tool-group input[value="{each}"]').check()
+            all_tools = page.get_by_label("All tools of this chat")
+            await all_tools.set_checked(not ticked)
+            for name_or_server in ticked:
+                await page.get_by_role("searchbox", name="Search tools").fill(name_or_server)
+                await page.locator(f'.tool-group input[value="{name_or_server}"]').check()
             await page.get_by_role("button", name="Save").click()
             await page.get_by_role("button", name="Start a chat").first.click()
             await chat.say("Hello")

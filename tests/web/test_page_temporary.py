@@ -16,7 +16,7 @@ MARK = "Temporary chat: in no list, and deleted when you leave it."
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def secret(chat: Chat) -> Chat:
-    """A page with a temporary chat in which one thing was said and answered."""
+    """A page with a temporary chat that has one message and its answer."""
     await chat.page.get_by_role("checkbox", name="Temporary chat").check()
     await say(chat, "Whom do I trust?", "Nobody.")
     return chat
@@ -33,7 +33,7 @@ def mark(chat: Chat) -> Locator:
     return chat.page.locator(".temporary-mark")
 
 
-async def is_there(chat: Chat, thread: str) -> bool:
+async def thread_exists(chat: Chat, thread: str) -> bool:
     answer = await chat.context.request.get(f"{chat.up.url}/api/threads/{thread}")
     assert answer.status in (200, 404)
     return answer.status == 200
@@ -61,7 +61,7 @@ async def test_leaving_is_asked_first_and_deletes_the_chat(secret: Chat) -> None
     await expect(question).to_have_count(0)
     await secret.sees("Nobody.")
     assert secret.thread == thread
-    assert await is_there(secret, thread)
+    assert await thread_exists(secret, thread)
 
     await secret.page.get_by_role("button", name="New chat").click()
     async with secret.page.expect_response(
@@ -71,30 +71,30 @@ async def test_leaving_is_asked_first_and_deletes_the_chat(secret: Chat) -> None
 
     await expect(secret.page.get_by_role("checkbox", name="Temporary chat")).not_to_be_checked()
     await expect(mark(secret)).to_have_count(0)
-    assert not await is_there(secret, thread)
+    assert not await thread_exists(secret, thread)
 
 
 @pytest.mark.slow
 async def test_the_back_button_asks_too(chat: Chat) -> None:
     await say(chat, "How do tides work?", "The moon pulls.")
-    kept = chat.thread
+    lasting = chat.thread
     await chat.page.get_by_role("button", name="New chat").click()
     await chat.page.get_by_role("checkbox", name="Temporary chat").check()
     await say(chat, "Whom do I trust?", "Nobody.")
-    secret = chat.thread
+    temporary = chat.thread
 
     await chat.page.go_back()
     question = chat.page.get_by_role("dialog", name="Leave the temporary chat?")
     await expect(question).to_be_visible()
-    assert chat.thread == secret
+    assert chat.thread == temporary
     async with chat.page.expect_response(
-        lambda response: response.request.method == "DELETE" and secret in response.url
+        lambda response: response.request.method == "DELETE" and temporary in response.url
     ):
         await question.get_by_role("button", name="Delete and leave").click()
 
     await chat.sees("The moon pulls.")
-    assert chat.thread == kept
-    assert not await is_there(chat, secret)
+    assert chat.thread == lasting
+    assert not await thread_exists(chat, temporary)
 
 
 @pytest.mark.slow
@@ -115,16 +115,16 @@ async def test_a_kept_chat_is_one_like_any_other_with_its_branches(secret: Chat)
     await expect(secret.page.get_by_role("checkbox", name="Temporary chat")).to_be_visible()
 
     assert branch != first
-    assert await is_there(secret, first)
-    assert await is_there(secret, branch)
+    assert await thread_exists(secret, first)
+    assert await thread_exists(secret, branch)
 
 
 @pytest.mark.slow
 async def test_a_reload_asks_and_deletes_the_chat(secret: Chat) -> None:
-    asked: list[str] = []
+    dialogs: list[str] = []
 
     async def agree(dialog: Dialog) -> None:
-        asked.append(dialog.type)
+        dialogs.append(dialog.type)
         await dialog.accept()
 
     secret.page.on("dialog", agree)
@@ -132,7 +132,7 @@ async def test_a_reload_asks_and_deletes_the_chat(secret: Chat) -> None:
     await secret.page.reload()
     secret.page.remove_listener("dialog", agree)
 
-    assert asked == ["beforeunload"]
+    assert dialogs == ["beforeunload"]
     async with asyncio.timeout(SECONDS):
-        while await is_there(secret, thread):
+        while await thread_exists(secret, thread):
             pass

@@ -31,14 +31,14 @@ NARROW = {"width": 320, "height": 640}
 
 
 async def open_form(chat: Chat, tmp_path: Path) -> Locator:
-    """Open a new assistant where it is chosen which tools it has; return the choice."""
+    """Open the form of a new assistant with a choice of tools; return the choice."""
     await chat.open("/assistants/new")
     await chat.page.get_by_label("All tools of this chat").uncheck()
     return chat.page.locator(".tool-choice")
 
 
-def state(chat: Chat) -> str:
-    """A script that lists what the form would send."""
+def form_script(chat: Chat) -> str:
+    """Return a script that lists the tools and servers that the form would send."""
     return """() => {
       const form = new FormData(document.querySelector(".editor form"));
       return [form.getAll("tool"), form.getAll("server")];
@@ -46,7 +46,7 @@ def state(chat: Chat) -> str:
 
 
 @pytest.mark.slow
-async def test_tools_are_searched_told_and_chosen_one_by_one_or_all(
+async def test_tools_are_searched_described_and_chosen_one_by_one_or_all(
     chromium: Browser, tmp_path: Path, axe: str
 ) -> None:
     (tmp_path / "tools.py").write_text(TOOLS)
@@ -71,14 +71,14 @@ async def test_tools_are_searched_told_and_chosen_one_by_one_or_all(
         await every.check()
         await expect(own).to_contain_text("4 of 4")
         await every.uncheck()
-        assert await chat.page.evaluate(state(chat)) == [[], []]
+        assert await chat.page.evaluate(form_script(chat)) == [[], []]
         await own.get_by_label("sing").check()
-        assert await chat.page.evaluate(state(chat)) == [["sing"], []]
-        found = await findings(chat.page, axe)
+        assert await chat.page.evaluate(form_script(chat)) == [["sing"], []]
+        violations = await findings(chat.page, axe)
         await chat.page.set_viewport_size(NARROW)
-        found += await findings(chat.page, axe) + await wider(chat.page)
+        violations += await findings(chat.page, axe) + await wider(chat.page)
 
-        assert found == []
+        assert violations == []
 
 
 @pytest.mark.slow
@@ -104,8 +104,8 @@ async def test_an_assistant_keeps_its_model_limits_and_tools(
         reply = await chat.model.next_request()
         await reply.answer("La.")
         await chat.wait_until_idle()
-        made = await chat.context.request.get(f"{chat.up.url}/api/assistants")
-        [bard] = (await made.json())["data"]
+        listing = await chat.context.request.get(f"{chat.up.url}/api/assistants")
+        [bard] = (await listing.json())["data"]
         await chat.open(f"/assistants/{bard['id']}")
         await expect(page.get_by_label("Tool calls")).to_have_value("3")
         await expect(page.get_by_label("Tokens of a reply")).to_have_value("500")
@@ -113,8 +113,8 @@ async def test_an_assistant_keeps_its_model_limits_and_tools(
         await page.get_by_label("Tool calls").fill("")
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator(".assistant")).to_be_visible()
-        changed = await chat.context.request.get(f"{chat.up.url}/api/assistants/{bard['id']}")
-        after = await changed.json()
+        response = await chat.context.request.get(f"{chat.up.url}/api/assistants/{bard['id']}")
+        after = await response.json()
 
     assert (bard["model"], bard["tools"], bard["mcp_servers"]) == ("other", ["sing"], [])
     assert (bard["max_tool_calls"], bard["max_output_tokens"]) == (3, 500)

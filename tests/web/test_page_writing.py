@@ -1,4 +1,4 @@
-"""An answer with everything in it, in the page as people have it: drawn, harmless, told, saved."""
+"""An answer with every kind of content in the page: drawn, harmless, with its price, saved."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ async def test_everything_that_an_answer_may_hold_is_drawn(
     await chat.page.emulate_media(color_scheme=colours, reduced_motion="reduce")
     await chat.say("Tell me everything.")
     reply = await chat.model.next_request()
-    for at in range(0, len(EVERYTHING), 17):
-        await reply.say(EVERYTHING[at : at + 17])
+    for start in range(0, len(EVERYTHING), 17):
+        await reply.say(EVERYTHING[start : start + 17])
     await reply.end()
     await chat.wait_until_idle()
     answer = chat.answers
@@ -125,7 +125,7 @@ async def test_nothing_that_anybody_says_acts_in_the_page(
 
 
 @pytest.mark.slow
-async def test_what_an_answer_cost_is_told_and_another_model_is_picked(
+async def test_the_price_of_an_answer_is_shown_and_another_model_is_picked(
     chromium: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "antiphon.toml").write_text(PRICES)
@@ -159,16 +159,16 @@ async def test_a_thread_is_saved_as_json_and_as_a_page(chat: Chat, tmp_path: Pat
     for kind in ("JSON", "web page"):
         await chat.page.locator(".thread").hover()
         await chat.page.locator(".thread").get_by_role("button").click()
-        async with chat.page.expect_download() as saving:
+        async with chat.page.expect_download() as download_info:
             await chat.page.get_by_role("menuitem", name=kind).click()
-        saved[kind] = Path(await (await saving.value).path()).read_text()
+        saved[kind] = Path(await (await download_info.value).path()).read_text()
 
     assert "The moon pulls." in json.dumps(json.loads(saved["JSON"]))
     assert "The moon pulls." in saved["web page"]
 
 
 @pytest.mark.slow
-async def test_a_file_goes_along_when_its_message_is_answered_again_or_said_anew(
+async def test_a_file_goes_along_when_its_message_is_answered_again_or_edited(
     chat: Chat,
 ) -> None:
     notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"the sea is wide"}
@@ -178,21 +178,21 @@ async def test_a_file_goes_along_when_its_message_is_answered_again_or_said_anew
     await (await chat.model.next_request()).answer("Notes.")
     await chat.wait_until_idle()
     await chat.page.get_by_role("button", name="Answer again").click()
-    again = await chat.model.next_request()
-    await again.answer("Words.")
+    second = await chat.model.next_request()
+    await second.answer("Words.")
     await chat.sees("Words.")
     await chat.wait_until_idle()
     await chat.composer.press("ArrowUp")
-    edited = chat.page.locator(".rewrite textarea")
-    await edited.fill("And what is that?")
-    await edited.press("Enter")
-    anew = await chat.model.next_request()
-    await anew.answer("The same.")
+    editor = chat.page.locator(".rewrite textarea")
+    await editor.fill("And what is that?")
+    await editor.press("Enter")
+    third = await chat.model.next_request()
+    await third.answer("The same.")
     await chat.sees("The same.")
     await chat.wait_until_idle()
 
-    assert "the sea is wide" in str(again.messages)
-    assert "the sea is wide" in str(anew.messages)
-    assert "And what is that?" in str(anew.messages)
+    assert "the sea is wide" in str(second.messages)
+    assert "the sea is wide" in str(third.messages)
+    assert "And what is that?" in str(third.messages)
     await expect(chat.asked.locator("a[download]")).to_have_count(1)
     await expect(chat.page.locator(".branches")).to_contain_text("3/3")

@@ -15,7 +15,7 @@ from tests.support.web.named import browser_of, many_may_come
 from tests.support.web.served import Served, up
 from tests.support.web.visiting import Browser, open_chat
 
-TOLD = Settings(database="memory:", model="told")
+SETTINGS = Settings(database="memory:", model="told")
 MESSAGES = "/api/messages/process"
 
 
@@ -35,12 +35,12 @@ async def test_settings_and_memories_are_read_changed_and_deleted(browser: Brows
     settings = await browser.open("PATCH", "/api/personal", {"instructions": "Be brief."})
     path = f"/api/memories/{tea['id']}"
     changed = await browser.open("PATCH", path, {"text": "Likes coffee."})
-    found = (await browser.get("/api/personal")).json
+    personal = (await browser.get("/api/personal")).json
 
     assert settings.json["instructions"] == "Be brief."
     assert changed.json["text"] == "Likes coffee."
-    assert found["settings"] == settings.json
-    assert [each["text"] for each in found["memories"]] == ["Speaks Basque.", "Likes coffee."]
+    assert personal["settings"] == settings.json
+    assert [each["text"] for each in personal["memories"]] == ["Speaks Basque.", "Likes coffee."]
     assert (await browser.open("DELETE", path)).status_code == 200
     assert (await browser.open("DELETE", path)).status_code == 404
     assert (await browser.open("DELETE", "/api/memories")).json == {"deleted": 1}
@@ -54,7 +54,7 @@ async def test_a_text_that_no_memory_can_have_is_refused(browser: Browser, text:
     assert (await browser.get("/api/personal")).json["memories"] == []
 
 
-async def test_nobody_reaches_what_is_anothers() -> None:
+async def test_nobody_reaches_the_settings_or_memories_of_another_person() -> None:
     async with many_may_come() as chat:
         ann, ben = await browser_of(chat, "ann"), await browser_of(chat, "ben")
         memory = await remember(ann, "Likes tea.")
@@ -64,12 +64,12 @@ async def test_nobody_reaches_what_is_anothers() -> None:
         assert (await ben.open("PATCH", path, {"text": "Taken over."})).status_code == 404
         assert (await ben.open("DELETE", path)).status_code == 404
         assert (await ben.open("DELETE", "/api/memories")).json == {"deleted": 0}
-        theirs = (await ben.get("/api/personal")).json
-        assert (theirs["settings"]["instructions"], theirs["memories"]) == ("", [])
+        personal = (await ben.get("/api/personal")).json
+        assert (personal["settings"]["instructions"], personal["memories"]) == ("", [])
         assert len((await ann.get("/api/personal")).json["memories"]) == 1
 
 
-def offered(reply: Reply) -> set[str]:
+def offered_tools(reply: Reply) -> set[str]:
     return {each["function"]["name"] for each in reply.body.get("tools", ())}
 
 
@@ -79,15 +79,15 @@ async def ask(here: Served, model: Model, **message: Any) -> set[str]:
         reply = await model.next_request()
         await reply.answer("Well.")
         await stream.end()
-    return offered(reply)
+    return offered_tools(reply)
 
 
 async def test_a_run_may_remember_where_it_has_all_tools_and_memory_is_on() -> None:
     async with (
         Model() as model,
-        up(msgspec.structs.replace(TOLD, base_url=model.url), []) as here,
+        up(msgspec.structs.replace(SETTINGS, base_url=model.url), []) as here,
     ):
-        asked = await ask(here, model)
+        everything = await ask(here, model)
         temporary = await ask(here, model, temporary=True)
         chosen = await ask(here, model, tools=["calculate"])
         none = await ask(here, model, tools=[])
@@ -95,7 +95,7 @@ async def test_a_run_may_remember_where_it_has_all_tools_and_memory_is_on() -> N
         off = await ask(here, model)
 
     assert "calculate" in temporary
-    assert asked == temporary | {"remember", "forget"}
+    assert everything == temporary | {"remember", "forget"}
     assert off == temporary
     assert (chosen, none) == ({"calculate"}, set())
 
@@ -103,7 +103,7 @@ async def test_a_run_may_remember_where_it_has_all_tools_and_memory_is_on() -> N
 async def test_what_a_person_approves_is_remembered_and_no_lasting_answer_is_offered() -> None:
     async with (
         Model() as model,
-        up(msgspec.structs.replace(TOLD, base_url=model.url), []) as here,
+        up(msgspec.structs.replace(SETTINGS, base_url=model.url), []) as here,
         here.post({"content": "I am a vegetarian."}) as stream,
     ):
         reply = await model.next_request()
@@ -111,8 +111,8 @@ async def test_what_a_person_approves_is_remembered_and_no_lasting_answer_is_off
         await reply.end("tool_calls")
         data = (await stream.until("data-approval"))["data"]
         run_id = stream.parts[0]["messageId"]
-        said = {"approved": True, "args_hash": data["argsHash"], "keep": "always"}
-        await here.ask(f"/api/runs/{run_id}/approvals/c1", said)
+        answer = {"approved": True, "args_hash": data["argsHash"], "keep": "always"}
+        await here.ask(f"/api/runs/{run_id}/approvals/c1", answer)
         after = await model.next_request()
         await after.answer("Noted.")
         await stream.end()

@@ -16,22 +16,22 @@ SUM = {"name": "Summe-1_ä", "text": "Sum it up.", "starter": False}
 
 
 @pytest.fixture
-async def own() -> AsyncIterator[Chat]:
-    """Where nobody logs in."""
+async def chat() -> AsyncIterator[Chat]:
+    """A web chat without a login."""
     async with open_chat() as chat:
         yield chat
 
 
 @pytest.fixture
-async def browser(own: Chat) -> Browser:
-    return await own.browser().arrive()
+async def browser(chat: Chat) -> Browser:
+    return await chat.browser().arrive()
 
 
 async def save(browser: Browser, data: list[Any], version: str | None = None) -> Any:
     return await browser.open("PUT", "/api/prompts", {"data": data, "version": version})
 
 
-async def test_prompts_are_kept_in_their_order(browser: Browser, own: Chat) -> None:
+async def test_prompts_are_kept_in_their_order(browser: Browser, chat: Chat) -> None:
     before = (await browser.get("/api/prompts")).json
     saved = (await save(browser, [GREET, SUM])).json
     changed = (await save(browser, [SUM], saved["version"])).json
@@ -40,16 +40,16 @@ async def test_prompts_are_kept_in_their_order(browser: Browser, own: Chat) -> N
     assert saved["data"] == [GREET, SUM]
     assert (await browser.get("/api/prompts")).json == changed
     assert changed["data"] == [SUM]
-    files = (await own.site.client.list_files(purpose=PURPOSE)).data
+    files = (await chat.site.client.list_files(purpose=PURPOSE)).data
     assert [file.id for file in files] == [changed["version"]]
 
 
-async def test_without_prompts_there_is_no_file(browser: Browser, own: Chat) -> None:
+async def test_without_prompts_there_is_no_file(browser: Browser, chat: Chat) -> None:
     saved = (await save(browser, [GREET])).json
     emptied = (await save(browser, [], saved["version"])).json
 
     assert emptied == {"data": [], "version": None}
-    assert (await own.site.client.list_files(purpose=PURPOSE)).data == []
+    assert (await chat.site.client.list_files(purpose=PURPOSE)).data == []
 
 
 async def test_a_list_that_was_changed_elsewhere_is_not_overwritten(browser: Browser) -> None:
@@ -76,7 +76,7 @@ async def test_a_list_that_was_changed_elsewhere_is_not_overwritten(browser: Bro
         "none",
     ],
 )
-async def test_what_is_no_list_of_prompts_is_refused(browser: Browser, data: Any) -> None:
+async def test_a_body_that_is_no_list_of_prompts_is_refused(browser: Browser, data: Any) -> None:
     answer = await save(browser, data)
 
     assert 400 <= answer.status_code < 500
@@ -85,24 +85,24 @@ async def test_what_is_no_list_of_prompts_is_refused(browser: Browser, data: Any
 
 
 async def test_a_file_that_another_program_wrote_is_no_list_and_is_replaced(
-    browser: Browser, own: Chat
+    browser: Browser, chat: Chat
 ) -> None:
-    odd = await own.site.client.upload_file(b"{", "odd.json", purpose=PURPOSE)
-    found = (await browser.get("/api/prompts")).json
+    odd = await chat.site.client.upload_file(b"{", "odd.json", purpose=PURPOSE)
+    prompts = (await browser.get("/api/prompts")).json
     saved = (await save(browser, [GREET], odd.id)).json
 
-    assert found == {"data": [], "version": odd.id}
+    assert prompts == {"data": [], "version": odd.id}
     assert saved["data"] == [GREET]
-    assert len((await own.site.client.list_files(purpose=PURPOSE)).data) == 1
+    assert len((await chat.site.client.list_files(purpose=PURPOSE)).data) == 1
 
 
 async def test_prompts_are_their_users_alone() -> None:
     async with many_may_come() as chat:
         ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
         saved = (await save(ann, [GREET])).json
-        theirs = (await bob.get("/api/prompts")).json
-        taken = await save(bob, [SUM], saved["version"])
+        bobs_prompts = (await bob.get("/api/prompts")).json
+        refused = await save(bob, [SUM], saved["version"])
 
-        assert theirs == {"data": [], "version": None}
-        assert taken.status_code == 409
+        assert bobs_prompts == {"data": [], "version": None}
+        assert refused.status_code == 409
         assert (await ann.get("/api/prompts")).json == saved

@@ -25,11 +25,11 @@ from tests.support.terminal.model import Model
 from tests.support.web.served import SECONDS, Served, Stream, chatting
 
 FLIGHT = {"departure": "LAX", "arrival": "JFK"}
-TOLD = 300
+STEPS = 300
 
 
 def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
-    """The next flight."""
+    """Return the next flight."""
     return {"departure_time": "16:35"}
 
 
@@ -40,16 +40,16 @@ async def _call_tool(model: Model, name: str, *ids: str, arguments: Any = "{}") 
     await reply.end("tool_calls")
 
 
-async def _agree(here: Served, stream: Stream, data: dict[str, Any], **more: Any) -> int:
+async def _approve(here: Served, stream: Stream, data: dict[str, Any], **more: Any) -> int:
     """Approve the question; return the status of the response."""
     call = quote(data["toolCallId"], safe="")
     address = f"/api/runs/{stream.parts[0]['messageId']}/approvals/{call}"
-    said = {"approved": True, "args_hash": data["argsHash"], **more}
-    return (await here.ask(address, said)).status_code
+    answer = {"approved": True, "args_hash": data["argsHash"], **more}
+    return (await here.ask(address, answer)).status_code
 
 
-async def test_a_turn_that_nobody_asked_for_any_more_is_asked_for() -> None:
-    """As where a server was killed between the last output and the next turn."""
+async def test_a_turn_that_no_client_asks_for_any_more_is_asked_for() -> None:
+    """The state after a server was killed between the last output and the next turn."""
     async with chatting([get_flight_times]) as (here, model):
         client = here.site.client
         thread = await client.create_thread()
@@ -57,9 +57,9 @@ async def test_a_turn_that_nobody_asked_for_any_more_is_asked_for() -> None:
         run = await create_run(
             here.site, LOCAL_USER, CreateRun(thread.id, tools=here.site.tools.specs()), None
         )
-        asking = asyncio.create_task(_turn(here, run.id))
+        turn = asyncio.create_task(_follow_turn(here, run.id))
         await _call_tool(model, "get_flight_times", "c1", arguments=FLIGHT)
-        await asking
+        await turn
         await client.submit_tool_output(run.id, "c1", "16:35")
         model.will_say("At 16:35.")
         async with here.follow(run.id) as stream:
@@ -68,27 +68,27 @@ async def test_a_turn_that_nobody_asked_for_any_more_is_asked_for() -> None:
     assert stream.text == "At 16:35."
 
 
-async def _turn(here: Served, run_id: str) -> None:
+async def _follow_turn(here: Served, run_id: str) -> None:
     async with here.site.client.completions(run_id=run_id) as events:
         async for _ in events:
             pass
 
 
-class Flaky:
-    """A line that breaks whenever it shall stream, so many times."""
+class FlakyTransport:
+    """A transport whose first `breaks` streams fail."""
 
-    def __init__(self, line: Any, breaks: int) -> None:
-        self._line = line
+    def __init__(self, transport: Any, breaks: int) -> None:
+        self._transport = transport
         self.breaks = breaks
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._line, name)
+        return getattr(self._transport, name)
 
     async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
         if self.breaks:
             self.breaks -= 1
             raise Unavailable("The backend is away.")
-        async for batch in self._line.stream(call, key):
+        async for batch in self._transport.stream(call, key):
             yield batch
 
 
@@ -97,18 +97,18 @@ async def test_a_run_whose_backend_was_away_goes_on_though_nobody_looks(
 ) -> None:
     monkeypatch.setattr(relays, "RETRY_SECONDS", 0.01)
     async with chatting([get_flight_times]) as (here, model):
-        here.site.client.transport = flaky = Flaky(here.site.client.transport, 2)  # type: ignore[assignment]
+        here.site.client.transport = flaky = FlakyTransport(here.site.client.transport, 2)  # type: ignore[assignment]
         async with here.post({"content": "Go"}) as stream:
             await _call_tool(model, "get_flight_times", "c1", arguments=FLIGHT)
             await stream.until("tool-input-available")
             flaky.breaks = 2
         reply = await model.next_request()
         await reply.answer("At 16:35.")
-        async with here.follow(stream.parts[0]["messageId"]) as again:
-            await again.end()
+        async with here.follow(stream.parts[0]["messageId"]) as later:
+            await later.end()
 
-    assert again.text == "At 16:35."
-    assert again.types.count("tool-output-available") == 1
+    assert later.text == "At 16:35."
+    assert later.types.count("tool-output-available") == 1
 
 
 async def test_the_same_message_is_the_same_run_whatever_tools_there_are_by_now() -> None:
@@ -118,13 +118,13 @@ async def test_the_same_message_is_the_same_run_whatever_tools_there_are_by_now(
         async with here.post(body) as stream:
             await stream.end()
         here.site.tools.toolbox = Functions([])
-        async with here.post(body) as again:
-            await again.end()
+        async with here.post(body) as repeated:
+            await repeated.end()
         async with here.post({**body, "content": "Stop"}) as other:
             refused = other.response.status_code
 
-    assert again.parts[0] == stream.parts[0]
-    assert again.text == "Well."
+    assert repeated.parts[0] == stream.parts[0]
+    assert repeated.text == "Well."
     assert refused == 409
 
 
@@ -141,8 +141,8 @@ async def test_a_cursor_that_the_run_has_not_come_to_is_refused() -> None:
                 await reply.end()
                 await rest.end()
             await stream.end()
-        async with here.follow(run_id, f"{run_id}:999") as over:
-            assert over.response.status_code == 400
+        async with here.follow(run_id, f"{run_id}:999") as ended:
+            assert ended.response.status_code == 400
 
     assert rest.done
     assert "finish" in rest.types
@@ -158,7 +158,7 @@ async def test_a_call_is_answered_whatever_its_id_is_made_of() -> None:
         model.will_say("Well.")
         for _ in range(2):
             data = (await stream.until("data-approval"))["data"]
-            assert await _agree(here, stream, data) == 200
+            assert await _approve(here, stream, data) == 200
         await stream.end()
 
     assert stream.types.count("tool-output-available") == 2
@@ -172,20 +172,20 @@ async def test_changed_arguments_that_cannot_run_answer_nothing(arguments: str) 
     ):
         await _call_tool(model, "get_flight_times", "c1", arguments=FLIGHT)
         data = (await stream.until("data-approval"))["data"]
-        assert await _agree(here, stream, data, arguments=arguments) == 422
+        assert await _approve(here, stream, data, arguments=arguments) == 422
         model.will_say("Well.")
-        assert await _agree(here, stream, data) == 200
+        assert await _approve(here, stream, data) == 200
         await stream.end()
 
     assert "tool-output-available" in stream.types
 
 
 async def test_two_answers_at_once_are_one() -> None:
-    called: list[str] = []
+    notes: list[str] = []
 
     def note(text: str) -> str:
-        """Writes it down."""
-        called.append(text)
+        """Write the text down."""
+        notes.append(text)
         return "noted"
 
     async with (
@@ -195,19 +195,19 @@ async def test_two_answers_at_once_are_one() -> None:
         await _call_tool(model, "note", "c1", arguments={"text": "x"})
         data = (await stream.until("data-approval"))["data"]
         model.will_say("Well.")
-        both = await asyncio.gather(*(_agree(here, stream, data) for _ in range(4)))
+        statuses = await asyncio.gather(*(_approve(here, stream, data) for _ in range(4)))
         await stream.end()
 
-    assert both.count(200) == 1
-    assert set(both) <= {200, 404, 409}
-    assert called == ["x"]
+    assert statuses.count(200) == 1
+    assert set(statuses) <= {200, 404, 409}
+    assert notes == ["x"]
 
 
-async def test_a_tool_that_tells_a_lot_is_neither_kept_nor_sent_in_full() -> None:
+async def test_much_progress_of_a_tool_is_neither_kept_nor_sent_in_full() -> None:
     async def work(tell: ProgressCallback) -> str:
-        """Tells each step."""
-        for step in range(TOLD):
-            tell(Progress(step, TOLD))
+        """Report each step."""
+        for step in range(STEPS):
+            tell(Progress(step, STEPS))
             await asyncio.sleep(0)
         return "done"
 
@@ -216,13 +216,13 @@ async def test_a_tool_that_tells_a_lot_is_neither_kept_nor_sent_in_full() -> Non
         reply = await model.next_request()
         relay = here.site.relays.find((await stream.until("start"))["messageId"])
         assert relay
-        kept = len(relay.tool_events)
+        count = len(relay.tool_events)
         await reply.answer("Well.")
         await stream.end()
 
-    told = [part for part in stream.parts if part.get("preliminary")]
-    assert kept < 5
-    assert len(told) < TOLD / 5
+    progress = [part for part in stream.parts if part.get("preliminary")]
+    assert count < 5
+    assert len(progress) < STEPS / 5
 
 
 async def test_a_run_leaves_nothing_behind() -> None:
@@ -230,13 +230,13 @@ async def test_a_run_leaves_nothing_behind() -> None:
         model.will_say("Well.")
         async with here.post({"content": "Go"}) as stream:
             await stream.end()
-        kept = vars(here.site.relays)
+        state = vars(here.site.relays)
         async with asyncio.timeout(SECONDS):
-            while kept["_tasks"] or here.site.limits.streams.open:
+            while state["_tasks"] or here.site.limits.streams.open:
                 await asyncio.sleep(0.01)
 
-    assert not kept["_relays"]
-    assert not kept["_sessions"]
+    assert not state["_relays"]
+    assert not state["_sessions"]
 
 
 @pytest.mark.parametrize("owner", ["../../evil", "/etc/passwd", "a/b", "x" * 128, "..", "%2e"])
@@ -250,7 +250,7 @@ def test_what_an_owner_allowed_is_kept_in_its_folder_whatever_they_are_called(
 
 
 async def test_a_relay_that_is_over_is_freed_without_the_cycle_collector() -> None:
-    """It holds all events of its run."""
+    """A relay holds all events of its run."""
 
     async def is_freed() -> bool:
         return not any(isinstance(each, relays.Relay) for each in gc.get_objects())

@@ -10,7 +10,7 @@ from antiphon.web.relay import RelaySubscription
 from tests.support.web.served import SECONDS
 
 
-def _wakes() -> bool:
+def _handle_nothing() -> bool:
     return False
 
 
@@ -19,7 +19,7 @@ async def test_a_notification_before_the_wait_is_not_lost() -> None:
     subscription.notify()
 
     async with asyncio.timeout(SECONDS):
-        await subscription.wait(_wakes)
+        await subscription.wait(_handle_nothing)
 
 
 async def test_news_that_are_handled_do_not_wake_the_reader() -> None:
@@ -45,14 +45,14 @@ async def test_news_that_are_handled_do_not_wake_the_reader() -> None:
 
 async def test_a_notification_between_waking_and_the_next_wait_is_not_lost() -> None:
     subscription = RelaySubscription()
-    waiting = asyncio.create_task(subscription.wait(_wakes))
+    waiting = asyncio.create_task(subscription.wait(_handle_nothing))
     await asyncio.sleep(0)
     subscription.notify()
     await waiting
     subscription.notify()
 
     async with asyncio.timeout(SECONDS):
-        await subscription.wait(_wakes)
+        await subscription.wait(_handle_nothing)
 
 
 async def test_an_error_while_news_are_handled_is_the_readers_own() -> None:

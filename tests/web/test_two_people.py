@@ -1,4 +1,4 @@
-"""Two people: what one has is not there for the other, whatever they ask and whenever."""
+"""Two people: neither reaches what belongs to the other, by any request at any time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Tools:
         self.called = 0
 
     def get_flight_times(self, departure: str, arrival: str) -> str:
-        """The next flight."""
+        """Return the next flight."""
         self.called += 1
         return "16:35"
 
@@ -80,19 +80,19 @@ async def begin_run(browser: Browser) -> dict[str, str]:
     """Begin a run with a tool call that waits for approval."""
     answer = await browser.post("/api/messages/process", {"content": FLIGHT})
     async with asyncio.timeout(SECONDS):
-        told = await asyncio.to_thread(until_asked, answer)
+        text = await asyncio.to_thread(read_until_question, answer)
     answer.close()
-    found = {name: _last(told, name) for name in ("argsHash", "toolCallId", "messageId")}
+    values = {name: _last_value(text, name) for name in ("argsHash", "toolCallId", "messageId")}
     (thread,) = (await browser.get("/api/threads")).json["data"]
     (message,) = (await browser.get(f"/api/threads/{thread['id']}/messages")).json["messages"]
     shared = await browser.post(f"/api/threads/{thread['id']}/shares", {})
     return {
         "share_id": shared.json["share"]["id"],
         "thread_id": thread["id"],
-        "run_id": found["messageId"],
-        "shown_id": found["messageId"],
-        "call_id": found["toolCallId"],
-        "args_hash": found["argsHash"],
+        "run_id": values["messageId"],
+        "shown_id": values["messageId"],
+        "call_id": values["toolCallId"],
+        "args_hash": values["argsHash"],
         "message_id": message["id"],
         "file_id": (await upload(browser)).json["id"],
         "assistant_id": (await browser.post("/api/assistants", {"name": "A"})).json["id"],
@@ -102,17 +102,17 @@ async def begin_run(browser: Browser) -> dict[str, str]:
     }
 
 
-def until_asked(answer: TestResponse) -> str:
-    told = b""
+def read_until_question(answer: TestResponse) -> str:
+    text = b""
     for piece in answer.response:
-        told += piece if isinstance(piece, bytes) else piece.encode()
-        if b"data-approval" in told:
+        text += piece if isinstance(piece, bytes) else piece.encode()
+        if b"data-approval" in text:
             break
-    return told.decode()
+    return text.decode()
 
 
-def _last(told: str, name: str) -> str:
-    return re.findall(rf'"{name}":"([^"]+)"', told)[-1]
+def _last_value(text: str, name: str) -> str:
+    return re.findall(rf'"{name}":"([^"]+)"', text)[-1]
 
 
 async def upload(browser: Browser) -> TestResponse:
@@ -120,24 +120,26 @@ async def upload(browser: Browser) -> TestResponse:
     return await browser.open("POST", "/api/files", data=content)
 
 
-def of_somebody(chat: Chat) -> list[str]:
-    """The routes that are about one thing that somebody has, what deletes it last.
+def personal_routes(chat: Chat) -> list[str]:
+    """Return the routes about one thing of a person, with those that delete it last.
 
     Servers and administration are the installation's.
     """
-    found = [
+    selected = [
         route
         for route in routes(chat.app)
         if "<" in route
         and (path := route.partition(" ")[2]).startswith("/api/")
         and not path.startswith(("/api/admin/", "/api/servers/"))
     ]
-    ends = ("DELETE /api/threads/<thread_id>",)  # with it, its links end
-    return sorted(found, key=lambda route: (route.startswith("DELETE"), route in ends, -len(route)))
+    final = ("DELETE /api/threads/<thread_id>",)  # with it, its links end
+    return sorted(
+        selected, key=lambda route: (route.startswith("DELETE"), route in final, -len(route))
+    )
 
 
-async def ask(browser: Browser, route: str, things: dict[str, str]) -> TestResponse:
-    """The call of this route about these things."""
+async def request_route(browser: Browser, route: str, things: dict[str, str]) -> TestResponse:
+    """Send the request of this route about these things."""
     method, _, path = route.replace("<path:", "<").partition(" ")
     body = json.dumps(BODIES.get(route, {}))
     for name, value in {"token": "shared_token_1", "number": "1", **things}.items():
@@ -147,8 +149,8 @@ async def ask(browser: Browser, route: str, things: dict[str, str]) -> TestRespo
     return await browser.open(method, path + QUERIES.get(route, ""), sent)
 
 
-async def standing(browser: Browser, things: dict[str, str]) -> list[Any]:
-    """All that somebody sees of what they have."""
+async def everything_of(browser: Browser, things: dict[str, str]) -> list[Any]:
+    """Return all that a person sees of their own things."""
     return [
         (await browser.get(path)).json
         for path in (
@@ -166,51 +168,55 @@ async def test_each_call_of_one_person_is_about_nothing_when_another_makes_it(
 ) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
     things = await begin_run(ann)
-    before = await standing(ann, things)
+    before = await everything_of(ann, things)
 
-    found = {}
-    for route in of_somebody(chat):
-        answer = await ask(bob, route, things)
-        found[route] = answer.status_code
+    statuses = {}
+    for route in personal_routes(chat):
+        answer = await request_route(bob, route, things)
+        statuses[route] = answer.status_code
         answer.close()
-    assert {route: status for route, status in found.items() if status != 404} == {}
-    assert await standing(ann, things) == before
+    assert {route: status for route, status in statuses.items() if status != 404} == {}
+    assert await everything_of(ann, things) == before
     assert tools.called == 0
 
 
-async def test_the_same_calls_work_for_whose_they_are(chat: Chat, tools: Tools) -> None:
+async def test_the_same_calls_work_for_the_person_whose_things_they_are_about(
+    chat: Chat, tools: Tools
+) -> None:
     ann = await person(chat, "ann")
     things = await begin_run(ann)
-    told = await ask(ann, "POST /api/runs/<run_id>/approvals/<path:call_id>", things)
-    assert told.json == {"state": "approved"}
-    await asyncio.to_thread((await ask(ann, "GET /api/runs/<run_id>/stream", things)).get_data)
+    approval = await request_route(ann, "POST /api/runs/<run_id>/approvals/<path:call_id>", things)
+    assert approval.json == {"state": "approved"}
+    await asyncio.to_thread(
+        (await request_route(ann, "GET /api/runs/<run_id>/stream", things)).get_data
+    )
     assert tools.called == 1
 
-    found = {}
-    for route in of_somebody(chat):
-        elsewhere = (
+    statuses = {}
+    for route in personal_routes(chat):
+        tested_elsewhere = (
             *(*ENDS_SOMETHING, NEEDS_AN_ARTIFACT, *NEEDS_A_DOCUMENT),
             *(NEEDS_A_PUBLISHED_ASSISTANT, *NEEDS_AN_UPLOAD),
         )
-        if "<token>" not in route and not route.endswith(elsewhere):
-            answer = await ask(ann, route, things)
-            found[route] = answer.status_code
+        if "<token>" not in route and not route.endswith(tested_elsewhere):
+            answer = await request_route(ann, route, things)
+            statuses[route] = answer.status_code
             answer.close()
-    assert len(found) > 8
-    assert {route: status for route, status in found.items() if status >= 400} == {}
+    assert len(statuses) > 8
+    assert {route: status for route, status in statuses.items() if status >= 400} == {}
 
 
 async def test_after_its_end_a_run_is_not_there_for_another_either(chat: Chat) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
     things = await begin_run(ann)
-    assert (await ask(ann, "POST /api/runs/<run_id>/stop", things)).status_code == 200
+    assert (await request_route(ann, "POST /api/runs/<run_id>/stop", things)).status_code == 200
 
     for route in (
         "GET /api/runs/<run_id>/stream",
         "GET /api/messages/process/<thread_id>/stream",
         "GET /api/threads/<thread_id>/messages",
     ):
-        assert (await ask(bob, route, things)).status_code == 404
+        assert (await request_route(bob, route, things)).status_code == 404
 
 
 async def test_what_another_has_is_not_taken_into_a_message(chat: Chat) -> None:
@@ -228,7 +234,7 @@ async def test_what_another_has_is_not_taken_into_a_message(chat: Chat) -> None:
         refused.close()
 
 
-def test_rows_tell_of_every_call_that_is_made_here() -> None:
+def test_the_table_of_routes_has_a_row_for_every_call_of_these_tests() -> None:
     assert set(BODIES) <= set(ROWS)
 
 
@@ -236,11 +242,11 @@ async def test_the_same_name_of_a_message_is_another_message_of_another_person(c
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
     body = {"content": "What is mine?", "message_id": "the_same_name_1"}
 
-    answers = [await each.post("/api/messages/process", body) for each in (ann, bob)]
+    answers = [await browser.post("/api/messages/process", body) for browser in (ann, bob)]
     streams = [await asyncio.to_thread(answer.get_data, as_text=True) for answer in answers]
-    assert len({_last(told, "messageId") for told in streams}) == 2
-    for each in (ann, bob):
-        assert len((await each.get("/api/threads")).json["data"]) == 1
+    assert len({_last_value(text, "messageId") for text in streams}) == 2
+    for browser in (ann, bob):
+        assert len((await browser.get("/api/threads")).json["data"]) == 1
 
 
 async def test_nothing_that_is_named_in_a_message_is_opened_or_begun(
@@ -248,8 +254,8 @@ async def test_nothing_that_is_named_in_a_message_is_opened_or_begun(
 ) -> None:
     ann = await person(chat, "ann")
     before = (await ann.get("/api/me")).json["tools"]
-    opened: list[object] = []
-    trap = await asyncio.start_server(lambda *line: opened.append(line), "127.0.0.1", 0)
+    connections: list[object] = []
+    trap = await asyncio.start_server(lambda *line: connections.append(line), "127.0.0.1", 0)
     address = f"http://127.0.0.1:{trap.sockets[0].getsockname()[1]}/x"
     command = {"command": "touch", "args": [str(tmp_path / "begun")], "url": address}
     more = {
@@ -260,17 +266,17 @@ async def test_nothing_that_is_named_in_a_message_is_opened_or_begun(
         "base_url": address,
         "files": [{"url": address}],
     }
-    said = {"type": "text", "text": address}
+    part = {"type": "text", "text": address}
 
     async with trap:
         for path, body in (
-            ("/api/messages/process", {"content": [said], **more}),
+            ("/api/messages/process", {"content": [part], **more}),
             ("/api/assistants", {"name": address, "instructions": address, **more}),
         ):
             answer = await ann.post(path, body)
-            told = await asyncio.to_thread(answer.get_data, as_text=True)
-            assert answer.status_code in (200, 422), told
-            assert "evil" not in told
-        assert opened == []
+            text = await asyncio.to_thread(answer.get_data, as_text=True)
+            assert answer.status_code in (200, 422), text
+            assert "evil" not in text
+        assert connections == []
     assert not (tmp_path / "begun").exists()
     assert (await ann.get("/api/me")).json["tools"] == before

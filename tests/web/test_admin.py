@@ -53,16 +53,16 @@ async def list_events(browser: Browser, what: str) -> list[dict[str, Any]]:
     return answer.json["data"]
 
 
-# Who may.
+# Access.
 
 
 def _routes(chat: Chat) -> list[tuple[str, str]]:
     """Every address of administration with each of its methods."""
-    found = routes(chat.app).items()
-    return [(route.partition(" ")[0], path) for route, path in found if path.startswith(ADMIN)]
+    items = routes(chat.app).items()
+    return [(route.partition(" ")[0], path) for route, path in items if path.startswith(ADMIN)]
 
 
-async def test_everything_is_refused_to_who_is_no_admin(chat: Chat, ben: Browser) -> None:
+async def test_everything_is_refused_to_a_person_who_is_no_admin(chat: Chat, ben: Browser) -> None:
     addresses = _routes(chat)
 
     assert len(addresses) == 41
@@ -75,12 +75,14 @@ async def test_everything_is_refused_to_who_is_no_admin(chat: Chat, ben: Browser
 async def test_nothing_is_changed_without_the_token_of_the_page(ann: Browser, chat: Chat) -> None:
     for method, path in _routes(chat):
         if method != "GET":
-            without = {"X-Antiphon-CSRF": None}
-            answer = await ann.open(method, path, {}, headers=without)
+            headers = {"X-Antiphon-CSRF": None}
+            answer = await ann.open(method, path, {}, headers=headers)
             assert answer.status_code == 403, (method, path)
 
 
-async def test_who_is_made_an_ordinary_user_administers_no_more(chat: Chat, ann: Browser) -> None:
+async def test_an_admin_who_is_made_an_ordinary_user_administers_no_more(
+    chat: Chat, ann: Browser
+) -> None:
     cem = await browser_of(chat, "Cem")
     person = await id_of(cem)
     await ann.open("PATCH", f"{ADMIN}/people/{person}", {"role": "admin"})
@@ -93,7 +95,7 @@ async def test_who_is_made_an_ordinary_user_administers_no_more(chat: Chat, ann:
             await asyncio.sleep(0.05)
 
 
-async def test_where_nobody_logs_in_who_is_at_the_machine_administers() -> None:
+async def test_without_a_login_the_user_of_the_machine_administers() -> None:
     async with open_chat() as chat:
         browser = await chat.browser().arrive()
 
@@ -153,7 +155,7 @@ async def test_the_last_admin_stays_one(ann: Browser) -> None:
         ([], 422, "invalid_request"),
     ],
 )
-async def test_nobody_is_added_of_whom_that_cannot_be(
+async def test_a_person_with_an_invalid_or_taken_name_is_not_added(
     ann: Browser, body: Any, status: int, code: str
 ) -> None:
     answer = await ann.post(f"{ADMIN}/people", body)
@@ -162,7 +164,7 @@ async def test_nobody_is_added_of_whom_that_cannot_be(
     assert len(await list_events(ann, "people")) == 1
 
 
-async def test_who_is_not_there_is_not_found(ann: Browser) -> None:
+async def test_a_person_key_or_run_that_does_not_exist_is_not_found(ann: Browser) -> None:
     for answer in (
         await ann.open("PATCH", f"{ADMIN}/people/person_0", {"role": "user"}),
         await ann.open("DELETE", f"{ADMIN}/people/person_0"),
@@ -175,30 +177,30 @@ async def test_who_is_not_there_is_not_found(ann: Browser) -> None:
 # Keys.
 
 
-async def test_a_key_is_told_once_and_listed_until_it_is_revoked(ann: Browser) -> None:
-    wanted = {"name": "laptop", "owner": "local", "scopes": ["read"]}
-    made = await ann.post(f"{ADMIN}/keys", wanted)
+async def test_a_key_is_shown_once_and_listed_until_it_is_revoked(ann: Browser) -> None:
+    request = {"name": "laptop", "owner": "local", "scopes": ["read"]}
+    created = await ann.post(f"{ADMIN}/keys", request)
     listed = await ann.get(f"{ADMIN}/keys")
-    await ann.open("DELETE", f"{ADMIN}/keys/{made.json['key']['id']}")
+    await ann.open("DELETE", f"{ADMIN}/keys/{created.json['key']['id']}")
 
-    assert made.status_code == 201
-    assert made.headers["Cache-Control"] == "no-store"
-    assert made.json["token"].startswith(made.json["key"]["prefix"])
-    assert listed.json["data"] == [made.json["key"]]
-    assert made.json["token"] not in listed.text
+    assert created.status_code == 201
+    assert created.headers["Cache-Control"] == "no-store"
+    assert created.json["token"].startswith(created.json["key"]["prefix"])
+    assert listed.json["data"] == [created.json["key"]]
+    assert created.json["token"] not in listed.text
     assert await list_events(ann, "keys") == []
     for refused in (
-        {**wanted, "owner": "a b"},
-        {**wanted, "scopes": []},
-        {**wanted, "scopes": ["x"]},
+        {**request, "owner": "a b"},
+        {**request, "scopes": []},
+        {**request, "scopes": ["x"]},
     ):
         assert (await ann.post(f"{ADMIN}/keys", refused)).status_code == 422
 
 
-# What goes on.
+# Runs, usage and shared assistants.
 
 
-async def test_what_runs_is_listed_with_whose_it_is_and_can_be_stopped(
+async def test_runs_are_listed_with_their_owners_and_can_be_stopped(
     chat: Chat, ann: Browser, ben: Browser
 ) -> None:
     owner = await id_of(ben)
@@ -210,14 +212,14 @@ async def test_what_runs_is_listed_with_whose_it_is_and_can_be_stopped(
     assert (live["owner"], live["person"]) == (owner, "Ben")
     assert "canary-51" not in listed.text
 
-    anothers = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": "local"})
-    assert anothers.status_code == 404
+    refused = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": "local"})
+    assert refused.status_code == 404
     stopped = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": owner})
     assert stopped.json == {"id": run_id, "status": "cancelled"}
     assert await list_events(ann, "runs") == []
 
 
-async def test_what_was_used_is_told_by_day_model_and_person(
+async def test_usage_is_listed_by_day_model_and_person(
     chat: Chat, ann: Browser, ben: Browser
 ) -> None:
     owner = await id_of(ben)
@@ -252,7 +254,7 @@ async def test_assistants_that_anybody_shares_are_listed(ann: Browser, ben: Brow
 # With passwords.
 
 
-async def test_a_new_password_of_an_admins_making_is_the_one_that_lets_in() -> None:
+async def test_a_password_that_an_admin_sets_is_the_one_that_logs_in() -> None:
     async with open_chat(login="password") as chat:
         await chat.person("Ann", role="admin")
         eve = await chat.person("Eve", password=None)
@@ -270,10 +272,10 @@ async def test_a_new_password_of_an_admins_making_is_the_one_that_lets_in() -> N
 
 
 async def test_projects_are_made_changed_and_removed(ann: Browser) -> None:
-    made = await ann.post(f"{ADMIN}/projects", {"name": "Moon"})
-    assert made.status_code == 201
-    address = f"{ADMIN}/projects/{made.json['id']}"
-    key = await ann.post(f"{ADMIN}/keys", {"name": "robot", "owner": made.json["id"]})
+    created = await ann.post(f"{ADMIN}/projects", {"name": "Moon"})
+    assert created.status_code == 201
+    address = f"{ADMIN}/projects/{created.json['id']}"
+    key = await ann.post(f"{ADMIN}/keys", {"name": "robot", "owner": created.json["id"]})
 
     changed = await ann.open("PATCH", address, {"name": "Mars", "disabled": True})
     listed = await list_events(ann, "projects")
@@ -283,18 +285,18 @@ async def test_projects_are_made_changed_and_removed(ann: Browser) -> None:
     assert listed == [changed.json]
     assert await list_events(ann, "keys") == []
     assert key.status_code == 201
-    assert removed.json == {"id": made.json["id"], "deleted": True}
+    assert removed.json == {"id": created.json["id"], "deleted": True}
     assert (await ann.post(f"{ADMIN}/projects", {"name": ""})).status_code == 422
 
 
-async def test_a_keys_limits_are_said_when_it_is_made_and_changed_later(ann: Browser) -> None:
+async def test_the_limits_of_a_key_are_set_when_it_is_made_and_changed_later(ann: Browser) -> None:
     limits = {"requests_per_minute": 60, "tokens_per_day": 1000}
-    wanted = {"name": "robot", "owner": "local", "limits": limits, "expires_in": 3600}
-    key = (await ann.post(f"{ADMIN}/keys", wanted)).json["key"]
+    request = {"name": "robot", "owner": "local", "limits": limits, "expires_in": 3600}
+    key = (await ann.post(f"{ADMIN}/keys", request)).json["key"]
 
     address = f"{ADMIN}/keys/{key['id']}"
-    less = {"limits": {"requests_per_minute": 5, "tokens_per_day": None}}
-    changed = await ann.open("PATCH", address, less)
+    lower_limits = {"limits": {"requests_per_minute": 5, "tokens_per_day": None}}
+    changed = await ann.open("PATCH", address, lower_limits)
 
     assert key["limits"] == {**limits, "runs_at_once": None}
     assert key["expires_at"] == key["created_at"] + 3_600_000
@@ -308,27 +310,27 @@ async def test_a_keys_limits_are_said_when_it_is_made_and_changed_later(ann: Bro
 
 
 async def test_the_audit_log_says_who_at_the_page_did_what(chat: Chat, ann: Browser) -> None:
-    made = (await ann.post(f"{ADMIN}/projects", {"name": "Moon"})).json
-    await ann.open("DELETE", f"{ADMIN}/projects/{made['id']}")
+    project = (await ann.post(f"{ADMIN}/projects", {"name": "Moon"})).json
+    await ann.open("DELETE", f"{ADMIN}/projects/{project['id']}")
     newest = (await ann.get(f"{ADMIN}/acts")).json
 
     assert [act["what"] for act in newest["data"][:2]] == ["project.removed", "project.created"]
     assert {act["who"] for act in newest["data"][:2]} == {"Ann"}
     assert newest["data"][0]["actor"] == await id_of(ann)
-    behind = (await ann.get(f"{ADMIN}/acts?after={newest['data'][0]['id']}")).json
-    assert behind["data"] == newest["data"][1:]
+    rest = (await ann.get(f"{ADMIN}/acts?after={newest['data'][0]['id']}")).json
+    assert rest["data"] == newest["data"][1:]
     assert (await ann.get(f"{ADMIN}/acts?after=audit_0")).status_code == 404
 
 
 CANARY_KEY = "sk-canary-0123456789-abcdefgh"
 
 
-async def test_a_key_at_a_provider_is_written_and_never_told(
+async def test_a_key_at_a_provider_is_written_and_never_sent_back(
     chat: Chat, ann: Browser, ben: Browser
 ) -> None:
     owner = await id_of(ben)
     address = f"{ADMIN}/provider_keys/openai/{owner}"
-    kept = await ann.open("PUT", address, {"key": CANARY_KEY})
+    stored = await ann.open("PUT", address, {"key": CANARY_KEY})
     listed = await ann.get(f"{ADMIN}/provider_keys")
 
     [key] = listed.json["data"]
@@ -337,8 +339,8 @@ async def test_a_key_at_a_provider_is_written_and_never_told(
     assert removed.status_code == 200
     assert await list_events(ann, "provider_keys") == []
     acts = await ann.get(f"{ADMIN}/acts")
-    for said in (kept, listed, removed, acts):
-        assert CANARY_KEY[3:] not in said.text
+    for response in (stored, listed, removed, acts):
+        assert CANARY_KEY[3:] not in response.text
     for refused in ({"key": ""}, {"key": "a\r\nb"}, {"key": "k", "base_url": "file:///etc"}):
         assert (await ann.open("PUT", address, refused)).status_code == 422
     assert (
@@ -351,8 +353,13 @@ async def test_owners_are_counted_exported_and_erased(
 ) -> None:
     owner = await id_of(ben)
     await waiting_run(chat.site.client_for_owner(owner), ASK)
-    [held] = [each for each in await list_events(ann, "owners") if each["owner"] == owner]
-    assert (held["name"], held["kind"], held["threads"], held["runs"]) == ("Ben", "person", 1, 1)
+    [totals] = [each for each in await list_events(ann, "owners") if each["owner"] == owner]
+    assert (totals["name"], totals["kind"], totals["threads"], totals["runs"]) == (
+        "Ben",
+        "person",
+        1,
+        1,
+    )
 
     export = await ann.get(f"{ADMIN}/owners/{owner}/export")
     with zipfile.ZipFile(io.BytesIO(await asyncio.to_thread(export.get_data))) as archive:

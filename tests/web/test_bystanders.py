@@ -1,4 +1,4 @@
-"""Heavy answers of the web chat that one browser asks for: another is answered meanwhile."""
+"""Heavy responses of the web chat to one browser do not delay another browser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="a process is measure
 
 MANY = 120
 """Browsers that ask for a long thread and do not read it."""
-SAID = "Some **words** of a message, `code` and a [link](http://example.org).\n\n" * 1_400
+TEXT = "Some **words** of a message, `code` and a [link](http://example.org).\n\n" * 1_400
 MESSAGES = 40
 
 
@@ -35,18 +35,18 @@ async def server() -> AsyncIterator[MeasuredServer]:
         yield server
 
 
-async def say(server: MeasuredServer) -> str:
-    """A thread of four megabytes."""
+async def create_long_thread(server: MeasuredServer) -> str:
+    """Create a thread of four megabytes; return its id."""
     async with httpx2.AsyncClient(base_url=server.url, timeout=ASK_SECONDS) as client:
         thread = (await client.post("/v1/threads", json={})).json()["id"]
         for _ in range(MESSAGES):
-            said = {"thread_id": thread, "content": SAID}
-            assert (await client.post("/v1/messages", json=said)).status_code == 201
+            message = {"thread_id": thread, "content": TEXT}
+            assert (await client.post("/v1/messages", json=message)).status_code == 201
     return str(thread)
 
 
-async def arrive(server: MeasuredServer) -> str:
-    """The cookie of a browser that has opened the page."""
+async def fetch_cookie(server: MeasuredServer) -> str:
+    """Open the page; return the cookie of the browser."""
     async with httpx2.AsyncClient(base_url=server.url, timeout=ASK_SECONDS) as client:
         await client.get("/")
         return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
@@ -54,10 +54,10 @@ async def arrive(server: MeasuredServer) -> str:
 
 @linux
 @pytest.mark.parametrize("what", ["messages", "export?as=md", "export?as=json"])
-async def test_long_threads_that_nobody_reads_hold_nobody_up(
+async def test_responses_of_long_threads_that_are_not_read_delay_no_other_browser(
     server: MeasuredServer, what: str
 ) -> None:
-    thread, cookie = await say(server), await arrive(server)
+    thread, cookie = await create_long_thread(server), await fetch_cookie(server)
 
     def list_threads(connection: http.client.HTTPConnection) -> None:
         connection.request("GET", "/api/threads?limit=1", headers={"cookie": cookie})
@@ -80,14 +80,14 @@ async def test_long_threads_that_nobody_reads_hold_nobody_up(
 
 
 @linux
-async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
+async def test_responses_of_large_files_that_are_not_read_take_no_more_memory_than_small_ones(
     server: MeasuredServer,
 ) -> None:
-    cookie, costs = await arrive(server), []
+    cookie, costs = await fetch_cookie(server), []
     async with httpx2.AsyncClient(base_url=server.url, timeout=ASK_SECONDS) as client:
         for size in (100_000, 300_000, 9_900_000):
-            kept = await client.post("/v1/files", params={"name": "f"}, content=bytes(size))
-            path = f"/api/files/{kept.json()['id']}"
+            uploaded = await client.post("/v1/files", params={"name": "f"}, content=bytes(size))
+            path = f"/api/files/{uploaded.json()['id']}"
             with ExitStack() as stack:
                 flood = open_unread_connections(stack, server.url, [path] * 60, Cookie=cookie)
                 costs.append(await server.cost(flood))
@@ -108,14 +108,14 @@ async def test_one_persons_heavy_answers_wait_for_one_another_and_not_for_anothe
             client = chat.site.client_for_owner(await id_of(browser))
             thread = await client.create_thread(title="one")
             paths[browser] = f"/api/threads/{thread.id}/messages"
-        held = await id_of(ann)
+        anns_id = await id_of(ann)
         for _ in range(ANSWERS_EACH):
-            await queue.enter(held)
-        asking = asyncio.create_task(ann.get(paths[ann]))
+            await queue.enter(anns_id)
+        request = asyncio.create_task(ann.get(paths[ann]))
         for _ in range(3):
-            answered = await bob.get(paths[bob])
-        waited = not asking.done()
-        queue.leave(held)
-        answer = await asking
+            bobs_answer = await bob.get(paths[bob])
+        waited = not request.done()
+        queue.leave(anns_id)
+        answer = await request
 
-    assert (answered.status_code, waited, answer.status_code) == (200, True, 200)
+    assert (bobs_answer.status_code, waited, answer.status_code) == (200, True, 200)

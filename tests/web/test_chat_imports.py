@@ -1,4 +1,4 @@
-"""The route of imports in front of servers of an earlier version."""
+"""The route of imports before a backend of an earlier version."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ async def test_servers_that_know_no_imports_of_chats_have_none(
 
     async with open_chat() as chat:
         ann = await chat.browser().arrive()
-        known = await ann.get("/api/chat_imports")
+        with_imports = await ann.get("/api/chat_imports")
         monkeypatch.setattr(AsyncClient, "list_chat_imports", answer_as_an_earlier_server)
-        none = await ann.get("/api/chat_imports")
+        without_imports = await ann.get("/api/chat_imports")
 
-    assert known.json["max_bytes"] > 0
-    assert (none.status_code, none.json["data"], none.json["max_bytes"]) == (200, [], 0)
+    assert with_imports.json["max_bytes"] > 0
+    assert (
+        without_imports.status_code,
+        without_imports.json["data"],
+        without_imports.json["max_bytes"],
+    ) == (200, [], 0)

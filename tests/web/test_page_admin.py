@@ -1,4 +1,4 @@
-"""The administration in the page: people, keys, what runs, what was used."""
+"""The administration in the page: people, keys, runs, usage."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_people_are_added_promoted_kept_out_and_removed(locked: Chat) -> N
     await expect(locked.page.locator(".toast.bad")).to_contain_text("last admin")
 
 
-async def test_who_is_added_comes_in_and_does_not_administrate(locked: Chat) -> None:
+async def test_a_person_who_is_added_logs_in_and_does_not_administrate(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.open("/admin")
     await add(locked, "bo")
@@ -60,11 +60,11 @@ async def test_the_sections_stand_beside_the_present_one(locked: Chat) -> None:
 
     await expect(present).to_have_text("Projects")
     await expect(locked.page.get_by_role("region", name="Projects")).to_be_visible()
-    shown = await locked.page.get_by_role("region", name="Projects").bounding_box()
-    beside = await sections.bounding_box()
-    assert shown is not None
-    assert beside is not None
-    assert beside["x"] + beside["width"] <= shown["x"]
+    region = await locked.page.get_by_role("region", name="Projects").bounding_box()
+    menu = await sections.bounding_box()
+    assert region is not None
+    assert menu is not None
+    assert menu["x"] + menu["width"] <= region["x"]
 
 
 @pytest.mark.slow
@@ -99,17 +99,17 @@ async def test_on_a_phone_each_value_of_a_table_stands_beside_its_name(locked: C
     await enter(locked, ADMIN)
     await locked.page.set_viewport_size(PHONE)
     await locked.open("/admin/people")
-    own = row(locked, ADMIN)
+    admin = row(locked, ADMIN)
 
-    await expect(own.get_by_role("cell")).to_have_count(5)
-    role = own.get_by_role("cell").nth(1)
+    await expect(admin.get_by_role("cell")).to_have_count(5)
+    role = admin.get_by_role("cell").nth(1)
     name = "(cell) => getComputedStyle(cell, '::before').content"
     assert await role.evaluate(name) == '"Role"'
     overflow = "(table) => table.scrollWidth > table.clientWidth"
     assert not await locked.page.get_by_role("table").evaluate(overflow)
-    card = await own.bounding_box()
+    card = await admin.bounding_box()
     assert card is not None
-    for cell in await own.get_by_role("cell").all():
+    for cell in await admin.get_by_role("cell").all():
         box = await cell.bounding_box()
         assert box is not None
         assert card["x"] <= box["x"]
@@ -137,7 +137,7 @@ async def test_a_chat_is_begun_from_the_top_bar_of_a_phone(chat: Chat) -> None:
 
 
 async def add(chat: Chat, name: str) -> None:
-    """A person, by the form."""
+    """Add a person with the form."""
     await chat.page.get_by_role("button", name="Add a person").click()
     dialog = chat.page.get_by_role("dialog")
     await dialog.get_by_label("Name").fill(name)
@@ -147,7 +147,7 @@ async def add(chat: Chat, name: str) -> None:
 
 
 def row(chat: Chat, name: str) -> Locator:
-    """The row of the table that begins with this."""
+    """Return the row of the table that begins with this name."""
     return chat.page.get_by_role("row").filter(has=chat.page.locator("strong", has_text=name))
 
 

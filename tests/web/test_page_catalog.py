@@ -38,14 +38,14 @@ async def test_a_prompt_and_a_resource_come_into_the_message_and_are_sent_with_i
         await expect(dialog).to_contain_text("forged other: ready")
         await dialog.locator("summary", has_text="whole").press("Enter")
         await expect(dialog.get_by_role("button", name="Use: city")).to_be_visible()
-        found = await findings(page, axe)
+        violations = await findings(page, axe)
         await page.set_viewport_size({"width": 320, "height": 600})
-        found += await wider(page)
+        violations += await wider(page)
         await page.set_viewport_size({"width": 1280, "height": 800})
 
         await dialog.get_by_role("button", name="Use: city").press("Enter")
         form = page.get_by_role("dialog", name="city")
-        found += await findings(page, axe)
+        violations += await findings(page, axe)
         await form.get_by_role("button", name="Use").press("Enter")
         await expect(form).to_be_visible()  # the browser asks for what is required
         await form.get_by_label("name").fill("Bern")
@@ -67,4 +67,4 @@ async def test_a_prompt_and_a_resource_come_into_the_message_and_are_sent_with_i
 
         assert "Tell me of Bern, dry." in str(reply.messages)
         assert "many notes" in str(reply.messages)
-        assert found == []
+        assert violations == []

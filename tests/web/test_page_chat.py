@@ -1,4 +1,4 @@
-"""A conversation in the page: said, answered, stopped, said anew."""
+"""A conversation in the page: messages are sent, answered, stopped and edited."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_a_message_that_waits_can_be_taken_back(chat: Chat) -> None:
     assert len(chat.model.requests) == 1
 
 
-async def test_a_stop_ends_the_work_and_is_said_when_it_has(chat: Chat) -> None:
+async def test_a_stop_ends_the_work_and_is_shown_once_it_has_ended(chat: Chat) -> None:
     await chat.say("One")
     reply = await chat.model.next_request()
     await reply.say("It begins")
@@ -83,7 +83,7 @@ async def test_a_stop_ends_the_work_and_is_said_when_it_has(chat: Chat) -> None:
     assert await chat.read_messages() == [["user", "One"], ["assistant", "It begins"]]
 
 
-async def test_a_stop_works_after_the_page_was_loaded_anew(chat: Chat) -> None:
+async def test_a_stop_works_after_a_reload_of_the_page(chat: Chat) -> None:
     await chat.say("One")
     reply = await chat.model.next_request()
     await reply.say("It begins")
@@ -114,7 +114,7 @@ async def test_another_answer_stands_beside_the_first(chat: Chat) -> None:
     assert chat.thread == first
 
 
-async def test_a_message_can_be_said_anew(chat: Chat) -> None:
+async def test_a_message_can_be_edited_and_sent_again(chat: Chat) -> None:
     chat.model.will_say("First", "Second", "Anew")
     await chat.say("One")
     await chat.sees("First")
@@ -123,10 +123,10 @@ async def test_a_message_can_be_said_anew(chat: Chat) -> None:
     await chat.sees("Second")
     await chat.wait_until_idle()
     await chat.composer.press("ArrowUp")
-    edited = chat.page.locator(".rewrite textarea")
-    await expect(edited).to_be_focused()  # its cursor is then at the end, and moves no more
-    await edited.fill("Three")
-    await edited.press("Enter")
+    editor = chat.page.locator(".rewrite textarea")
+    await expect(editor).to_be_focused()  # by then its cursor is at the end, and stays there
+    await editor.fill("Three")
+    await editor.press("Enter")
     await chat.sees("Anew")
     await chat.wait_until_idle()
 
@@ -166,10 +166,10 @@ async def test_a_draft_outlives_the_page_and_belongs_to_its_thread(chat: Chat) -
 async def test_what_is_written_before_the_user_is_known_follows_their_draft(chat: Chat) -> None:
     await chat.composer.press_sequentially("kept")
     await chat.wait_until("() => JSON.stringify(localStorage).includes('kept')")
-    known = asyncio.Event()
+    released = asyncio.Event()
 
     async def answer_late(route: Route) -> None:
-        await known.wait()
+        await released.wait()
         await route.continue_()
 
     await chat.page.route("**/api/me", answer_late)
@@ -179,7 +179,7 @@ async def test_what_is_written_before_the_user_is_known_follows_their_draft(chat
     file = {"name": "early.txt", "mimeType": "text/plain", "buffer": b"Soon."}
     await chat.page.locator(".composer input[type=file]").set_input_files(file)
     await expect(chat.page.locator(".attachment")).to_have_count(1)
-    known.set()
+    released.set()
 
     await expect(chat.composer).to_have_value("kept\nearly")
     await expect(chat.page.locator(".attachment")).to_have_attribute("data-state", "ready")
@@ -218,7 +218,7 @@ async def test_a_refused_message_stays_with_the_reason_and_is_sent_again_once(ch
 
 
 @pytest.mark.slow
-async def test_the_document_is_called_as_its_thread(chat: Chat) -> None:
+async def test_the_document_has_the_title_of_its_thread(chat: Chat) -> None:
     chat.model.will_say("First")
     await chat.say("The tides of Brest")
     await chat.wait_until_idle()
@@ -226,7 +226,7 @@ async def test_the_document_is_called_as_its_thread(chat: Chat) -> None:
     await expect(chat.page).to_have_title(re.compile("The tides of Brest"))
 
 
-async def test_typing_draws_nothing_anew(chat: Chat) -> None:
+async def test_typing_draws_nothing_again(chat: Chat) -> None:
     chat.model.will_say("First")
     await chat.say("One")
     await chat.wait_until_idle()
@@ -247,7 +247,7 @@ async def test_typing_draws_nothing_anew(chat: Chat) -> None:
     assert await chat.page.evaluate("window.drawn") == []
 
 
-async def test_a_thread_that_there_is_not_is_said_to_be_none(chat: Chat) -> None:
+async def test_a_thread_that_does_not_exist_is_shown_as_missing(chat: Chat) -> None:
     await chat.page.goto(f"{chat.up.url}/t/thread_of_nobody")
 
     await expect(chat.page.locator(".lost")).to_be_visible()

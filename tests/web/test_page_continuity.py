@@ -31,7 +31,7 @@ async def look(at: str) -> str:
     return Path(at).read_text()
 '''
 QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-interval", "0.2")
-"""A server that is killed is missed soon."""
+"""The death of a server is detected soon."""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -47,7 +47,7 @@ async def online(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat,
         yield chat, line
 
 
-async def _exact(chat: Chat) -> None:
+async def _check_exact_text(chat: Chat) -> None:
     """Check that the page shows the stored thread, and the same elements after a reload."""
     await chat.wait_until_idle()
     saved = as_shown(await chat.fetch_messages())
@@ -62,23 +62,23 @@ async def _exact(chat: Chat) -> None:
 
 
 async def _read_answers(chat: Chat) -> str:
-    """The answers' elements, less what tells of time."""
+    """Return the elements of the answers, without those that show times."""
     return await chat.page.evaluate(
         """() => [...document.querySelectorAll(".message .message-text, .message .tool-name")]
           .map((each) => each.outerHTML).join("\\n")"""
     )
 
 
-async def _rest(reply: Reply, pieces: tuple[str, ...] = PIECES) -> None:
+async def _send_rest(reply: Reply, pieces: tuple[str, ...] = PIECES) -> None:
     for piece in pieces:
         await reply.say(piece)
     await reply.end()
 
 
 async def _before_the_first_token(chat: Chat, reply: Reply) -> None:
-    await chat.page.wait_for_url("**/t/*")  # whoever has no run yet is tried below
+    await chat.page.wait_for_url("**/t/*")  # a page without a run is tested below
     await chat.page.reload()
-    await _rest(reply)
+    await _send_rest(reply)
 
 
 async def _in_the_reasoning(chat: Chat, reply: Reply) -> None:
@@ -86,7 +86,7 @@ async def _in_the_reasoning(chat: Chat, reply: Reply) -> None:
     await expect(chat.page.locator(".reasoning")).to_be_visible()
     await chat.page.reload()
     await reply.think("Yes.")
-    await _rest(reply)
+    await _send_rest(reply)
 
 
 async def _in_the_text(chat: Chat, reply: Reply) -> None:
@@ -94,7 +94,7 @@ async def _in_the_text(chat: Chat, reply: Reply) -> None:
     await chat.sees(PIECES[0].strip())
     await chat.page.reload()
     await chat.sees(PIECES[0].strip())
-    await _rest(reply, PIECES[1:])
+    await _send_rest(reply, PIECES[1:])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ async def _in_the_text(chat: Chat, reply: Reply) -> None:
         _in_the_text,
     ],
 )
-async def test_a_page_that_is_loaded_anew_goes_on_where_it_was(
+async def test_a_reloaded_page_goes_on_where_it_was(
     chat: Chat, phase: Callable[[Chat, Reply], Awaitable[None]]
 ) -> None:
     await chat.say("How much?")
@@ -113,12 +113,12 @@ async def test_a_page_that_is_loaded_anew_goes_on_where_it_was(
     await phase(chat, reply)
 
     await chat.sees(ANSWER)
-    await _exact(chat)
+    await _check_exact_text(chat)
     assert len(chat.model.requests) == 1
 
 
-async def _answered(chat: Chat, question: str, answer: str) -> str:
-    """Have a thread with one question; return its id."""
+async def _ask_and_wait_for_answer(chat: Chat, question: str, answer: str) -> str:
+    """Send a question in the open thread and wait for its answer; return the id of the thread."""
     await chat.say(question)
     await (await chat.model.next_request()).answer(answer)
     await chat.sees(answer)
@@ -127,8 +127,8 @@ async def _answered(chat: Chat, question: str, answer: str) -> str:
 
 
 @asynccontextmanager
-async def _held_back(chat: Chat, address: str) -> AsyncIterator[None]:
-    """Answers from this address reach the page at the end of the block, as they were before it."""
+async def _hold_responses(chat: Chat, address: str) -> AsyncIterator[None]:
+    """Fetch responses from this address at once, and hand them to the page after the block."""
     released = asyncio.Event()
 
     async def hold(route: Route) -> None:
@@ -149,8 +149,8 @@ async def _held_back(chat: Chat, address: str) -> AsyncIterator[None]:
 async def test_a_question_that_is_sent_while_the_page_loads_belongs_to_its_thread(
     chat: Chat, late: str
 ) -> None:
-    thread = await _answered(chat, "First?", "One.")
-    async with _held_back(chat, late):
+    thread = await _ask_and_wait_for_answer(chat, "First?", "One.")
+    async with _hold_responses(chat, late):
         await chat.page.reload()
         await chat.say("Second?")
         await expect(chat.page.locator(".composer")).to_have_attribute("aria-busy", "true")
@@ -161,16 +161,16 @@ async def test_a_question_that_is_sent_while_the_page_loads_belongs_to_its_threa
     assert chat.thread == thread
     assert [each["content"] for each in reply.messages] == ["First?", "One.", "Second?"]
     await expect(chat.composer).to_have_value("")
-    await _exact(chat)
+    await _check_exact_text(chat)
 
 
 async def test_a_question_that_is_sent_while_another_thread_opens_belongs_to_that(
     chat: Chat,
 ) -> None:
-    first = await _answered(chat, "Of cats?", "Cats.")
+    first = await _ask_and_wait_for_answer(chat, "Of cats?", "Cats.")
     await chat.open()
-    await _answered(chat, "Of dogs?", "Dogs.")
-    async with _held_back(chat, f"**/api/threads/{first}/messages*"):
+    await _ask_and_wait_for_answer(chat, "Of dogs?", "Dogs.")
+    async with _hold_responses(chat, f"**/api/threads/{first}/messages*"):
         await chat.page.locator(".thread", has_text="Of cats?").click()
         await chat.page.wait_for_url(f"**/t/{first}")
         await chat.say("And kittens?")
@@ -183,11 +183,11 @@ async def test_a_question_that_is_sent_while_another_thread_opens_belongs_to_tha
 
 
 async def test_a_question_stays_though_an_older_history_arrives_after_it(chat: Chat) -> None:
-    thread = await _answered(chat, "First?", "One.")
+    thread = await _ask_and_wait_for_answer(chat, "First?", "One.")
     other = await chat.tab(f"/t/{thread}")
-    async with _held_back(chat, "**/messages?limit=40"):
+    async with _hold_responses(chat, "**/messages?limit=40"):
         async with chat.page.expect_request("**/messages?limit=40"):
-            await _answered(other, "Second?", "Two.")
+            await _ask_and_wait_for_answer(other, "Second?", "Two.")
         await chat.say("Third?")
         reply = await chat.model.next_request()
         await reply.say("Thr")
@@ -197,11 +197,13 @@ async def test_a_question_stays_though_an_older_history_arrives_after_it(chat: C
     await reply.say("ee.")
     await reply.end()
     await chat.sees("Three.")
-    await _exact(chat)
+    await _check_exact_text(chat)
 
 
 @pytest.mark.slow
-async def test_it_goes_on_while_a_tool_runs(chromium: Browser, tmp_path: Path) -> None:
+async def test_an_answer_goes_on_after_a_reload_while_a_tool_runs(
+    chromium: Browser, tmp_path: Path
+) -> None:
     (tmp_path / "tools.py").write_text(TOOL)
     flags = ("--no-servers", "--tools", "tools.py", "--allow", "look")
     async with chatting(chromium, tmp_path, *flags) as chat:
@@ -213,10 +215,10 @@ async def test_it_goes_on_while_a_tool_runs(chromium: Browser, tmp_path: Path) -
         await chat.page.reload()
         await expect(chat.page.locator(".tool")).to_be_visible()
         (tmp_path / "found").write_text("42")
-        await _rest(await chat.model.next_request())
+        await _send_rest(await chat.model.next_request())
 
         await chat.sees(ANSWER)
-        await _exact(chat)
+        await _check_exact_text(chat)
         assert await chat.page.locator(".tool").count() == 1
 
 
@@ -236,7 +238,7 @@ async def test_a_cut_line_loses_nothing_and_says_nothing_twice(
     await reply.end()
 
     await chat.sees(ANSWER)
-    await _exact(chat)
+    await _check_exact_text(chat)
 
 
 async def test_a_line_that_is_cut_before_the_first_word_sends_nothing_twice(
@@ -249,15 +251,15 @@ async def test_a_line_that_is_cut_before_the_first_word_sends_nothing_twice(
     await line.swallowed.wait()
     line.cut()
     line.mend()
-    await _rest(reply)
+    await _send_rest(reply)
 
     await chat.sees(ANSWER)
-    await _exact(chat)
+    await _check_exact_text(chat)
     assert len(chat.model.requests) == 1
     assert len([each for each in line.requests if "process" in each]) > 1
 
 
-async def test_a_page_that_is_loaded_anew_before_it_knew_its_run_sends_nothing_twice(
+async def test_a_page_that_is_reloaded_before_it_knew_its_run_sends_nothing_twice(
     online: tuple[Chat, Line],
 ) -> None:
     chat, line = online
@@ -267,10 +269,10 @@ async def test_a_page_that_is_loaded_anew_before_it_knew_its_run_sends_nothing_t
     await line.swallowed.wait()
     line.mend()
     await chat.page.reload()
-    await _rest(reply)
+    await _send_rest(reply)
 
     await chat.sees(ANSWER)
-    await _exact(chat)
+    await _check_exact_text(chat)
     assert len(chat.model.requests) == 1
 
 
@@ -283,10 +285,10 @@ async def test_a_message_that_is_sent_without_a_network_goes_out_with_it(
     await chat.sees("How much?")
     await chat.page.evaluate("0")
     line.mend()
-    await _rest(await chat.model.next_request())
+    await _send_rest(await chat.model.next_request())
 
     await chat.sees(ANSWER)
-    await _exact(chat)
+    await _check_exact_text(chat)
     assert len(chat.model.requests) == 1
 
 
@@ -302,10 +304,10 @@ async def test_a_server_that_is_killed_and_begun_again_goes_on(
         await expect(chat.page.locator(".message.assistant")).to_contain_text("Reconnecting")
         await chat.sees("It was")
         await chat.up.begin()
-        await _rest(await chat.model.next_request())
+        await _send_rest(await chat.model.next_request())
 
         await chat.sees(ANSWER)
-        await _exact(chat)
+        await _check_exact_text(chat)
         assert await chat.read_messages() == [["user", "How much?"], ["assistant", ANSWER]]
 
 
@@ -322,7 +324,7 @@ async def test_another_chat_can_be_opened_while_an_answer_goes_on_after_a_reload
     await chat.page.get_by_role("button", name="New chat").click()
     await expect(chat.answers).to_have_count(0)
 
-    await _rest(reply, PIECES[1:])
+    await _send_rest(reply, PIECES[1:])
     await chat.page.locator(".thread a").click()
     await chat.sees(ANSWER)
 
@@ -335,11 +337,11 @@ async def test_two_tabs_show_the_same_run_each_once(chat: Chat) -> None:
     other = await chat.tab(f"/t/{chat.thread}")
     await other.sees(PIECES[0].strip())
     await expect(other.page.get_by_role("button", name="Stop the answer")).to_be_visible()
-    await _rest(reply, PIECES[1:])
+    await _send_rest(reply, PIECES[1:])
 
     for tab in (chat, other):
         await tab.sees(ANSWER)
-        await _exact(tab)
+        await _check_exact_text(tab)
 
 
 @pytest.mark.slow
@@ -357,8 +359,8 @@ async def test_what_is_said_in_one_tab_is_seen_in_the_other(chat: Chat) -> None:
     await chat.sees("Second")
     await reply.end()
 
-    await _exact(chat)
-    await _exact(other)
+    await _check_exact_text(chat)
+    await _check_exact_text(other)
 
 
 @pytest.mark.slow
@@ -367,23 +369,25 @@ async def test_a_run_that_another_program_began_is_seen(chat: Chat) -> None:
     await chat.say("One")
     await chat.sees("First.")
     await chat.wait_until_idle()
-    asked = {
+    request = {
         "thread_id": chat.thread,
         "message": {"role": "user", "content": "From elsewhere"},
         "background": True,
     }
-    answer = await chat.context.request.post(f"{chat.up.url}/v1/process", data=asked)
+    answer = await chat.context.request.post(f"{chat.up.url}/v1/process", data=request)
     assert answer.ok, await answer.text()
     reply = await chat.model.next_request()
     await chat.page.evaluate("window.dispatchEvent(new Event('focus'))")
     await chat.sees("From elsewhere")
-    await _rest(reply)
+    await _send_rest(reply)
 
     await chat.sees(ANSWER)
-    await _exact(chat)
+    await _check_exact_text(chat)
 
 
-async def test_who_leaves_a_thread_in_the_middle_of_an_answer_finds_it_whole(chat: Chat) -> None:
+async def test_a_reader_who_leaves_a_thread_during_an_answer_finds_all_of_it_later(
+    chat: Chat,
+) -> None:
     await chat.say("How much?")
     reply = await chat.model.next_request()
     await reply.say(PIECES[0])
@@ -399,13 +403,15 @@ async def test_who_leaves_a_thread_in_the_middle_of_an_answer_finds_it_whole(cha
     await chat.page.go_back(wait_until="commit")
     await expect(chat.page).to_have_url(f"{chat.up.url}/t/{thread}")
     await chat.sees(PIECES[1].strip())
-    await _rest(reply, PIECES[2:])
+    await _send_rest(reply, PIECES[2:])
 
     await chat.sees(ANSWER)
-    await _exact(chat)
+    await _check_exact_text(chat)
 
 
-async def test_what_waits_in_a_thread_that_one_has_left_is_sent_all_the_same(chat: Chat) -> None:
+async def test_a_message_that_waits_in_a_thread_that_was_left_is_sent_all_the_same(
+    chat: Chat,
+) -> None:
     await chat.say("One")
     reply = await chat.model.next_request()
     await reply.say("First")
@@ -422,7 +428,7 @@ async def test_what_waits_in_a_thread_that_one_has_left_is_sent_all_the_same(cha
     await chat.open(f"/t/{thread}")
     await chat.sees("Second")
 
-    await _exact(chat)
+    await _check_exact_text(chat)
     assert [text for _, text in await chat.read_messages()] == ["One", "First", "Two", "Second"]
     assert len(chat.model.requests) == 2
 
@@ -432,17 +438,17 @@ async def test_files_of_a_draft_outlive_the_page(chat: Chat) -> None:
     file = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"Remember."}
     await chat.page.locator(".composer input[type=file]").set_input_files(file)
     await expect(chat.page.locator(".composer")).to_contain_text("note.txt")
-    kept = "() => Object.values(localStorage).some((value) => value.includes('note.txt'))"
-    await chat.wait_until(kept)
+    is_stored = "() => Object.values(localStorage).some((value) => value.includes('note.txt'))"
+    await chat.wait_until(is_stored)
     await chat.page.reload()
     await expect(chat.page.locator(".composer")).to_contain_text("note.txt")
     chat.model.will_say("Read.")
     await chat.say("What is in it?")
     await chat.sees("Read.")
     await chat.wait_until_idle()
-    [asked, _] = await chat.fetch_messages()
+    [question, _] = await chat.fetch_messages()
 
-    assert [part.get("filename") for part in asked["parts"]] == [None, "note.txt"]
+    assert [part.get("filename") for part in question["parts"]] == [None, "note.txt"]
     await expect(chat.page.locator(".composer")).not_to_contain_text("note.txt")
 
 
@@ -456,9 +462,9 @@ async def test_how_far_a_thread_was_read_is_kept(chat: Chat) -> None:
     await chat.wait_until("() => JSON.stringify(localStorage).includes('scroll')")
     await chat.page.reload()
     await chat.sees("Paragraph 99.")
-    left = await chat.page.evaluate(
+    distance = await chat.page.evaluate(
         """() => { const it = document.getElementById("conversation");
           return it.scrollHeight - it.clientHeight - it.scrollTop; }"""
     )
 
-    assert 800 < left < 1000
+    assert 800 < distance < 1000

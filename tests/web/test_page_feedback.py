@@ -1,4 +1,4 @@
-"""Rating an answer in the page: thumbs, a comment, and what is there after a reload."""
+"""Rating an answer in the page: thumbs, a comment, and their state after a reload."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.web.chats import Chat
 
 
 async def answer(chat: Chat) -> None:
-    """Ask something, and have it answered."""
+    """Send a question, and have the model answer it."""
     await chat.say("How do tides work?")
     await (await chat.model.next_request()).answer("The moon pulls.")
     await chat.wait_until_idle()
@@ -22,11 +22,11 @@ def thumb(chat: Chat, name: str) -> Locator:
     return chat.page.get_by_role("button", name=name)
 
 
-async def list_rated(chat: Chat) -> list[Any]:
-    """The ratings that the server has."""
+async def list_ratings(chat: Chat) -> list[Any]:
+    """Return the ratings that the server has."""
     async with AsyncClient(chat.up.url) as client:
-        found = (await client.list_messages(rating="any")).data
-    return [(message.feedback.rating, message.feedback.comment) for message in found]  # type: ignore[union-attr]
+        messages = (await client.list_messages(rating="any")).data
+    return [(message.feedback.rating, message.feedback.comment) for message in messages]  # type: ignore[union-attr]
 
 
 @pytest.mark.slow
@@ -44,7 +44,7 @@ async def test_an_answer_is_rated_with_a_comment_and_stays_so(chat: Chat) -> Non
 
     await expect(thumb(chat, "Bad answer")).to_have_attribute("aria-pressed", "true")
     await expect(thumb(chat, "Good answer")).to_have_attribute("aria-pressed", "false")
-    assert await list_rated(chat) == [("down", "Too <b>short</b>.")]
+    assert await list_ratings(chat) == [("down", "Too <b>short</b>.")]
 
 
 @pytest.mark.slow
@@ -56,10 +56,10 @@ async def test_a_rating_is_changed_and_removed(chat: Chat) -> None:
     await thumb(chat, "Bad answer").click()
     await expect(thumb(chat, "Bad answer")).to_have_attribute("aria-pressed", "true")
     await expect(thumb(chat, "Good answer")).to_have_attribute("aria-pressed", "false")
-    assert await list_rated(chat) == [("down", "")]
+    assert await list_ratings(chat) == [("down", "")]
 
     await thumb(chat, "Bad answer").click()
 
     await expect(thumb(chat, "Bad answer")).to_have_attribute("aria-pressed", "false")
     await expect(chat.page.get_by_label("What was wrong? (optional)")).to_have_count(0)
-    assert await list_rated(chat) == []
+    assert await list_ratings(chat) == []

@@ -1,4 +1,4 @@
-"""How a conversation looks, as far as it can be measured: what stands where, what is seen when."""
+"""The looks of a conversation, as far as they can be measured: positions and visibility."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIAGRAM = "```mermaid\ngraph TD\n  A --> B\n```\n"
 
 
 def picture(side: int = 64) -> bytes:
-    """A blue square, as PNG."""
+    """Return a blue square as PNG."""
     rows = b"".join(b"\0" + b"\x20\x60\xd0" * side for _ in range(side))
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -39,16 +39,16 @@ def picture(side: int = 64) -> bytes:
 
 
 async def exchange(chat: Chat, *pairs: tuple[str, str]) -> None:
-    """Have these said and answered."""
-    for said, answered in pairs:
-        await chat.say(said)
-        await (await chat.model.next_request()).answer(answered)
-        await chat.sees(answered)
+    """Send each question, and have the model give its answer."""
+    for question, answer in pairs:
+        await chat.say(question)
+        await (await chat.model.next_request()).answer(answer)
+        await chat.sees(answer)
         await chat.wait_until_idle()
 
 
 async def attach(chat: Chat, *names: str) -> None:
-    """Attach pictures, and text for names that end so."""
+    """Attach pictures, and text files for names that end with `.txt`."""
     files: list[FilePayload] = [
         FilePayload(name=name, mimeType="text/plain", buffer=b"the sea is wide")
         if name.endswith(".txt")
@@ -61,35 +61,37 @@ async def attach(chat: Chat, *names: str) -> None:
 
 
 async def box(element: Locator) -> dict[str, float]:
-    """Where the element is: its edges and its middle."""
-    found = await element.bounding_box()
-    assert found
-    left, top = found["x"], found["y"]
-    right, bottom = left + found["width"], top + found["height"]
+    """Return the edges and the middle of the element."""
+    bounds = await element.bounding_box()
+    assert bounds
+    left, top = bounds["x"], bounds["y"]
+    right, bottom = left + bounds["width"], top + bounds["height"]
     return {"left": left, "top": top, "right": right, "bottom": bottom, "x": (left + right) / 2}
 
 
-async def comes_to(element: Locator, opacity: float) -> None:
-    """Wait until the element is seen so well, after whatever moves it there."""
+async def wait_for_opacity(element: Locator, opacity: float) -> None:
+    """Wait until the element has this opacity, at the end of its transitions."""
     handle = await element.element_handle()
     script = "([it, wanted]) => Number(getComputedStyle(it).opacity) === wanted"
     await wait_until(element.page, script, [handle, opacity])
 
 
 @pytest.mark.slow
-async def test_what_can_be_done_with_a_message_is_seen_on_it_and_on_the_last(chat: Chat) -> None:
+async def test_actions_of_a_message_are_seen_while_it_is_hovered_and_on_the_last_message(
+    chat: Chat,
+) -> None:
     await exchange(chat, ("One", "First"), ("Two", "Second"))
     first = chat.answers.first.get_by_role("button", name="Copy")
     last = chat.answers.last.get_by_role("button", name="Copy")
 
-    await comes_to(last, 1)
-    await comes_to(first, 0)
+    await wait_for_opacity(last, 1)
+    await wait_for_opacity(first, 0)
     await chat.answers.first.hover()
-    await comes_to(first, 1)
+    await wait_for_opacity(first, 1)
     await chat.composer.hover()
-    await comes_to(first, 0)
+    await wait_for_opacity(first, 0)
     await first.focus()
-    await comes_to(first, 1)
+    await wait_for_opacity(first, 1)
 
 
 @pytest.mark.slow
@@ -115,9 +117,9 @@ async def test_a_message_says_when_it_was_written_and_which_model_answered(chat:
 
     await expect(about).to_contain_text("told")
     assert await about.locator("time").get_attribute("datetime")
-    await comes_to(about, 0)
+    await wait_for_opacity(about, 0)
     await chat.answers.last.hover()
-    await comes_to(about, 1)
+    await wait_for_opacity(about, 1)
     await expect(chat.asked.last.locator("time")).to_have_count(1)
 
 
@@ -131,10 +133,10 @@ async def test_an_error_is_a_mark_and_beside_it_its_words_and_what_to_do(chat: C
     await expect(notice).to_contain_text("There is no such model.")
     await expect(notice).to_contain_text("choose another model")
     mark, words = await box(notice.locator(".icon").first), await box(notice.locator("p").first)
-    again = await box(notice.get_by_role("button", name="Try again"))
+    button = await box(notice.get_by_role("button", name="Try again"))
     assert mark["right"] < words["left"]
-    assert again["left"] == words["left"]
-    assert again["top"] >= words["bottom"]
+    assert button["left"] == words["left"]
+    assert button["top"] >= words["bottom"]
 
 
 @pytest.mark.slow
@@ -159,10 +161,13 @@ async def test_files_of_a_message_stand_one_kind_below_the_other(chat: Chat) -> 
     await chat.say("Look.")
     await (await chat.model.next_request()).answer("I see.")
     await chat.wait_until_idle()
-    said = chat.asked.last
+    message = chat.asked.last
 
-    pictures, notes = await box(said.locator(".pictures")), await box(said.locator(".attachment"))
-    text = await box(said.locator(".bubble"))
+    pictures, notes = (
+        await box(message.locator(".pictures")),
+        await box(message.locator(".attachment")),
+    )
+    text = await box(message.locator(".bubble"))
     assert pictures["bottom"] <= notes["top"]
     assert notes["bottom"] <= text["top"]
     assert pictures["right"] == notes["right"] == text["right"]
@@ -293,7 +298,7 @@ async def test_the_head_of_code_is_in_lines_on_a_phone_in_german(chat: Chat) -> 
 
 
 @pytest.mark.slow
-async def test_the_tags_of_a_thread_stand_beside_its_title_whole(chat: Chat) -> None:
+async def test_the_tags_of_a_thread_stand_uncut_beside_its_title(chat: Chat) -> None:
     await exchange(chat, ("How do the tides of the northern coast work?", "By the moon."))
     row = chat.page.locator(".thread")
     await row.get_by_role("button").click()

@@ -24,7 +24,7 @@ BROWSER = """() => {
     }
   };
 }"""
-"""A browser that shows notifications: the one of the tests has none to see, and denies them."""
+"""A browser that records notifications: the browser of the tests denies and shows none."""
 LOOK_AWAY = """() => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
   document.dispatchEvent(new Event("visibilitychange"));
@@ -43,15 +43,15 @@ async def test_a_notification_names_the_chat_and_not_what_was_said(chat: Chat, a
     await page.evaluate("window.allows = true")
     await page.get_by_role("button", name="Settings").click()
     await page.get_by_label("Notifications of the browser").check()
-    found = await findings(page, axe)
+    violations = await findings(page, axe)
     await page.keyboard.press("Escape")
     await answer(chat, "In view")
     assert await page.evaluate("window.notifications") == []
     await page.evaluate(LOOK_AWAY)
     await answer(chat, "Another one")
-    shown = await page.evaluate("window.notifications")
-    assert shown == [["Antiphon", "An answer is complete: In view"]]
-    assert found == []
+    notifications = await page.evaluate("window.notifications")
+    assert notifications == [["Antiphon", "An answer is complete: In view"]]
+    assert violations == []
 
     await page.get_by_role("button", name="Settings").click()
     await page.get_by_label("Notifications of the browser").uncheck()

@@ -20,15 +20,15 @@ from tests.support.web.accessible import findings
 from tests.support.web.chats import Installation
 from tests.support.web.people import ADMIN, PASSWORD, add_person
 
-KEPT = """async () => {
-  const kept = [];
+LIST_KEPT_PATHS = """async () => {
+  const paths = [];
   for (const name of await caches.keys()) {
-    for (const { url } of await (await caches.open(name)).keys()) kept.push(new URL(url).pathname);
+    for (const { url } of await (await caches.open(name)).keys()) paths.push(new URL(url).pathname);
   }
-  return kept;
+  return paths;
 }"""
-WORKERS = "async () => (await navigator.serviceWorker.getRegistrations()).length"
-KEEPS = """async () => {
+COUNT_WORKERS = "async () => (await navigator.serviceWorker.getRegistrations()).length"
+WAIT_UNTIL_KEPT = """async () => {
   const { src } = document.querySelector("script[type=module]");
   const cacheName = `antiphon ${new URL(src).pathname.split("/")[2]}`;
   for (;;) {
@@ -54,7 +54,7 @@ async def open_page(context: BrowserContext, url: str) -> Page:
     page.set_default_timeout(60_000)
     await page.goto(url)
     await page.wait_for_selector("#composer")
-    await page.evaluate(KEEPS)
+    await page.evaluate(WAIT_UNTIL_KEPT)
     return page
 
 
@@ -73,11 +73,11 @@ async def test_the_page_opens_without_its_server_with_the_drafts_and_says_so(
         await expect(page.locator(".threads")).to_contain_text("does not answer")
         await page.locator("#composer").press("Enter")
         await expect(page.locator(".toasts")).to_contain_text("can be sent when it is back")
-        found = await findings(page, axe)
+        violations = await findings(page, axe)
         await page.locator("#composer").fill("half a sentence, and more")
         await page.goto(f"{up.url}/t/thread_unknown")
         await expect(page.locator(".notice")).to_contain_text("cannot be reached")
-        await expect(page.locator(".toast, .starters")).to_have_count(0)  # it is told once
+        await expect(page.locator(".toast, .starters")).to_have_count(0)  # one notice is enough
         await page.goto(up.url)
         await expect(page.locator("#composer")).to_have_value("half a sentence, and more")
         await page.get_by_role("button", name="Settings").click()
@@ -88,7 +88,7 @@ async def test_the_page_opens_without_its_server_with_the_drafts_and_says_so(
         await expect(page.locator(".away")).to_have_count(0)
         await expect(page.locator(".composer")).to_have_attribute("aria-busy", "false")
         await expect(page.locator("#composer")).to_have_value("half a sentence, and more")
-        assert found == []
+        assert violations == []
 
 
 @pytest.mark.slow
@@ -100,12 +100,12 @@ async def test_only_files_of_the_page_are_kept_and_no_answer_of_the_server(
         await page.reload()
         await page.get_by_role("button", name="Settings").click()
         await expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
-        kept = await page.evaluate(KEPT)
+        paths = await page.evaluate(LIST_KEPT_PATHS)
 
-        assert "/" in kept
-        assert all(path == "/" or path.startswith("/static/") for path in kept)
-        assert any(path.endswith("/chat/bundle.mjs") for path in kept)
-        assert not any("highlight.mjs" in path and "/vendor/" in path for path in kept)
+        assert "/" in paths
+        assert all(path == "/" or path.startswith("/static/") for path in paths)
+        assert any(path.endswith("/chat/bundle.mjs") for path in paths)
+        assert not any("highlight.mjs" in path and "/vendor/" in path for path in paths)
 
 
 @pytest.mark.slow
@@ -114,28 +114,28 @@ async def test_a_new_version_is_shown_as_soon_as_the_server_has_it_and_never_mix
 ) -> None:
     async with Installation(tmp_path, "--no-servers") as up:
         page = await open_page(context, up.url)
-        before = await page.evaluate(KEPT)
+        before = await page.evaluate(LIST_KEPT_PATHS)
         await up.kill()
-        async with deployed(tmp_path, up.port):
+        async with deploy_new_version(tmp_path, up.port):
             await page.goto(up.url)
             await page.wait_for_selector("#composer")
             color = "getComputedStyle(document.documentElement).getPropertyValue('--deployed')"
             assert await page.evaluate(color) == "yes"
-            used = await page.evaluate(
+            resources = await page.evaluate(
                 "performance.getEntriesByType('resource').map(({ name }) => name)"
             )
-            versions = {name.split("/")[4] for name in used if "/static/" in name}
+            versions = {name.split("/")[4] for name in resources if "/static/" in name}
             assert len(versions) == 1
             assert versions.isdisjoint({path.split("/")[2] for path in before if path != "/"})
-            await page.evaluate(KEEPS)
+            await page.evaluate(WAIT_UNTIL_KEPT)
         await page.reload()
         await expect(page.locator(".away")).to_be_visible()
         assert await page.evaluate(color) == "yes"
 
 
 @asynccontextmanager
-async def deployed(folder: Path, port: int) -> AsyncIterator[None]:
-    """Antiphon with a page of another version, at this port."""
+async def deploy_new_version(folder: Path, port: int) -> AsyncIterator[None]:
+    """Run Antiphon with a page of another version at this port."""
     source = folder / "deployed"
     shutil.copytree(
         Path(antiphon.__file__).parent,
@@ -177,14 +177,14 @@ async def test_a_logout_takes_the_drafts_and_what_the_browser_keeps_of_the_page(
         await page.get_by_label("Password").fill(PASSWORD)
         await page.get_by_role("button", name="Sign in").click()
         await page.wait_for_selector("#composer")
-        await page.evaluate(KEEPS)
+        await page.evaluate(WAIT_UNTIL_KEPT)
         await page.locator("#composer").fill("nobody else's business")
         await page.get_by_role("button", name="Settings").click()
         await page.get_by_role("button", name="Sign out", exact=True).click()
         await page.wait_for_selector(".login")
 
-        assert await page.evaluate(KEPT) == []
-        assert await page.evaluate(WORKERS) == 0
+        assert await page.evaluate(LIST_KEPT_PATHS) == []
+        assert await page.evaluate(COUNT_WORKERS) == 0
         stored = await page.evaluate("JSON.stringify(localStorage)")
         assert "business" not in stored
         assert "antiphon.person" not in stored

@@ -1,4 +1,4 @@
-"""The parts of an answer in the page: calls and what came of them, reasoning, files."""
+"""The parts of an answer in the page: calls and their results, reasoning, files."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
 
 
 async def call_tools(chat: Chat, *calls: tuple[str, object]) -> Reply:
-    """Have the model call these, and give its next reply."""
+    """Have the model call these tools; return its next reply."""
     reply = await chat.model.next_request()
     for number, (name, arguments) in enumerate(calls):
         await reply.call(name, arguments, id=f"c{number}", index=number)
@@ -70,7 +70,7 @@ async def call_tools(chat: Chat, *calls: tuple[str, object]) -> Reply:
 
 
 def tool(chat: Chat, name: str) -> Locator:
-    """The call of this tool."""
+    """Return the call of this tool in the page."""
     return chat.page.locator(".tool").filter(has=chat.page.locator(".tool-name", has_text=name))
 
 
@@ -89,7 +89,7 @@ async def test_results_and_failures_are_seen_at_once_and_stay(chat: Chat) -> Non
 
 
 @pytest.mark.slow
-async def test_a_refusal_is_told_to_be_one_and_stays_so(chat: Chat) -> None:
+async def test_a_refusal_is_marked_as_one_and_stays_so(chat: Chat) -> None:
     await chat.say("Say it.")
     reply = await chat.model.next_request()
     await reply.decline("I **will** not.")
@@ -106,7 +106,7 @@ async def test_a_refusal_is_told_to_be_one_and_stays_so(chat: Chat) -> None:
 
 
 async def check_calls(chat: Chat) -> None:
-    """Both calls stand there with their arguments and with what came of them."""
+    """Check that the page shows both calls with their arguments and results."""
     await expect(tool(chat, "look")).to_contain_text('"at": "the sea"')
     await expect(tool(chat, "look")).to_contain_text("12345678901234567890")
     await expect(tool(chat, "fail")).to_contain_text("There is no shore.")
@@ -139,7 +139,7 @@ async def test_thirty_calls_are_one_group_that_stays_as_the_reader_left_it(chat:
 
 @pytest.mark.slow
 async def test_a_result_of_two_megabytes_is_cut_and_opens(chat: Chat) -> None:
-    await chat.open(f"/t/{await read_elsewhere(chat, LOG)}")
+    await chat.open(f"/t/{await create_foreign_thread(chat, LOG)}")
     result = tool(chat, "read_log").locator(".result")
 
     await expect(result).to_contain_text("line 1 of a log")
@@ -155,26 +155,26 @@ async def test_a_result_of_two_megabytes_is_cut_and_opens(chat: Chat) -> None:
     )
 
 
-async def read_elsewhere(chat: Chat, output: str) -> str:
-    """A thread in which another client's tool gave this."""
+async def create_foreign_thread(chat: Chat, output: str) -> str:
+    """Create a thread in which a tool of another client returned this; return its id."""
     async with AsyncClient(chat.up.url) as client:
         thread = await client.create_thread()
         await client.create_message(thread.id, "Read the log.")
         run = await client.create_run(thread.id, tools=(ToolSpec("read_log"),))
-        turn = asyncio.create_task(all_of(client.completions(run.id)))
+        turn = asyncio.create_task(collect(client.completions(run.id)))
         reply = await chat.model.next_request()
         await reply.call("read_log", id="c0")
         await reply.end("tool_calls")
         await turn
         await client.submit_tool_output(run.id, "c0", output)
-        turn = asyncio.create_task(all_of(client.completions(run.id)))
+        turn = asyncio.create_task(collect(client.completions(run.id)))
         await (await chat.model.next_request()).answer("Long.")
         await turn
     return thread.id
 
 
-async def all_of(events: AsyncIterator[object]) -> list[object]:
-    """These, to the last."""
+async def collect(events: AsyncIterator[object]) -> list[object]:
+    """Return all events, to the last."""
     return [event async for event in events]
 
 
@@ -182,13 +182,13 @@ LOG = "".join(f"line {number} of a log, as long as they are\n" for number in ran
 
 
 @pytest.mark.slow
-async def test_a_long_tool_tells_its_time_and_can_be_stopped_alone(
+async def test_a_long_tool_shows_its_time_and_can_be_stopped_alone(
     chat: Chat, tmp_path: Path
 ) -> None:
     await chat.say("Wait.")
-    asked = await chat.model.next_request()
-    await asked.call("slow", {"name": str(tmp_path / "never")}, id="c0")
-    await asked.end("tool_calls")
+    first_reply = await chat.model.next_request()
+    await first_reply.call("slow", {"name": str(tmp_path / "never")}, id="c0")
+    await first_reply.end("tool_calls")
     slow = tool(chat, "slow")
 
     await expect(slow.locator(".tool-state")).to_contain_text("running, 1 sec")
@@ -208,16 +208,16 @@ async def test_a_long_tool_tells_its_time_and_can_be_stopped_alone(
 
 
 @pytest.mark.slow
-async def test_long_words_of_a_running_tool_are_cut_and_open(chat: Chat, tmp_path: Path) -> None:
+async def test_long_progress_of_a_running_tool_is_cut_and_opens(chat: Chat, tmp_path: Path) -> None:
     await chat.say("Wait.")
-    asked = await chat.model.next_request()
-    await asked.call("wordy", {"name": str(tmp_path / "there")}, id="c0")
-    await asked.end("tool_calls")
-    said = tool(chat, "wordy").locator(".tool-said")
+    first_reply = await chat.model.next_request()
+    await first_reply.call("wordy", {"name": str(tmp_path / "there")}, id="c0")
+    await first_reply.end("tool_calls")
+    progress = tool(chat, "wordy").locator(".tool-said")
 
-    await expect(said.locator("pre")).to_have_text(re.compile(r"^reading page.*…$"))
-    await said.get_by_role("button", name="Show all").click()
-    await expect(said.locator("pre")).to_have_text(re.compile(r"and the last$"))
+    await expect(progress.locator("pre")).to_have_text(re.compile(r"^reading page.*…$"))
+    await progress.get_by_role("button", name="Show all").click()
+    await expect(progress.locator("pre")).to_have_text(re.compile(r"and the last$"))
     (tmp_path / "there").touch()
     reply = await chat.model.next_request()
     await reply.answer("Done.")
@@ -229,23 +229,23 @@ async def test_reasoning_is_a_line_that_opens_and_stays_open(chat: Chat) -> None
     await chat.say("Think.")
     reply = await chat.model.next_request()
     await reply.think("The **sea** is wide. ")
-    thought = chat.page.locator(".reasoning")
-    await expect(thought).to_contain_text("Thinking")
-    await expect(thought).not_to_contain_text("wide")
-    await thought.get_by_role("button").click()
-    await expect(thought.locator("strong")).to_have_text("sea")
-    await expect(thought).to_contain_text("Thinking for 1 sec")
+    reasoning = chat.page.locator(".reasoning")
+    await expect(reasoning).to_contain_text("Thinking")
+    await expect(reasoning).not_to_contain_text("wide")
+    await reasoning.get_by_role("button").click()
+    await expect(reasoning.locator("strong")).to_have_text("sea")
+    await expect(reasoning).to_contain_text("Thinking for 1 sec")
 
     await reply.answer("Yes.")
     await chat.wait_until_idle()
 
-    took = thought.get_by_text(re.compile(r"^Thought for [1-9]\d* sec$"))
-    told = await took.inner_text()
-    await expect(thought).to_contain_text("about 5 tokens")
-    await expect(thought).to_contain_text("The sea is wide.")
+    duration = reasoning.get_by_text(re.compile(r"^Thought for [1-9]\d* sec$"))
+    duration_text = await duration.inner_text()
+    await expect(reasoning).to_contain_text("about 5 tokens")
+    await expect(reasoning).to_contain_text("The sea is wide.")
 
     await chat.page.reload()
-    await expect(took).to_have_text(told)
+    await expect(duration).to_have_text(duration_text)
 
 
 PICTURE = bytes.fromhex(

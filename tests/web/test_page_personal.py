@@ -1,4 +1,4 @@
-"""What every assistant reads of the person, in the page: the view `/you`, and notes in a chat."""
+"""Instructions and memories of the person, in the page: the view `/you`, and notes in a chat."""
 
 from __future__ import annotations
 
@@ -114,9 +114,9 @@ async def test_what_a_model_remembers_is_asked_shown_and_undone(chat: Chat) -> N
     question = page.locator(".approval[data-open]")
     await expect(question).to_contain_text("Is a vegetarian.")
     await expect(question.get_by_role("button", name="Allow for longer")).to_have_count(0)
-    yes = question.get_by_role("button", name="Allow once")
-    await yes.evaluate("() => new Promise((read) => setTimeout(read, 350))")
-    await yes.click()
+    allow = question.get_by_role("button", name="Allow once")
+    await allow.evaluate("() => new Promise((read) => setTimeout(read, 350))")
+    await allow.click()
     await (await chat.model.next_request()).answer("Noted.")
     await chat.wait_until_idle()
 
@@ -141,12 +141,12 @@ async def test_the_view_is_accessible_and_fits(chat: Chat, axe: str, size: tuple
     await add(chat, "Likes tea, and a very long word: " + "x" * 200)
     await add(chat, "Speaks Basque.")
 
-    found = await findings(page, axe)
+    violations = await findings(page, axe)
     await page.emulate_media(color_scheme="dark")
     await page.reload()
     await expect(rows(chat)).to_have_count(2)
-    found += await findings(page, axe)
-    assert found == []
+    violations += await findings(page, axe)
+    assert violations == []
     assert await wider(page) == []
 
 

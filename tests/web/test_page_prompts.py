@@ -1,4 +1,4 @@
-"""One's own prompts in the page: on the start page, in the settings, and by `/` in the composer."""
+"""A user's own prompts in the page: as starters, in the settings, and by `/` in the composer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MARKUP = "<img src=x onerror=alert(1)>"
 FLIGHT = "Fly from {{city}} to {{other city}} and back to {{city}}."
 
 
-async def keep(chat: Chat, *prompts: dict[str, Any]) -> None:
-    """Save these as the person's prompts, and load the page anew."""
+async def save_prompts(chat: Chat, *prompts: dict[str, Any]) -> None:
+    """Save these as the user's prompts, and load the page again."""
     me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
     headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}
     address = f"{chat.up.url}/api/prompts"
@@ -32,19 +32,19 @@ def prompt(name: str, text: str, *, starter: bool = False) -> dict[str, Any]:
 
 
 def options(chat: Chat) -> Locator:
-    """The prompts that `/` lists."""
+    """Return the prompts that `/` lists."""
     return chat.page.get_by_role("listbox", name="Your prompts").get_by_role("option")
 
 
-async def list_selected(chat: Chat) -> str:
-    """What is selected in the composer."""
+async def selected_text(chat: Chat) -> str:
+    """Return the text that is selected in the composer."""
     script = "(field) => field.value.slice(field.selectionStart, field.selectionEnd)"
     return await chat.composer.evaluate(script)
 
 
 @pytest.mark.slow
 async def test_a_starter_of_ones_own_is_added_asked_edited_and_removed(chat: Chat) -> None:
-    await keep(chat)
+    await save_prompts(chat)
     page = chat.page
     own = page.get_by_role("list", name="Your own starters")
     await page.get_by_role("button", name="Add one of your own").click()
@@ -80,7 +80,9 @@ async def act(chat: Chat, name: str, action: str) -> None:
 
 @pytest.mark.slow
 async def test_a_prompt_is_taken_by_its_name_and_its_places_are_filled_in(chat: Chat) -> None:
-    await keep(chat, prompt("flight", FLIGHT), prompt("reflect", "Think."), prompt("x", MARKUP))
+    await save_prompts(
+        chat, prompt("flight", FLIGHT), prompt("reflect", "Think."), prompt("x", MARKUP)
+    )
     await chat.composer.press_sequentially("/")
     await expect(options(chat)).to_have_count(3)
     await expect(chat.page.locator("[data-announced=status]")).to_contain_text("3 prompts")
@@ -93,12 +95,12 @@ async def test_a_prompt_is_taken_by_its_name_and_its_places_are_filled_in(chat: 
 
     await expect(chat.composer).to_have_value(FLIGHT)
     await expect(options(chat)).to_have_count(0)
-    assert await list_selected(chat) == "{{city}}"
+    assert await selected_text(chat) == "{{city}}"
     await expect(chat.page.locator("[data-announced=status]")).to_contain_text("Fill in city")
     await chat.composer.press_sequentially("Rome")
     await chat.composer.press("Tab")
     await expect(chat.composer).to_have_value("Fly from Rome to {{other city}} and back to Rome.")
-    assert await list_selected(chat) == "{{other city}}"
+    assert await selected_text(chat) == "{{other city}}"
     await chat.composer.press_sequentially("Oslo")
     await chat.composer.press("Enter")
     await expect(chat.composer).to_have_value("Fly from Rome to Oslo and back to Rome.")
@@ -113,16 +115,16 @@ async def test_a_prompt_is_taken_by_its_name_and_its_places_are_filled_in(chat: 
 
 @pytest.mark.slow
 async def test_filling_in_goes_back_and_ends_by_escape(chat: Chat) -> None:
-    await keep(chat, prompt("flight", "From {{a}} to {{b}}", starter=True))
+    await save_prompts(chat, prompt("flight", "From {{a}} to {{b}}", starter=True))
     await chat.composer.fill("Written before")
     await chat.page.get_by_role("button", name="From {{a}} to {{b}}").click()
     await expect(chat.composer).to_have_value("Written before\nFrom {{a}} to {{b}}")
     await expect(chat.composer).to_be_focused()
-    assert await list_selected(chat) == "{{a}}"
+    assert await selected_text(chat) == "{{a}}"
     await chat.composer.press("Tab")
-    assert await list_selected(chat) == "{{b}}"
+    assert await selected_text(chat) == "{{b}}"
     await chat.composer.press("Shift+Tab")
-    assert await list_selected(chat) == "{{a}}"
+    assert await selected_text(chat) == "{{a}}"
     await chat.composer.press("Escape")
     await expect(chat.page.locator(".filling")).to_have_count(0)
 
@@ -133,8 +135,8 @@ async def test_filling_in_goes_back_and_ends_by_escape(chat: Chat) -> None:
 
 
 @pytest.mark.slow
-async def test_what_is_no_name_of_a_prompt_is_sent_as_it_is(chat: Chat) -> None:
-    await keep(chat, prompt("flight", FLIGHT))
+async def test_a_text_after_a_slash_that_is_no_prompt_is_sent_as_it_is(chat: Chat) -> None:
+    await save_prompts(chat, prompt("flight", FLIGHT))
     await chat.composer.press_sequentially("/fli")
     await expect(options(chat)).to_have_count(1)
     await chat.composer.press("Escape")
@@ -148,14 +150,14 @@ async def test_what_is_no_name_of_a_prompt_is_sent_as_it_is(chat: Chat) -> None:
 
 
 @pytest.mark.slow
-async def test_prompts_are_kept_in_the_settings_and_a_late_change_is_told(
+async def test_prompts_are_kept_in_the_settings_and_a_late_change_is_reported(
     chat: Chat, axe: str
 ) -> None:
-    await keep(chat, prompt("flight", FLIGHT, starter=True))
+    await save_prompts(chat, prompt("flight", FLIGHT, starter=True))
     page = chat.page
     await page.get_by_role("button", name="Settings").click()
-    listed = page.get_by_role("dialog").locator(".prompts")
-    await expect(listed).to_contain_text("/flight")
+    prompts = page.get_by_role("dialog").locator(".prompts")
+    await expect(prompts).to_contain_text("/flight")
     await page.get_by_role("button", name="Add a prompt").click()
     form = page.get_by_role("dialog", name="Add a prompt")
     await form.get_by_label("Name").fill("two words")
@@ -164,18 +166,18 @@ async def test_prompts_are_kept_in_the_settings_and_a_late_change_is_told(
     await form.get_by_role("button", name="Save").click()
     await expect(form).to_be_visible()
     await form.get_by_label("Name").fill("pair")
-    found = await findings(page, axe)
+    violations = await findings(page, axe)
     other = await chat.tab()
-    await keep(other, prompt("elsewhere", "Made in another tab, and long. " * 20))
+    await save_prompts(other, prompt("elsewhere", "Made in another tab, and long. " * 20))
     await form.get_by_role("button", name="Save").click()
     await expect(form.get_by_role("alert")).to_contain_text("changed elsewhere")
     await form.get_by_role("button", name="Save").click()
     await expect(form).to_have_count(0)
-    await expect(listed.locator("strong")).to_have_text(["/elsewhere", "/pair"])
+    await expect(prompts.locator("strong")).to_have_text(["/elsewhere", "/pair"])
     await page.set_viewport_size({"width": 320, "height": 640})
-    found += await findings(page, axe) + await wider(page)
+    violations += await findings(page, axe) + await wider(page)
 
-    assert found == []
+    assert violations == []
 
 
 async def test_after_a_prompt_was_added_in_the_settings_keys_write_a_message(chat: Chat) -> None:

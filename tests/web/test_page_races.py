@@ -14,7 +14,7 @@ from tests.support.web.chats import PAINTED, Chat, as_shown
 HISTORY = "**/api/threads/*/messages*"
 ENTER_OF_AN_INPUT_METHOD = """field => field.dispatchEvent(new KeyboardEvent("keydown",
   { key: "Enter", keyCode: 229, bubbles: true, cancelable: true }))"""
-"""In Safari only the number of the key says so. True if the page leaves the key to it."""
+"""Safari marks such a key by its number alone. True if the page leaves the key to the browser."""
 STORAGE_IS_FULL = """() => {
   const store = Storage.prototype.setItem;
   Storage.prototype.setItem = function (name, value) {
@@ -25,7 +25,7 @@ STORAGE_IS_FULL = """() => {
 
 
 class HeldResponse:
-    """Response that the server has made, and the page has not got."""
+    """Response that the server has sent, and the page has not received."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -33,55 +33,55 @@ class HeldResponse:
         self.was_handed_over = asyncio.Event()
 
     async def hand_over(self) -> None:
-        """Let the page have it, and wait until it has drawn what follows."""
+        """Let the page have the response, and wait until the page is drawn."""
         self.is_let_through.set()
         await self.was_handed_over.wait()
         await self._page.evaluate(PAINTED)
 
 
-class Held:
+class HeldResponses:
     """Responses that are held, in the order in which the server has made them."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._made: asyncio.Queue[HeldResponse] = asyncio.Queue()
-        self._all: list[HeldResponse] = []
-        self._holds = True
+        self._fetched: asyncio.Queue[HeldResponse] = asyncio.Queue()
+        self._responses: list[HeldResponse] = []
+        self._is_holding = True
 
     async def next(self) -> HeldResponse:
-        return await self._made.get()
+        return await self._fetched.get()
 
     async def take(self, route: Route) -> None:
-        if not self._holds:
+        if not self._is_holding:
             await route.fallback()
             return
-        held = HeldResponse(self._page)
-        self._all.append(held)
+        held_response = HeldResponse(self._page)
+        self._responses.append(held_response)
         response = await route.fetch()
-        self._made.put_nowait(held)
-        await held.is_let_through.wait()
+        self._fetched.put_nowait(held_response)
+        await held_response.is_let_through.wait()
         async with self._page.expect_event(
             "requestfinished", lambda request: request == route.request
         ):
             await route.fulfill(response=response)
-        held.was_handed_over.set()
+        held_response.was_handed_over.set()
 
     def let_through(self) -> None:
-        """Hold no more."""
-        self._holds = False
-        for each in self._all:
-            each.is_let_through.set()
+        """Let all responses through."""
+        self._is_holding = False
+        for held_response in self._responses:
+            held_response.is_let_through.set()
 
 
 @asynccontextmanager
-async def holding(chat: Chat, pattern: str = HISTORY) -> AsyncIterator[Held]:
-    """Hold what the page is answered at this address: the messages of a thread."""
-    held = Held(chat.page)
-    await chat.page.route(pattern, held.take)
+async def hold_responses(chat: Chat, pattern: str = HISTORY) -> AsyncIterator[HeldResponses]:
+    """Hold the responses to the page at this address, by default the messages of a thread."""
+    responses = HeldResponses(chat.page)
+    await chat.page.route(pattern, responses.take)
     try:
-        yield held
+        yield responses
     finally:
-        held.let_through()
+        responses.let_through()
 
 
 async def begin(chat: Chat, question: str) -> Reply:
@@ -99,8 +99,8 @@ async def check_shown(chat: Chat, *texts: str) -> None:
     assert await chat.read_messages() == stored
 
 
-async def test_a_history_that_was_read_before_an_answer_takes_it_not_away(chat: Chat) -> None:
-    async with holding(chat) as history:
+async def test_a_history_that_was_read_before_an_answer_does_not_remove_it(chat: Chat) -> None:
+    async with hold_responses(chat) as history:
         await (await begin(chat, "One")).answer("First")
         oldest = await history.next()
         await chat.wait_until_idle()
@@ -109,8 +109,8 @@ async def test_a_history_that_was_read_before_an_answer_takes_it_not_away(chat: 
         await chat.wait_until_idle()
         for response in (newest, oldest):
             await response.hand_over()
-            shown = [text for _, text in await chat.read_messages()]
-            assert shown == ["One", "First", "Two", "Second"]
+            texts = [text for _, text in await chat.read_messages()]
+            assert texts == ["One", "First", "Two", "Second"]
         history.let_through()
 
     await check_shown(chat, "One", "First", "Two", "Second")
@@ -144,12 +144,12 @@ async def test_a_message_whose_chat_is_left_before_it_is_taken_is_seen_once_on_c
     await (await begin(chat, "One")).answer("First")
     await chat.wait_until_idle()
     thread = chat.thread
-    arrives = asyncio.Event()
+    arrived = asyncio.Event()
     released = asyncio.Event()
 
     async def lose_answer(route: Route) -> None:
-        if not arrives.is_set():
-            arrives.set()
+        if not arrived.is_set():
+            arrived.set()
             await route.fetch(headers=await route.request.all_headers())
         else:
             await released.wait()
@@ -218,8 +218,8 @@ async def test_the_note_of_a_chat_that_stays_busy_is_not_announced_again(chat: C
     await expect(trouble).to_have_attribute("data-first", "yes")
 
 
-async def test_text_for_a_chat_that_there_is_not_goes_into_a_new_one(chat: Chat) -> None:
-    async with holding(chat, HISTORY) as histories:
+async def test_text_for_a_chat_that_does_not_exist_goes_into_a_new_one(chat: Chat) -> None:
+    async with hold_responses(chat, HISTORY) as histories:
         await chat.page.goto(f"{chat.up.url}/t/thread_gone")
         await chat.composer.fill("Kept words")
         await chat.composer.press("Enter")
@@ -255,7 +255,7 @@ async def test_the_note_that_messages_could_not_be_read_again_goes_once_they_can
 
 async def test_a_list_of_chats_that_is_older_than_the_one_in_view_is_not_shown(chat: Chat) -> None:
     running = chat.page.locator(".sidebar .spinner")
-    async with holding(chat, "**/api/threads?*") as lists:
+    async with hold_responses(chat, "**/api/threads?*") as lists:
         reply = await begin(chat, "One")
         older = await lists.next()
         await reply.answer("First")
@@ -270,13 +270,13 @@ async def test_a_list_of_chats_that_is_older_than_the_one_in_view_is_not_shown(c
 async def test_a_message_of_a_temporary_chat_that_is_written_before_the_page_is_ready_is_sent(
     chat: Chat,
 ) -> None:
-    async with holding(chat, "**/api/me") as person:
+    async with hold_responses(chat, "**/api/me") as responses:
         await chat.page.reload()
-        known = await person.next()
+        response = await responses.next()
         await chat.page.get_by_role("checkbox", name="Temporary chat").check()
         await chat.say("One")
-        await known.hand_over()
-        person.let_through()
+        await response.hand_over()
+        responses.let_through()
         await (await chat.model.next_request()).answer("First")
         await chat.sees("First")
 
@@ -288,12 +288,12 @@ async def test_a_message_of_a_temporary_chat_that_is_written_before_the_page_is_
 async def test_a_message_that_the_browser_does_not_store_is_sent_once_the_page_is_ready(
     chat: Chat,
 ) -> None:
-    async with holding(chat, "**/api/me") as person:
+    async with hold_responses(chat, "**/api/me") as responses:
         await chat.page.reload()
-        await person.next()
+        await responses.next()
         await chat.page.evaluate(STORAGE_IS_FULL)
         await chat.say("One")
-        person.let_through()
+        responses.let_through()
         await (await chat.model.next_request()).answer("First")
         await chat.sees("First")
 
@@ -303,11 +303,11 @@ async def test_a_message_that_the_browser_does_not_store_is_sent_once_the_page_i
 async def test_a_chat_that_is_made_temporary_before_the_page_is_ready_stays_temporary(
     chat: Chat,
 ) -> None:
-    async with holding(chat, "**/api/me") as person:
+    async with hold_responses(chat, "**/api/me") as responses:
         await chat.page.reload()
-        known = await person.next()
+        response = await responses.next()
         await chat.page.get_by_role("checkbox", name="Temporary chat").check()
-        await known.hand_over()
+        await response.hand_over()
 
     await expect(chat.page.locator(".composer")).to_have_attribute("aria-busy", "false")
     await expect(chat.page.locator(".temporary-mark")).to_be_visible()
@@ -319,14 +319,14 @@ async def test_a_question_that_is_edited_is_sent_once_however_often_enter_is_pre
     await (await begin(chat, "One")).answer("First")
     await chat.wait_until_idle()
     await chat.composer.press("ArrowUp")
-    edited = chat.page.locator(".rewrite textarea")
-    await edited.fill("Two")
-    async with holding(chat, "**/api/threads/*/branch") as branches:
-        await edited.press("Enter")
-        made = await branches.next()
-        await edited.press("Enter")
+    editor = chat.page.locator(".rewrite textarea")
+    await editor.fill("Two")
+    async with hold_responses(chat, "**/api/threads/*/branch") as branches:
+        await editor.press("Enter")
+        branch = await branches.next()
+        await editor.press("Enter")
         branches.let_through()
-        await made.was_handed_over.wait()
+        await branch.was_handed_over.wait()
         await (await chat.model.next_request()).answer("Second")
         await chat.sees("Second")
 
@@ -338,11 +338,11 @@ async def test_an_enter_of_an_input_method_does_not_send_an_edited_question(chat
     await (await begin(chat, "One")).answer("First")
     await chat.wait_until_idle()
     await chat.composer.press("ArrowUp")
-    edited = chat.page.locator(".rewrite textarea")
-    is_left_to_it = await edited.evaluate(ENTER_OF_AN_INPUT_METHOD)
+    editor = chat.page.locator(".rewrite textarea")
+    is_left_to_browser = await editor.evaluate(ENTER_OF_AN_INPUT_METHOD)
 
-    assert is_left_to_it
-    await expect(edited).to_have_value("One")
+    assert is_left_to_browser
+    await expect(editor).to_have_value("One")
 
 
 async def test_a_held_message_can_be_sent_again_after_an_upload_that_came_between(
@@ -350,7 +350,7 @@ async def test_a_held_message_can_be_sent_again_after_an_upload_that_came_betwee
 ) -> None:
     await (await begin(chat, "One")).answer("First")
     await chat.wait_until_idle()
-    async with holding(chat) as history, holding(chat, "**/api/files") as files:
+    async with hold_responses(chat) as history, hold_responses(chat, "**/api/files") as files:
         await chat.page.reload()
         messages = await history.next()
         await chat.say("Two")

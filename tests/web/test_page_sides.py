@@ -1,4 +1,4 @@
-"""Beside the conversation: the list of threads, who answers, and how the page looks and speaks."""
+"""Beside the conversation: the list of threads, assistants, and the settings of the page."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def told(chat: Chat) -> Chat:
-    """A page in which one thing was said and answered."""
+async def answered_chat(chat: Chat) -> Chat:
+    """A page with one question and its answer."""
     await say(chat, "How do tides work?", "The moon pulls.")
     return chat
 
 
 async def say(chat: Chat, question: str, reply: str) -> None:
-    """Say this in a new chat, and have it answered."""
+    """Send this question in a new chat, and have the model answer it."""
     await chat.page.get_by_role("button", name="New chat").click()
     await chat.say(question)
     await (await chat.model.next_request()).answer(reply)
@@ -37,41 +37,43 @@ async def say(chat: Chat, question: str, reply: str) -> None:
 
 
 def entry(chat: Chat, title: str) -> Locator:
-    """The thread of this title in the sidebar."""
+    """Return the thread of this title in the sidebar."""
     return chat.page.locator(".thread", has_text=title)
 
 
 async def choose(chat: Chat, title: str, action: str) -> None:
-    """Have this done to that thread, by its menu."""
+    """Choose this action in the menu of the thread."""
     await entry(chat, title).hover()
     await entry(chat, title).get_by_role("button").click()
     await chat.page.get_by_role("menuitem", name=action).click()
 
 
 async def list_titles(chat: Chat) -> list[str]:
-    """The titles of the threads that the server has."""
+    """Return the titles of the threads that the server has."""
     answer = await chat.context.request.get(f"{chat.up.url}/api/threads")
     return [thread["title"] for thread in (await answer.json())["data"]]
 
 
 @pytest.mark.slow
-async def test_threads_stand_under_their_day_and_are_found_by_their_words(told: Chat) -> None:
-    await say(told, "Name a planet.", "Neptune.")
-    await entry(told, "How do tides work?").get_by_role("link").click()
-    await told.sees("The moon pulls.")
+async def test_threads_stand_under_their_day_and_are_found_by_their_words(
+    answered_chat: Chat,
+) -> None:
+    await say(answered_chat, "Name a planet.", "Neptune.")
+    await entry(answered_chat, "How do tides work?").get_by_role("link").click()
+    await answered_chat.sees("The moon pulls.")
 
-    await expect(told.page.locator(".threads section > h2")).to_have_text(["Today"])
-    await expect(told.page.locator(".thread a")).to_have_text(
+    await expect(answered_chat.page.locator(".threads section > h2")).to_have_text(["Today"])
+    await expect(answered_chat.page.locator(".thread a")).to_have_text(
         ["Name a planet.", "How do tides work?"]
     )
-    await expect(told.page.locator(".thread a[aria-current=page]")).to_have_text(
+    await expect(answered_chat.page.locator(".thread a[aria-current=page]")).to_have_text(
         "How do tides work?"
     )
-    search = told.page.get_by_role("searchbox")
+    search = answered_chat.page.get_by_role("searchbox")
     await search.fill("tides")
-    await expect(told.page.locator(".thread a")).to_have_text(["How do tides work?"])
+    await expect(answered_chat.page.locator(".thread a")).to_have_text(["How do tides work?"])
     await search.fill("volcano")
-    await expect(told.page.locator(".side-empty")).to_have_text("No chat holds “volcano”.")
+    await expect(answered_chat.page.locator(".side-empty")).to_have_text("No chat holds “volcano”.")
 
 
 @pytest.mark.slow
@@ -80,8 +82,8 @@ async def test_found_words_are_marked_and_lead_to_their_message(chat: Chat) -> N
     async with AsyncClient(chat.up.url) as client:
         thread = await client.create_thread(title="Long one")
         for number in range(1, 131):
-            said = hostile if number == 3 else f"words {number} " * 30
-            await client.create_message(thread.id, said)
+            text = hostile if number == 3 else f"words {number} " * 30
+            await client.create_message(thread.id, text)
         other = await client.create_thread(title="Other one")
         await client.create_message(other.id, "No more of it.")
     await chat.open()
@@ -110,9 +112,9 @@ async def test_found_words_are_marked_and_lead_to_their_message(chat: Chat) -> N
 async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:
     post = chat.context.request.post
     for number in range(42):
-        made = await post(f"{chat.up.url}/v1/threads", data={"title": f"Thread {number}"})
-        said = {"thread_id": (await made.json())["id"], "role": "user", "content": "Hello"}
-        await post(f"{chat.up.url}/v1/messages", data=said)
+        created = await post(f"{chat.up.url}/v1/threads", data={"title": f"Thread {number}"})
+        message = {"thread_id": (await created.json())["id"], "role": "user", "content": "Hello"}
+        await post(f"{chat.up.url}/v1/messages", data=message)
     await chat.page.reload()
     rows = chat.page.locator(".thread")
     await expect(rows).to_have_count(40)
@@ -126,60 +128,65 @@ async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:
 
 
 @pytest.mark.slow
-async def test_a_thread_is_renamed_in_its_place(told: Chat) -> None:
-    field = told.page.get_by_role("textbox", name="Title of the chat")
-    await choose(told, "How do tides work?", "Rename")
+async def test_a_thread_is_renamed_in_its_place(answered_chat: Chat) -> None:
+    field = answered_chat.page.get_by_role("textbox", name="Title of the chat")
+    await choose(answered_chat, "How do tides work?", "Rename")
     await field.fill("Given up")
     await field.press("Escape")
-    await choose(told, "How do tides work?", "Rename")
+    await choose(answered_chat, "How do tides work?", "Rename")
     await field.fill("<b>Tides</b>")
-    async with told.page.expect_response(lambda answer: answer.request.method == "PATCH"):
+    async with answered_chat.page.expect_response(lambda answer: answer.request.method == "PATCH"):
         await field.press("Enter")
-        await expect(told.page.locator(".topbar h1")).to_have_text("<b>Tides</b>")
-    await told.page.reload()
+        await expect(answered_chat.page.locator(".topbar h1")).to_have_text("<b>Tides</b>")
+    await answered_chat.page.reload()
 
-    await expect(entry(told, "<b>Tides</b>")).to_be_visible()
+    await expect(entry(answered_chat, "<b>Tides</b>")).to_be_visible()
 
 
 @pytest.mark.slow
-async def test_a_pinned_thread_stands_first_after_a_reload_too(told: Chat) -> None:
-    await choose(told, "How do tides work?", "Pin")
-    await say(told, "Name a planet.", "Neptune.")
-    headings, links = told.page.locator(".threads section > h2"), told.page.locator(".thread a")
+async def test_a_pinned_thread_stands_first_after_a_reload_too(answered_chat: Chat) -> None:
+    await choose(answered_chat, "How do tides work?", "Pin")
+    await say(answered_chat, "Name a planet.", "Neptune.")
+    headings, links = (
+        answered_chat.page.locator(".threads section > h2"),
+        answered_chat.page.locator(".thread a"),
+    )
     await expect(headings).to_have_text(["Pinned", "Today"])
-    await told.page.reload()
+    await answered_chat.page.reload()
     await expect(headings).to_have_text(["Pinned", "Today"])
     await expect(links).to_have_text(["How do tides work?", "Name a planet."])
 
-    await choose(told, "How do tides work?", "Unpin")
+    await choose(answered_chat, "How do tides work?", "Unpin")
 
     await expect(headings).to_have_text(["Today"])
-    await told.page.reload()
+    await answered_chat.page.reload()
     await expect(links).to_have_text(["Name a planet.", "How do tides work?"])
 
 
 @pytest.mark.slow
-async def test_an_archived_thread_is_in_its_own_list_until_something_is_said(told: Chat) -> None:
-    titles = told.page.locator(".thread a")
-    archive = told.page.get_by_role("button", name="Archive", exact=True)
-    await say(told, "Name a planet.", "Neptune.")
-    await choose(told, "How do tides work?", "Archive")
+async def test_an_archived_thread_is_in_its_own_list_until_something_is_said(
+    answered_chat: Chat,
+) -> None:
+    titles = answered_chat.page.locator(".thread a")
+    archive = answered_chat.page.get_by_role("button", name="Archive", exact=True)
+    await say(answered_chat, "Name a planet.", "Neptune.")
+    await choose(answered_chat, "How do tides work?", "Archive")
     await expect(titles).to_have_text(["Name a planet."])
-    await told.page.get_by_role("button", name="Undo").click()
+    await answered_chat.page.get_by_role("button", name="Undo").click()
     await expect(titles).to_have_count(2)
-    await choose(told, "How do tides work?", "Archive")
+    await choose(answered_chat, "How do tides work?", "Archive")
     await expect(titles).to_have_count(1)
 
-    await told.page.get_by_role("searchbox").fill("tides")
-    await expect(told.page.get_by_role("img", name="In the archive")).to_be_visible()
-    await told.page.get_by_role("searchbox").fill("")
+    await answered_chat.page.get_by_role("searchbox").fill("tides")
+    await expect(answered_chat.page.get_by_role("img", name="In the archive")).to_be_visible()
+    await answered_chat.page.get_by_role("searchbox").fill("")
     await archive.click()
     await expect(titles).to_have_text(["How do tides work?"])
     await titles.first.click()
-    await told.sees("The moon pulls.")
-    await told.say("And in a lake?")
-    await (await told.model.next_request()).answer("Hardly.")
-    await told.wait_until_idle()
+    await answered_chat.sees("The moon pulls.")
+    await answered_chat.say("And in a lake?")
+    await (await answered_chat.model.next_request()).answer("Hardly.")
+    await answered_chat.wait_until_idle()
     await expect(titles).to_have_count(0)
     await archive.click()
 
@@ -187,20 +194,20 @@ async def test_an_archived_thread_is_in_its_own_list_until_something_is_said(tol
 
 
 @pytest.mark.slow
-async def test_threads_are_tagged_and_filtered_by_a_tag(told: Chat) -> None:
-    titles = told.page.locator(".thread a")
-    field = told.page.get_by_role("textbox", name="Tags, separated by commas")
-    await say(told, "Name a planet.", "Neptune.")
-    await choose(told, "How do tides work?", "Tags")
+async def test_threads_are_tagged_and_filtered_by_a_tag(answered_chat: Chat) -> None:
+    titles = answered_chat.page.locator(".thread a")
+    field = answered_chat.page.get_by_role("textbox", name="Tags, separated by commas")
+    await say(answered_chat, "Name a planet.", "Neptune.")
+    await choose(answered_chat, "How do tides work?", "Tags")
     await field.fill("Sea, <b>moon</b>")
     await field.press("Enter")
-    chips = told.page.locator(".side-filters .chip")
+    chips = answered_chat.page.locator(".side-filters .chip")
     await expect(chips).to_have_text(["Archive", "Select", "<b>moon</b>", "Sea"])
     await chips.last.click()
     await expect(titles).to_have_text(["How do tides work?Sea<b>moon</b>"])
-    await told.page.reload()
+    await answered_chat.page.reload()
     await expect(titles).to_have_count(2)
-    await choose(told, "How do tides work?", "Tags")
+    await choose(answered_chat, "How do tides work?", "Tags")
     await field.fill("")
     await field.press("Enter")
 
@@ -208,27 +215,29 @@ async def test_threads_are_tagged_and_filtered_by_a_tag(told: Chat) -> None:
     await expect(titles).to_have_text(["Name a planet.", "How do tides work?"])
 
 
-async def test_a_deleted_thread_can_be_called_back_until_the_page_is_left(told: Chat) -> None:
-    await choose(told, "How do tides work?", "Delete")
-    await expect(entry(told, "How do tides work?")).to_have_count(0)
-    await told.page.get_by_role("button", name="Undo").click()
-    await expect(entry(told, "How do tides work?")).to_be_visible()
-    assert await list_titles(told) == ["How do tides work?"]
+async def test_a_deleted_thread_can_be_called_back_until_the_page_is_left(
+    answered_chat: Chat,
+) -> None:
+    await choose(answered_chat, "How do tides work?", "Delete")
+    await expect(entry(answered_chat, "How do tides work?")).to_have_count(0)
+    await answered_chat.page.get_by_role("button", name="Undo").click()
+    await expect(entry(answered_chat, "How do tides work?")).to_be_visible()
+    assert await list_titles(answered_chat) == ["How do tides work?"]
 
-    await choose(told, "How do tides work?", "Delete")
-    await expect(told.page).to_have_url(f"{told.up.url}/")
-    await told.page.goto("about:blank")
+    await choose(answered_chat, "How do tides work?", "Delete")
+    await expect(answered_chat.page).to_have_url(f"{answered_chat.up.url}/")
+    await answered_chat.page.goto("about:blank")
     async with asyncio.timeout(SECONDS):
-        while await list_titles(told):
+        while await list_titles(answered_chat):
             pass
 
 
 @pytest.mark.slow
-async def test_a_thread_is_saved_as_a_file(told: Chat, tmp_path: Path) -> None:
-    async with told.page.expect_download() as saving:
-        await choose(told, "How do tides work?", "Export as Markdown")
+async def test_a_thread_is_saved_as_a_file(answered_chat: Chat, tmp_path: Path) -> None:
+    async with answered_chat.page.expect_download() as download_info:
+        await choose(answered_chat, "How do tides work?", "Export as Markdown")
     file = tmp_path / "saved"
-    await (await saving.value).save_as(file)
+    await (await download_info.value).save_as(file)
 
     assert "The moon pulls." in file.read_text()
 
@@ -287,7 +296,7 @@ async def test_colours_and_language_are_chosen_and_kept(chat: Chat) -> None:
     await expect(chat.page.get_by_role("heading", level=1)).to_have_text("Was möchten Sie wissen?")
     await expect(page).to_have_attribute("lang", "de")
 
-    # Colours are there before the page has begun.
+    # Colours are set before the script of the page runs.
     await chat.context.route("**/bundle.mjs", lambda route: route.abort())
     await chat.page.reload()
     await expect(page).to_have_attribute("data-theme", "dark")
@@ -323,12 +332,12 @@ async def test_an_assistant_is_made_and_answers(chat: Chat) -> None:
 
 
 async def make(chat: Chat, **fields: str) -> None:
-    """An assistant, by the form."""
+    """Create an assistant with the form."""
     labels = {"name": "Name", "instructions": "Instructions", "starters": "Questions to begin with"}
     await chat.page.get_by_role("link", name="Assistants").click()
     await chat.page.get_by_role("link", name="New assistant").first.click()
-    for name, said in fields.items():
-        await chat.page.get_by_label(labels[name], exact=True).fill(said)
+    for name, text in fields.items():
+        await chat.page.get_by_label(labels[name], exact=True).fill(text)
     await chat.page.get_by_role("button", name="Save").click()
     await expect(chat.page.locator(".assistant h2")).to_contain_text([fields["name"]])
 
@@ -349,13 +358,13 @@ async def test_an_assistant_is_edited_copied_and_deleted(chat: Chat) -> None:
 
 
 async def act(chat: Chat, assistant: str, action: str) -> None:
-    # By key: a pointer would miss a button that moves, for instance below a note that appears.
+    # With the keyboard: a pointer would miss a button that moves below a note that appears.
     await chat.page.get_by_role("button", name=f"Actions for “{assistant}”").press("Enter")
     await chat.page.get_by_role("menuitem", name=action).click()
 
 
 @pytest.mark.slow
-async def test_who_has_the_link_sees_the_card_of_a_shared_assistant(chat: Chat) -> None:
+async def test_a_link_shows_the_card_of_a_shared_assistant(chat: Chat) -> None:
     await make(chat, name="Poet", starters="A poem on rain")
     await act(chat, "Poet", "Share")
     dialog = chat.page.get_by_role("dialog", name="Share: Poet")
@@ -410,11 +419,13 @@ async def test_the_list_is_read_on_to_the_oldest_thread_as_it_is_scrolled(chat: 
 
 
 @pytest.mark.slow
-async def test_many_threads_are_marked_by_keys_tagged_archived_and_deleted(told: Chat) -> None:
-    page, titles = told.page, told.page.locator(".thread a")
+async def test_many_threads_are_marked_by_keys_tagged_archived_and_deleted(
+    answered_chat: Chat,
+) -> None:
+    page, titles = answered_chat.page, answered_chat.page.locator(".thread a")
     select = page.get_by_role("button", name="Select", exact=True)
-    await say(told, "Name a planet.", "Neptune.")
-    await say(told, "Name a star.", "Vega.")
+    await say(answered_chat, "Name a planet.", "Neptune.")
+    await say(answered_chat, "Name a star.", "Vega.")
     await select.click()
     planet = page.get_by_role("checkbox", name="Select “Name a planet.”")
     await titles.filter(has_text="Name a planet.").click()
@@ -454,10 +465,14 @@ async def test_many_threads_are_marked_by_keys_tagged_archived_and_deleted(told:
     await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     await page.goto("about:blank")
     async with asyncio.timeout(SECONDS):
-        while (await (await told.context.request.get(f"{told.up.url}/api/tags")).json())["data"]:
+        while (
+            await (
+                await answered_chat.context.request.get(f"{answered_chat.up.url}/api/tags")
+            ).json()
+        )["data"]:
             pass
 
-    assert await list_titles(told) == ["How do tides work?"]
+    assert await list_titles(answered_chat) == ["How do tides work?"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Reading aloud and dictation, by a browser whose voice and ears the test sees."""
+"""Reading aloud and dictation, in a browser whose speech and recognition are fakes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ VOICE = """() => {
     { name: "Ada", lang: "en-GB", voiceURI: "ada", localService: true },
     { name: "Far", lang: "de-DE", voiceURI: "far", localService: false },
   ];
-  const heard = {
+  const synthesis = {
     getVoices: () => voices,
-    speak: (said) => window.spoken.push(said),
-    cancel: () => window.spoken.forEach((said) => (said.cancelled = true)),
+    speak: (utterance) => window.spoken.push(utterance),
+    cancel: () => window.spoken.forEach((utterance) => (utterance.cancelled = true)),
     addEventListener() {},
     removeEventListener() {},
   };
-  Object.defineProperty(window, "speechSynthesis", { configurable: true, value: heard });
+  Object.defineProperty(window, "speechSynthesis", { configurable: true, value: synthesis });
 }"""
 EARS = """() => {
   window.webkitSpeechRecognition = window.SpeechRecognition = class {
@@ -42,42 +42,42 @@ MICROPHONE = """() => {
   window.recorded = 0;
   window.tracks = [];
   const start = MediaRecorder.prototype.start;
-  MediaRecorder.prototype.start = function (...given) {
+  MediaRecorder.prototype.start = function (...args) {
     window.recorded = 0;
     this.addEventListener("dataavailable", ({ data }) => (window.recorded += data.size));
-    return start.apply(this, given);
+    return start.apply(this, args);
   };
   navigator.mediaDevices.getUserMedia = async () => {
-    const sound = new AudioContext();
-    const into = sound.createMediaStreamDestination();
-    const tone = sound.createOscillator();
-    tone.connect(into);
+    const context = new AudioContext();
+    const destination = context.createMediaStreamDestination();
+    const tone = context.createOscillator();
+    tone.connect(destination);
     tone.start();
-    window.tracks.push(...into.stream.getTracks());
+    window.tracks.push(...destination.stream.getTracks());
     window.opened += 1;
-    return into.stream;
+    return destination.stream;
   };
 }"""
-RECORDED = "(times) => window.opened === times && window.recorded > 0"
-HEARD = "(said) => window.ears.onresult({ results: [[{ transcript: said }]] })"
-SPOKEN = "() => window.spoken.map(({ text, rate, voice }) => [text, rate, voice?.name ?? ''])"
+HAS_RECORDED = "(times) => window.opened === times && window.recorded > 0"
+RECOGNIZE = "(text) => window.ears.onresult({ results: [[{ transcript: text }]] })"
+LIST_SPOKEN = "() => window.spoken.map(({ text, rate, voice }) => [text, rate, voice?.name ?? ''])"
 
 
 @asynccontextmanager
 async def chatting_by_voice(
     chromium: Browser, tmp_path: Path, *flags: str
 ) -> AsyncIterator[tuple[Chat, FakeTranscriber]]:
-    """Open a chat whose provider is one of audio, in a browser with a microphone that hums."""
+    """Open a chat whose provider transcribes and speaks, in a browser whose microphone hums."""
     async with serve_transcriber() as fake:
         # The last base URL counts: the model of the page is not asked.
-        words = ("--no-servers", "--base-url", fake.url, *flags)
-        async with chatting(chromium, tmp_path, *words, fresh=True) as chat:
+        all_flags = ("--no-servers", "--base-url", fake.url, *flags)
+        async with chatting(chromium, tmp_path, *all_flags, fresh=True) as chat:
             await chat.page.add_init_script(f"({MICROPHONE})()")
             await chat.page.reload()
             yield chat, fake
 
 
-DICTATING = ("--transcription-model", "whisper")
+DICTATION_FLAGS = ("--transcription-model", "whisper")
 
 
 async def answer(chat: Chat, text: str) -> None:
@@ -97,20 +97,20 @@ async def test_an_answer_is_read_aloud_with_the_chosen_voice_until_it_is_stopped
     await dialog.get_by_label("Voice for reading aloud").select_option("far")
     await expect(dialog).to_contain_text("which gets the text")
     await dialog.get_by_label("Speed").select_option("1.5")
-    found = await findings(page, axe)
+    violations = await findings(page, axe)
     await page.keyboard.press("Escape")
     await answer(chat, "It is **so**. `x = 1`")
-    assert await page.evaluate(SPOKEN) == []
+    assert await page.evaluate(LIST_SPOKEN) == []
 
     button = page.get_by_role("button", name="Read aloud")
     await button.press("Enter")
-    assert await page.evaluate(SPOKEN) == [["It is so .", 1.5, "Far"], ["x = 1", 1.5, "Far"]]
+    assert await page.evaluate(LIST_SPOKEN) == [["It is so .", 1.5, "Far"], ["x = 1", 1.5, "Far"]]
     stop = page.get_by_role("button", name="Stop reading")
     await expect(stop).to_have_attribute("aria-pressed", "true")
     await stop.press("Enter")
     assert await page.evaluate("window.spoken.every(({ cancelled }) => cancelled)")
     await expect(button).to_be_visible()
-    assert found == []
+    assert violations == []
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ async def test_new_answers_are_read_by_themselves_only_where_that_is_wanted(chat
     assert await page.evaluate("window.spoken[0].text") == "One."
     await chat.wait_until("() => window.spoken[0].cancelled")
 
-    # An answer that is whole before the page has drawn any of it.
+    # An answer that is complete before the page has drawn any of it.
     await page.evaluate("() => { window.requestAnimationFrame = () => 0; }")
     await answer(chat, "Two.")
     await chat.wait_until("() => window.spoken.length === 2")
@@ -149,13 +149,13 @@ async def test_what_is_dictated_stands_in_the_field_and_is_not_sent(
         await page.get_by_role("button", name="Dictate").press("Enter")
         stop = page.get_by_role("button", name="Stop dictating")
         await expect(stop).to_have_attribute("aria-pressed", "true")
-        found = await findings(page, axe)
-        await page.evaluate(HEARD, "the mid")
-        await page.evaluate(HEARD, "the middle")
+        violations = await findings(page, axe)
+        await page.evaluate(RECOGNIZE, "the mid")
+        await page.evaluate(RECOGNIZE, "the middle")
         await expect(chat.composer).to_have_value("Before the middle after")
 
         await chat.composer.press_sequentially("!")
-        await page.evaluate(HEARD, "the middle of it")
+        await page.evaluate(RECOGNIZE, "the middle of it")
         await expect(chat.composer).to_have_value("Before the middle! after")
         assert await page.evaluate("window.ears.aborted")
         await page.get_by_role("button", name="Dictate").press("Enter")
@@ -163,7 +163,7 @@ async def test_what_is_dictated_stands_in_the_field_and_is_not_sent(
         await expect(page.locator(".toasts")).to_contain_text("use the microphone")
         count = "async () => (await (await fetch('/api/threads')).json()).data.length"
         assert await page.evaluate(count) == 0
-        assert found == []
+        assert violations == []
 
 
 async def test_without_the_setting_there_is_no_dictation_and_no_microphone(chat: Chat) -> None:
@@ -176,13 +176,13 @@ async def test_without_the_setting_there_is_no_dictation_and_no_microphone(chat:
 async def test_what_is_said_goes_to_the_provider_only_after_consent(
     chromium: Browser, tmp_path: Path, axe: str
 ) -> None:
-    async with chatting_by_voice(chromium, tmp_path, *DICTATING) as (chat, fake):
+    async with chatting_by_voice(chromium, tmp_path, *DICTATION_FLAGS) as (chat, fake):
         page = chat.page
         await chat.composer.fill("Before")
         await page.get_by_role("button", name="Dictate").press("Enter")
         dialog = page.get_by_role("dialog")
         await expect(dialog).to_contain_text(f"sends it to {fake.url.removesuffix('/v1')}")
-        found = await findings(page, axe)
+        violations = await findings(page, axe)
         await dialog.get_by_role("button", name="Cancel").click()
         assert await page.evaluate("window.opened") == 0
 
@@ -190,7 +190,7 @@ async def test_what_is_said_goes_to_the_provider_only_after_consent(
         await dialog.get_by_role("button", name="Record and send").click()
         stop = page.get_by_role("button", name="Stop dictating")
         await expect(stop).to_have_attribute("aria-pressed", "true")
-        await wait_until(page, RECORDED, 1)
+        await wait_until(page, HAS_RECORDED, 1)
         await stop.press("Enter")
         await expect(chat.composer).to_have_value("Before Good morning.")
         (recording,) = fake.recordings
@@ -201,11 +201,11 @@ async def test_what_is_said_goes_to_the_provider_only_after_consent(
 
         fake.status, fake.body = 400, b'{"error": {"message": "Too short."}}'
         await page.get_by_role("button", name="Dictate").press("Enter")
-        await wait_until(page, RECORDED, 2)
+        await wait_until(page, HAS_RECORDED, 2)
         await stop.press("Enter")
         await expect(page.locator(".toasts")).to_contain_text("Too short.")
         await expect(chat.composer).to_have_value("Before Good morning.")
-        assert found == []
+        assert violations == []
 
 
 async def test_a_recording_waits_for_consent_where_the_provider_has_changed_since_the_page_opened(
@@ -216,7 +216,7 @@ async def test_a_recording_waits_for_consent_where_the_provider_has_changed_sinc
         before = {"transcribed_by": "before (https://before.example)"}
         await route.fulfill(response=answer, json=await answer.json() | before)
 
-    async with chatting_by_voice(chromium, tmp_path, *DICTATING) as (chat, fake):
+    async with chatting_by_voice(chromium, tmp_path, *DICTATION_FLAGS) as (chat, fake):
         page = chat.page
         dictate = page.get_by_role("button", name="Dictate")
         await expect(dictate).to_be_visible()  # `/api/me` is read before the route begins
@@ -226,11 +226,11 @@ async def test_a_recording_waits_for_consent_where_the_provider_has_changed_sinc
         dialog = page.get_by_role("dialog")
         await expect(dialog).to_contain_text("before.example")
         await dialog.get_by_role("button", name="Record and send").click()
-        await wait_until(page, RECORDED, 1)
+        await wait_until(page, HAS_RECORDED, 1)
         await page.get_by_role("button", name="Stop dictating").click()
 
-        now = fake.url.removesuffix("/v1")
-        await expect(dialog).to_contain_text(f"another provider now: {now}")
+        provider = fake.url.removesuffix("/v1")
+        await expect(dialog).to_contain_text(f"another provider now: {provider}")
         assert fake.recordings == []
         await dialog.get_by_role("button", name="Send", exact=True).click()
         await expect(chat.composer).to_have_value("Good morning.")
@@ -240,35 +240,35 @@ async def test_a_recording_waits_for_consent_where_the_provider_has_changed_sinc
 BROKEN_RECORDER = """(where) => {
   const Real = window.MediaRecorder;
   window.MediaRecorder = class extends Real {
-    constructor(...given) {
+    constructor(...args) {
       if (where === "constructor") throw new DOMException("none", "NotSupportedError");
-      super(...given);
+      super(...args);
     }
     start() { throw new DOMException("none", "InvalidStateError"); }
   };
 }"""
-ENDED = """() => window.tracks.length > 0
+HAVE_TRACKS_ENDED = """() => window.tracks.length > 0
   && window.tracks.every((track) => track.readyState === "ended")"""
 
 
 async def test_dictation_keeps_to_its_chat_and_leaves_no_microphone_on(
     chromium: Browser, tmp_path: Path
 ) -> None:
-    async with chatting_by_voice(chromium, tmp_path, *DICTATING) as (chat, fake):
+    async with chatting_by_voice(chromium, tmp_path, *DICTATION_FLAGS) as (chat, fake):
         page = chat.page
         dictate = page.get_by_role("button", name="Dictate")
         stop = page.get_by_role("button", name="Stop dictating")
         new_chat = page.get_by_role("button", name="New chat").first
-        await chat.say("Well?")  # and nobody answers: the model is asked at the transcriber
+        await chat.say("Well?")  # without an answer: the transcriber serves as the model
         await page.wait_for_url("**/t/*")
         await chat.wait_until_idle()
         thread = chat.thread
         await chat.composer.fill("Here")
         await dictate.click()
         await page.get_by_role("button", name="Record and send").click()
-        await wait_until(page, RECORDED, 1)
+        await wait_until(page, HAS_RECORDED, 1)
 
-        # Gone while the text is awaited.
+        # The user leaves the chat while the page waits for the text.
         fake.open.clear()
         await stop.click()
         await new_chat.click()
@@ -277,14 +277,14 @@ async def test_dictation_keeps_to_its_chat_and_leaves_no_microphone_on(
         await expect(page.locator(".toasts")).to_contain_text("in the draft of the chat")
         await expect(chat.composer).to_have_value("")
 
-        # Gone while it is recorded.
+        # The user leaves the chat during the recording.
         await chat.open(f"/t/{thread}")
         await expect(chat.composer).to_have_value("Here Good morning.")
         await dictate.click()
-        await wait_until(page, RECORDED, 1)
+        await wait_until(page, HAS_RECORDED, 1)
         await new_chat.click()
         await expect(page.locator(".toasts")).to_contain_text("in the draft of the chat")
-        assert await page.evaluate(ENDED)
+        assert await page.evaluate(HAVE_TRACKS_ENDED)
         await expect(chat.composer).to_have_value("")
         await page.go_back()
         await expect(chat.composer).to_have_value("Here Good morning. Good morning.")
@@ -293,16 +293,16 @@ async def test_dictation_keeps_to_its_chat_and_leaves_no_microphone_on(
         for where in ("start", "constructor"):
             await page.evaluate(BROKEN_RECORDER, where)
             await dictate.click()
-            await chat.wait_until(ENDED)
+            await chat.wait_until(HAVE_TRACKS_ENDED)
             await expect(dictate).to_have_attribute("aria-pressed", "false")
         await expect(page.locator(".toasts")).to_contain_text("did not work")
 
 
-HEARD_AUDIO = """() => {
-  window.heard = [];
+RECORD_PLAYED_AUDIO = """() => {
+  window.played = [];
   const play = HTMLMediaElement.prototype.play;
   HTMLMediaElement.prototype.play = function () {
-    this.addEventListener("ended", () => window.heard.push(this.src));
+    this.addEventListener("ended", () => window.played.push(this.src));
     return play.call(this);
   };
 }"""
@@ -315,7 +315,7 @@ async def test_a_provider_reads_aloud_for_those_who_agree_and_the_browser_if_it_
     async with chatting_by_voice(chromium, tmp_path, "--speech-model", "tts") as (chat, fake):
         page = chat.page
         await page.evaluate(VOICE)
-        await page.evaluate(HEARD_AUDIO)
+        await page.evaluate(RECORD_PLAYED_AUDIO)
         await page.get_by_role("button", name="Settings").click()
         dialog = page.get_by_role("dialog")
         await dialog.get_by_role("button", name="Try it").click()
@@ -324,10 +324,10 @@ async def test_a_provider_reads_aloud_for_those_who_agree_and_the_browser_if_it_
 
         await expect(dialog).to_contain_text(f"sent to {fake.url.removesuffix('/v1')}")
         await dialog.get_by_label("Read aloud by").check()
-        found = await findings(page, axe)
+        violations = await findings(page, axe)
         await dialog.get_by_role("button", name="Try it").click()
-        await chat.wait_until("() => window.heard.length === 1")
-        assert (await page.evaluate("window.heard"))[0].startswith("blob:")
+        await chat.wait_until("() => window.played.length === 1")
+        assert (await page.evaluate("window.played"))[0].startswith("blob:")
         assert fake.texts[0]["input"] == "This is how answers are read aloud."
         assert await page.evaluate("window.spoken.length") == 1
 
@@ -336,4 +336,4 @@ async def test_a_provider_reads_aloud_for_those_who_agree_and_the_browser_if_it_
         await expect(page.locator(".toasts")).to_contain_text("The voice of the browser reads")
         await expect(page.locator(".toasts")).to_contain_text("No such voice.")
         assert await page.evaluate("window.spoken.length") == 2
-        assert found == []
+        assert violations == []

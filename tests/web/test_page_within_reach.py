@@ -9,7 +9,7 @@ from tests.support.web.chats import Chat
 
 
 async def exchange(chat: Chat, text: str, answer: str) -> None:
-    """Say this and let the model answer."""
+    """Send this text and have the model answer."""
     await chat.say(text)
     reply = await chat.model.next_request()
     await reply.answer(answer)
@@ -17,7 +17,7 @@ async def exchange(chat: Chat, text: str, answer: str) -> None:
     await chat.wait_until_idle()
 
 
-async def test_a_server_that_is_gone_is_told_without_being_asked_and_so_is_its_return(
+async def test_a_server_that_is_gone_is_noticed_without_a_request_and_so_is_its_return(
     chat: Chat,
 ) -> None:
     await exchange(chat, "Hello", "Hi.")
@@ -65,15 +65,15 @@ async def test_a_chat_keeps_its_heading_while_it_is_answered_again(chat: Chat) -
 
 
 @pytest.mark.slow
-async def test_what_an_answer_used_is_told_by_keys(chat: Chat) -> None:
+async def test_the_usage_of_an_answer_is_opened_with_the_keyboard(chat: Chat) -> None:
     await exchange(chat, "Hello", "Hi.")
 
-    used = chat.answers.locator("button.usage")
-    await used.press("Enter")
+    usage = chat.answers.locator("button.usage")
+    await usage.press("Enter")
 
-    await expect(used.locator(".usage-details")).to_contain_text("10 tokens in")
-    await used.press("Enter")
-    await expect(used.locator(".usage-details")).to_have_count(0)
+    await expect(usage.locator(".usage-details")).to_contain_text("10 tokens in")
+    await usage.press("Enter")
+    await expect(usage.locator(".usage-details")).to_have_count(0)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from tests.support.web.visiting import HERE, Browser, Chat, open_chat
 
 @pytest.fixture
 async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
-    """A web chat with servers, behind a proxy that says who asks."""
+    """A web chat with servers, behind a proxy that names the user."""
     servers = {"whole": whole(), "evil": raw("evil"), "broken": {"command": "/nowhere/at-all"}}
     _, file = config(tmp_path, servers)
     async with open_chat(servers=True, config=file, login="proxy", trusted_proxies=(HERE,)) as chat:
@@ -49,7 +49,9 @@ async def test_servers_are_listed_with_their_state_and_what_they_offer(browser: 
     assert "nowhere" in servers["broken"]["problem"]
 
 
-async def test_error_output_of_servers_is_for_administrators(chat: Chat, browser: Browser) -> None:
+async def test_error_output_of_servers_is_shown_to_administrators_only(
+    chat: Chat, browser: Browser
+) -> None:
     states = chat.site.tools.servers()
     mine = (await browser.get("/api/servers")).json["data"]
 
@@ -103,7 +105,7 @@ async def test_a_resource_becomes_a_file_of_the_person_who_asked(
         ("/api/servers/broken/prompts", {"name": "city"}, 503),
     ],
 )
-async def test_what_a_server_does_not_have_is_a_problem_in_words(
+async def test_a_request_for_something_a_server_does_not_have_is_a_problem_in_words(
     browser: Browser, path: str, body: Any, status: int
 ) -> None:
     answer = await browser.post(path, body)
@@ -125,18 +127,18 @@ async def test_a_resource_that_is_too_large_is_refused(tmp_path: Path) -> None:
 async def test_only_resources_that_a_server_lists_are_asked_for(
     chat: Chat, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    read = chat.site.tools.read_resource
+    uris: list[str] = []
+    read_resource = chat.site.tools.read_resource
 
     async def record(server: str, uri: str) -> Any:
-        asked.append(uri)
-        return await read(server, uri)
+        uris.append(uri)
+        return await read_resource(server, uri)
 
     monkeypatch.setattr(chat.site.tools, "read_resource", record)
     for uri in ("note://all", "note://7", "file:///etc/passwd", "note://a/b", "note://.."):
         await browser.post("/api/servers/whole/resources", {"uri": uri})
 
-    assert asked == ["note://all", "note://7"]
+    assert uris == ["note://all", "note://7"]
 
 
 @pytest.mark.parametrize(

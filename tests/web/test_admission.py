@@ -1,4 +1,4 @@
-"""Streams have their places, and end when their reader may not read any more."""
+"""The number of streams is limited, and a stream ends once its reader has lost access."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.web.visiting import HERE, Browser, Chat, open_chat
 
-DIES_WITHIN = 60.0
+SECONDS_TO_END = 60.0
 LONG = {"content": "Tell me a long story."}
 
 
@@ -25,7 +25,7 @@ async def person(chat: Chat, name: str) -> Browser:
     return await chat.browser(headers={"X-Forwarded-User": name}).arrive()
 
 
-async def test_where_all_places_are_taken_nothing_is_begun_and_pages_are_answered() -> None:
+async def test_at_the_limit_of_streams_no_run_is_started_and_pages_are_answered() -> None:
     async with open_chat(web_streams=2, demo_delay=0.5, shutdown_timeout=0.1) as chat:
         browser = await chat.browser().arrive()
         streams = [await browser.post("/api/messages/process", LONG) for _ in range(2)]
@@ -38,12 +38,12 @@ async def test_where_all_places_are_taken_nothing_is_begun_and_pages_are_answere
         assert len(listed.json["data"]) == 2
         for stream in streams:
             stream.close()
-        async with asyncio.timeout(DIES_WITHIN):
+        async with asyncio.timeout(SECONDS_TO_END):
             while chat.site.limits.streams.open:
                 await asyncio.sleep(0.05)
 
 
-async def test_a_message_that_is_refused_takes_no_place(chat: Chat) -> None:
+async def test_a_message_that_is_refused_does_not_count_as_a_stream(chat: Chat) -> None:
     ann = await person(chat, "ann")
 
     for body in ({"content": 7}, {"content": "hi", "thread_id": "thread_1"}, {}):
@@ -53,14 +53,16 @@ async def test_a_message_that_is_refused_takes_no_place(chat: Chat) -> None:
     assert chat.site.limits.streams.open == 0
 
 
-async def test_a_stream_ends_soon_after_its_reader_is_let_out(chat: Chat) -> None:
+async def test_a_stream_ends_soon_after_its_reader_is_disabled(chat: Chat) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
     people = {each.name: each.id for each in (await chat.site.client.list_people()).data}
-    anns, bobs = [await each.post("/api/messages/process", LONG) for each in (ann, bob)]
+    anns_stream, bobs_stream = [
+        await each.post("/api/messages/process", LONG) for each in (ann, bob)
+    ]
 
     await chat.site.client.update_person(people["ann"], disabled=True)
-    async with asyncio.timeout(2 * DIES_WITHIN):
-        told = await asyncio.to_thread(anns.get_data)
-    assert b"[DONE]" not in told
+    async with asyncio.timeout(2 * SECONDS_TO_END):
+        body = await asyncio.to_thread(anns_stream.get_data)
+    assert b"[DONE]" not in body
     assert chat.site.limits.streams.open == 1
-    bobs.close()
+    bobs_stream.close()

@@ -1,4 +1,4 @@
-"""Assistants over the web: made, changed, and shared by a link within the installation."""
+"""Assistants over the web: they are created, changed, and shared by links."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ PIRATE = {
 
 
 @pytest.fixture
-async def own() -> AsyncIterator[Chat]:
-    """Where nobody logs in."""
+async def chat_without_login() -> AsyncIterator[Chat]:
+    """A web chat without a login."""
     async with open_chat() as chat:
         yield chat
 
 
 @pytest.fixture
-async def browser(own: Chat) -> Browser:
-    return await own.browser().arrive()
+async def browser(chat_without_login: Chat) -> Browser:
+    return await chat_without_login.browser().arrive()
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ async def make_assistant(browser: Browser, **fields: Any) -> dict[str, Any]:
     return answer.json
 
 
-async def link(browser: Browser, assistant: dict[str, Any]) -> str:
-    """The token of its link."""
+async def make_link(browser: Browser, assistant: dict[str, Any]) -> str:
+    """Make a link to the assistant; return its token."""
     answer = await browser.post(f"/api/assistants/{assistant['id']}/share", {})
     assert answer.json["url"].endswith(f"/a/{answer.json['token']}")
     return answer.json["token"]
@@ -75,7 +75,7 @@ async def take_link(browser: Browser, token: str) -> TestResponse:
         (("plain", "near__a"), ("far",), {"plain", "near__a", "far__a", "far__b"}),
     ],
 )
-def test_what_is_named_may_be_used_by_its_own_name_or_by_its_server(
+def test_tools_may_be_selected_by_their_own_name_or_by_their_server(
     tools: tuple[str, ...] | None, servers: tuple[str, ...] | None, expected: set[str]
 ) -> None:
     class Mixed:
@@ -101,7 +101,7 @@ def test_what_is_named_may_be_used_by_its_own_name_or_by_its_server(
     assert {spec.name for spec in select_tools(cast("Toolset", Mixed()), card)} == expected
 
 
-# One's own.
+# A user's own assistants.
 
 
 async def test_an_assistant_is_kept_as_it_was_made(browser: Browser) -> None:
@@ -114,7 +114,7 @@ async def test_an_assistant_is_kept_as_it_was_made(browser: Browser) -> None:
     assert row == one == assistant
 
 
-async def test_an_assistant_may_use_everything_unless_something_else_is_said(
+async def test_an_assistant_may_use_all_tools_unless_some_are_named(
     browser: Browser,
 ) -> None:
     assistant = (await browser.post("/api/assistants", {"name": "Plain"})).json
@@ -123,7 +123,7 @@ async def test_an_assistant_may_use_everything_unless_something_else_is_said(
     assert assistant["starters"] == []
 
 
-async def test_what_is_given_changes_and_the_rest_stays(browser: Browser) -> None:
+async def test_given_fields_change_and_the_rest_stays(browser: Browser) -> None:
     assistant = await make_assistant(browser)
     address = f"/api/assistants/{assistant['id']}"
     await browser.open("PATCH", address, {"starters": ["Ahoy?"], "model": None})
@@ -136,27 +136,27 @@ async def test_what_is_given_changes_and_the_rest_stays(browser: Browser) -> Non
 
 
 async def test_limits_are_changed_and_taken_back_and_other_settings_stay(
-    browser: Browser, own: Chat
+    browser: Browser, chat_without_login: Chat
 ) -> None:
     assistant = await make_assistant(browser)
-    stored = await own.site.client.get_assistant(assistant["id"])
+    stored = await chat_without_login.site.client.get_assistant(assistant["id"])
     sampling = replace(stored.sampling, temperature=0.5)
-    await own.site.client.update_assistant(assistant["id"], sampling=sampling)
+    await chat_without_login.site.client.update_assistant(assistant["id"], sampling=sampling)
     address = f"/api/assistants/{assistant['id']}"
     limits = {"max_tool_calls": 7, "max_output_tokens": None}
     changed = (await browser.open("PATCH", address, limits)).json
-    kept = await own.site.client.get_assistant(assistant["id"])
+    updated = await chat_without_login.site.client.get_assistant(assistant["id"])
 
     assert (changed["max_tool_calls"], changed["max_output_tokens"]) == (7, None)
-    assert (kept.sampling.temperature, kept.sampling.max_output_tokens) == (0.5, None)
+    assert (updated.sampling.temperature, updated.sampling.max_output_tokens) == (0.5, None)
 
 
 async def test_a_deleted_assistant_is_gone(browser: Browser) -> None:
     assistant = await make_assistant(browser)
     address = f"/api/assistants/{assistant['id']}"
-    gone = await browser.open("DELETE", address)
+    deleted = await browser.open("DELETE", address)
 
-    assert gone.json["deleted"] is True
+    assert deleted.json["deleted"] is True
     assert (await browser.get(address)).status_code == 404
 
 
@@ -175,7 +175,7 @@ async def test_a_deleted_assistant_is_gone(browser: Browser) -> None:
         [],
     ],
 )
-async def test_what_is_no_assistant_is_refused(browser: Browser, body: Any) -> None:
+async def test_a_body_that_is_no_assistant_is_refused(browser: Browser, body: Any) -> None:
     answer = await browser.post("/api/assistants", body)
 
     assert 400 <= answer.status_code < 500
@@ -189,40 +189,42 @@ async def test_servers_and_tools_of_a_body_are_names_and_nothing_else(browser: B
     assert answer.status_code == 422
 
 
-async def test_a_run_is_offered_what_its_assistant_may_use(browser: Browser, own: Chat) -> None:
-    some = await make_assistant(browser, tools=["calculate", "gone"])
-    every = await make_assistant(browser, tools=None)
-    for assistant in (some, every):
-        said = {"content": "Hi", "assistant_id": assistant["id"]}
-        await browser.post("/api/messages/process", said)
-    newest, before = (await own.site.client.list_runs(limit=2)).data
+async def test_a_run_is_offered_the_tools_that_its_assistant_may_use(
+    browser: Browser, chat_without_login: Chat
+) -> None:
+    limited = await make_assistant(browser, tools=["calculate", "gone"])
+    unlimited = await make_assistant(browser, tools=None)
+    for assistant in (limited, unlimited):
+        message = {"content": "Hi", "assistant_id": assistant["id"]}
+        await browser.post("/api/messages/process", message)
+    newest, before = (await chat_without_login.site.client.list_runs(limit=2)).data
 
     assert [spec.name for spec in before.tools] == ["calculate"]
     assert {"calculate", "current_time"} < {spec.name for spec in newest.tools}
     assert before.instructions == PIRATE["instructions"]
 
 
-async def test_to_an_assistant_that_is_not_there_nothing_is_said(
-    browser: Browser, own: Chat
+async def test_a_message_to_an_assistant_that_does_not_exist_is_refused(
+    browser: Browser, chat_without_login: Chat
 ) -> None:
-    said = {"content": "Hi", "assistant_id": "asst_gone"}
-    answer = await browser.post("/api/messages/process", said)
+    message = {"content": "Hi", "assistant_id": "asst_gone"}
+    answer = await browser.post("/api/messages/process", message)
 
     assert answer.status_code == 404
-    assert not (await own.site.client.list_threads()).data
+    assert not (await chat_without_login.site.client.list_threads()).data
 
 
-# Shared.
+# Shared assistants.
 
 
-async def test_who_has_the_link_sees_a_card_and_gets_a_copy(chat: Chat) -> None:
+async def test_a_link_shows_a_card_and_gives_a_copy(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     assistant = await make_assistant(ann)
-    token = await link(ann, assistant)
-    seen = (await bob.get(f"/api/shared/{token}")).json
+    token = await make_link(ann, assistant)
+    card = (await bob.get(f"/api/shared/{token}")).json
     copy = (await take_link(bob, token)).json
 
-    assert seen == {
+    assert card == {
         "name": "Pirate",
         "model": "demo",
         "starters": PIRATE["starters"],
@@ -233,25 +235,25 @@ async def test_who_has_the_link_sees_a_card_and_gets_a_copy(chat: Chat) -> None:
     assert copy["shared"] is None
 
 
-async def test_a_copy_is_ones_own_and_the_same_each_time(chat: Chat) -> None:
+async def test_a_copy_belongs_to_its_user_and_is_the_same_each_time(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     assistant = await make_assistant(ann)
-    token = await link(ann, assistant)
+    token = await make_link(ann, assistant)
     copy = (await take_link(bob, token)).json
     await bob.open("PATCH", f"/api/assistants/{copy['id']}", {"name": "Parrot"})
     await ann.open("PATCH", f"/api/assistants/{assistant['id']}", {"instructions": "Rhyme."})
-    again = (await take_link(bob, token)).json
+    second_copy = (await take_link(bob, token)).json
 
-    assert (again["id"], again["name"]) == (copy["id"], "Parrot")
-    assert again["instructions"] == PIRATE["instructions"]
+    assert (second_copy["id"], second_copy["name"]) == (copy["id"], "Parrot")
+    assert second_copy["instructions"] == PIRATE["instructions"]
     assert len((await bob.get("/api/assistants")).json["data"]) == 1
     assert (await ann.get(f"/api/assistants/{assistant['id']}")).json["name"] == "Pirate"
 
 
-async def test_who_opens_their_own_link_gets_their_assistant(chat: Chat) -> None:
+async def test_an_author_who_opens_their_own_link_gets_their_assistant(chat: Chat) -> None:
     ann = await browser_of(chat, "ann")
     assistant = await make_assistant(ann)
-    mine = (await take_link(ann, await link(ann, assistant))).json
+    mine = (await take_link(ann, await make_link(ann, assistant))).json
 
     assert mine["id"] == assistant["id"]
     assert len((await ann.get("/api/assistants")).json["data"]) == 1
@@ -263,11 +265,11 @@ async def test_a_link_is_the_same_until_it_is_taken_back_and_then_leads_nowhere(
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     assistant = await make_assistant(ann)
     address = f"/api/assistants/{assistant['id']}"
-    token = await link(ann, assistant)
-    assert await link(ann, assistant) == token
+    token = await make_link(ann, assistant)
+    assert await make_link(ann, assistant) == token
     assert (await ann.get(address)).json["shared"] == token
     unshared = (await ann.open("DELETE", f"{address}/share")).json
-    another = await link(ann, assistant)
+    another = await make_link(ann, assistant)
 
     assert unshared["shared"] is None
     assert another != token
@@ -291,22 +293,22 @@ async def test_a_link_begins_as_the_address_that_the_browser_has_open(chat: Chat
 async def test_the_link_of_a_deleted_assistant_leads_nowhere(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     assistant = await make_assistant(ann)
-    token = await link(ann, assistant)
+    token = await make_link(ann, assistant)
     await ann.open("DELETE", f"/api/assistants/{assistant['id']}")
 
     assert (await take_link(bob, token)).status_code == 404
 
 
-async def test_nobody_makes_up_a_link(chat: Chat) -> None:
+async def test_a_forged_link_leads_nowhere(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
-    token = await link(ann, await make_assistant(ann))
+    token = await make_link(ann, await make_assistant(ann))
     other = "B" if token[5] != "B" else "C"
     for forged in (token[:5] + other + token[6:], token[:-2], token + "AAAA", "x", "%00", "é" * 9):
         answer = await bob.get(f"/api/shared/{forged}")
         assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
 
-async def test_anothers_assistant_is_unknown_but_for_its_link(chat: Chat) -> None:
+async def test_an_assistant_of_another_person_is_unknown_but_for_its_link(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     address = f"/api/assistants/{(await make_assistant(ann))['id']}"
 

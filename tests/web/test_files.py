@@ -1,4 +1,4 @@
-"""Attachments over the web: what comes in is named and typed by us, what goes out cannot act."""
+"""Attachments over the web: the server names and types uploads, and downloads cannot act."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def send_file(
     return await browser.open("POST", "/api/files", data=fields, buffered=True)
 
 
-async def test_a_file_comes_back_as_it_went(browser: Browser) -> None:
+async def test_a_file_is_downloaded_as_it_was_uploaded(browser: Browser) -> None:
     upload = await send_file(browser, b"one, two", "numbers.csv", "text/csv")
     answer = await browser.get(f"/api/files/{upload.json['id']}")
 
@@ -65,7 +65,7 @@ async def test_a_file_comes_back_as_it_went(browser: Browser) -> None:
         ("a.xhtml", "application/xhtml+xml", PAGE),
     ],
 )
-async def test_what_could_act_is_a_download_whatever_it_says_it_is(
+async def test_a_file_that_could_act_is_a_download_whatever_its_claimed_type(
     browser: Browser, query: str, name: str, kind: str, content: bytes
 ) -> None:
     upload = (await send_file(browser, content, name, kind)).json
@@ -86,25 +86,25 @@ async def test_a_picture_is_known_by_its_bytes_and_shown_where_that_is_asked(
     browser: Browser, content: bytes, kind: str
 ) -> None:
     upload = (await send_file(browser, content, "a.txt", "text/plain")).json
-    seen = await browser.get(f"/api/files/{upload['id']}?inline=1")
-    saved = await browser.get(f"/api/files/{upload['id']}")
+    inline = await browser.get(f"/api/files/{upload['id']}?inline=1")
+    download = await browser.get(f"/api/files/{upload['id']}")
 
     assert upload["media_type"] == kind
-    assert seen.mimetype == kind
-    assert seen.headers["Content-Disposition"].startswith("inline")
-    assert "sandbox" in seen.headers["Content-Security-Policy"]
-    assert saved.mimetype == "application/octet-stream"
-    assert saved.headers["Content-Disposition"].startswith("attachment")
+    assert inline.mimetype == kind
+    assert inline.headers["Content-Disposition"].startswith("inline")
+    assert "sandbox" in inline.headers["Content-Security-Policy"]
+    assert download.mimetype == "application/octet-stream"
+    assert download.headers["Content-Disposition"].startswith("attachment")
 
 
-async def test_a_picture_that_is_none_is_not_called_one(browser: Browser) -> None:
+async def test_a_file_that_only_claims_to_be_a_picture_is_not_called_one(browser: Browser) -> None:
     upload = await send_file(browser, PAGE, "a.png", "image/png")
 
     assert upload.json["media_type"] == "application/octet-stream"
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("name", "expected"),
     [
         ("../../etc/passwd", "passwd"),
         ("/etc/passwd", "passwd"),
@@ -124,8 +124,8 @@ async def test_a_picture_that_is_none_is_not_called_one(browser: Browser) -> Non
         ("x" * 300, "x" * 255),
     ],
 )
-def test_a_name_is_what_is_left_of_it_when_nothing_in_it_can_harm(given: str, kept: str) -> None:
-    assert plain_name(given) == kept
+def test_a_name_keeps_only_its_harmless_characters(name: str, expected: str) -> None:
+    assert plain_name(name) == expected
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a\\..\\b.txt", 'a"; filename="b.txt'])
@@ -137,13 +137,15 @@ async def test_a_name_never_leads_anywhere(browser: Browser, name: str) -> None:
     assert (await browser.get(f"/api/files/{upload['id']}")).data == b"x"
 
 
-async def test_a_name_in_other_letters_travels_whole(browser: Browser, chat: Chat) -> None:
+async def test_a_name_in_other_scripts_is_sent_unchanged(browser: Browser, chat: Chat) -> None:
     upload = await chat.site.client.upload_file(b"x", 'Grüße "日本"; a=b.txt')
     answer = await browser.get(f"/api/files/{upload.id}")
 
-    said = answer.headers["Content-Disposition"]
-    assert said.isascii()
-    assert "filename*=UTF-8''Gr%C3%BC%C3%9Fe%20%22%E6%97%A5%E6%9C%AC%22%3B%20a%3Db.txt" in said
+    disposition = answer.headers["Content-Disposition"]
+    assert disposition.isascii()
+    assert (
+        "filename*=UTF-8''Gr%C3%BC%C3%9Fe%20%22%E6%97%A5%E6%9C%AC%22%3B%20a%3Db.txt" in disposition
+    )
 
 
 async def test_a_file_that_is_too_large_is_refused(browser: Browser) -> None:
@@ -155,33 +157,33 @@ async def test_a_file_that_is_too_large_is_refused(browser: Browser) -> None:
 
 
 async def test_a_form_without_a_file_or_with_two_is_refused(browser: Browser) -> None:
-    nothing = await browser.open(
+    without_file = await browser.open(
         "POST",
         "/api/files",
         data={"file": "text"},
         buffered=True,
         content_type="multipart/form-data",
     )
-    two = await browser.open(
+    with_two_files = await browser.open(
         "POST",
         "/api/files",
         data={"file": [(BytesIO(b"a"), "a"), (BytesIO(b"b"), "b")]},
         buffered=True,
     )
 
-    assert (nothing.status_code, two.status_code) == (422, 422)
-    assert nothing.json["expected"] == "one field `file` with a filename"
+    assert (without_file.status_code, with_two_files.status_code) == (422, 422)
+    assert without_file.json["expected"] == "one field `file` with a filename"
 
 
 @pytest.mark.parametrize("name", ["file_unknown", "..", "%2e%2e%2fetc", "a%00b", "a%0d%0ab"])
-async def test_a_file_that_is_not_there_is_not_found(browser: Browser, name: str) -> None:
+async def test_a_file_that_does_not_exist_is_not_found(browser: Browser, name: str) -> None:
     answer = await browser.get(f"/api/files/{name}")
 
     assert answer.status_code in (404, 422)
     assert answer.mimetype == "application/problem+json"
 
 
-async def test_anothers_file_is_unknown() -> None:
+async def test_a_file_of_another_person_is_unknown() -> None:
     async with many_may_come() as chat:
         ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
         upload = (await send_file(ann, PNG, "a.png")).json

@@ -15,9 +15,9 @@ from tests.support.unicode_data import default_ignorable
 
 HIDDEN = Path(antiphon.web.__file__).parent / "static" / "chat" / "hidden_characters.mjs"
 TAGS = range(0xE0000, 0xE0080)
-"""Letters that are written unseen: the page reads them out instead of naming each."""
-EVERY = [*range(0xD800), *range(0xE000, 0x110000)]
-"""Without lone surrogates, which no JSON brings here."""
+"""Invisible letters: the page shows the text that they spell instead of naming each."""
+ALL_CODES = [*range(0xD800), *range(0xE000, 0x110000)]
+"""All code points but lone surrogates, which JSON does not carry."""
 
 
 @pytest.mark.parametrize(("place", "judged"), [("notice", False), ("approval", True)])
@@ -35,7 +35,9 @@ def test_what_the_terminal_reveals_the_page_reveals(place: Place, judged: bool, 
         console.log(JSON.stringify(hidden));
     """
 
-    assert _run_program(node, program) == [code for code in EVERY if _acts(chr(code), place)]
+    assert _run_program(node, program) == [
+        code for code in ALL_CODES if _is_revealed(chr(code), place)
+    ]
 
 
 def test_the_page_spells_out_all_that_unicode_says_is_not_drawn_where_a_person_decides(
@@ -53,10 +55,10 @@ def test_the_page_spells_out_all_that_unicode_says_is_not_drawn_where_a_person_d
             known.push(code);
         console.log(JSON.stringify({{ passes, known }}));
     """
-    told = _run_program(node, program)
+    report = _run_program(node, program)
 
-    assert not set(ignorable) - set(told["known"])  # it is the same property
-    assert [code for code in told["passes"] if code not in TAGS] == []
+    assert not set(ignorable) - set(report["known"])  # it is the same property
+    assert [code for code in report["passes"] if code not in TAGS] == []
 
 
 def test_arguments_that_are_edited_in_the_page_have_nothing_hidden_in_them(node: Path) -> None:
@@ -74,12 +76,12 @@ def test_arguments_that_are_edited_in_the_page_have_nothing_hidden_in_them(node:
 
 
 def _run_program(node: Path, program: str) -> Any:
-    """The JSON that the program prints."""
-    done = subprocess.run(
+    """Run the program; return the JSON that it prints."""
+    completed = subprocess.run(
         [node, "--input-type=module"], input=program, capture_output=True, text=True, check=True
     )
-    return json.loads(done.stdout)
+    return json.loads(completed.stdout)
 
 
-def _acts(character: str, place: Place) -> bool:
+def _is_revealed(character: str, place: Place) -> bool:
     return clean(character, place) != character

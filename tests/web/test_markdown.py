@@ -1,4 +1,4 @@
-"""An answer in the page: the same however it came, and harmless whatever it says."""
+"""Markdown of an answer in the page: the same however it is streamed, and always harmless."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ LINKS = {
 
 @dataclass
 class Answer:
-    """A page with nothing in it but one answer; `strays` are its requests and complaints."""
+    """A page with one answer only; `strays` are its unexpected requests, messages and errors."""
 
     page: Page
     strays: list[str] = field(default_factory=list)
 
-    async def do(self, what: str, *given: Any) -> Any:
-        """Call what the probe offers."""
-        call = "async ([name, given]) => (await import('/probe.mjs'))[name](...given)"
-        return await self.page.evaluate(call, [what, list(given)])
+    async def call(self, name: str, *arguments: Any) -> Any:
+        """Call a function of the probe."""
+        script = "async ([name, args]) => (await import('/probe.mjs'))[name](...args)"
+        return await self.page.evaluate(script, [name, list(arguments)])
 
     async def serve(self, route: Route) -> None:
         path = route.request.url.removeprefix("http://localhost/")
@@ -75,7 +75,7 @@ class Answer:
 async def window(chromium: Browser) -> AsyncIterator[Answer]:
     async with open_context(chromium) as context:
         window = Answer(await context.new_page())
-        window.page.on("console", lambda said: window.strays.append(said.text))
+        window.page.on("console", lambda message: window.strays.append(message.text))
         window.page.on("pageerror", lambda error: window.strays.append(str(error)))
         await context.grant_permissions(["clipboard-read", "clipboard-write"])
         await window.page.route("**/*", window.serve)
@@ -92,12 +92,12 @@ def answer(window: Answer) -> Iterator[Answer]:
 
 
 def draw_documents(times: int) -> list[tuple[str, list[int]]]:
-    """Documents of every kind of line, and where the stream is cut."""
+    """Return documents of every kind of line, and the offsets at which their streams are cut."""
     dice = random.Random(7)
-    every = [*LINES, *DEFINED, *MATHS, " ".join(WORDS)]
+    lines = [*LINES, *DEFINED, *MATHS, " ".join(WORDS)]
 
     def document() -> str:
-        return "\n".join(dice.choice(every) for _ in range(dice.randint(1, 14)))
+        return "\n".join(dice.choice(lines) for _ in range(dice.randint(1, 14)))
 
     def cuts(text: str) -> list[int]:
         return sorted(dice.randint(0, len(text)) for _ in range(dice.randint(0, 40)))
@@ -108,25 +108,25 @@ def draw_documents(times: int) -> list[tuple[str, list[int]]]:
 
 @pytest.mark.slow
 async def test_an_answer_that_came_in_pieces_is_the_one_that_came_at_once(answer: Answer) -> None:
-    await answer.do("loadLibraries")
+    await answer.call("loadLibraries")
 
-    assert await answer.do("unequal", draw_documents(300)) == []
+    assert await answer.call("unequal", draw_documents(300)) == []
 
 
 async def test_nothing_in_an_answer_acts_wherever_it_is_cut(answer: Answer) -> None:
-    await answer.do("loadLibraries")
+    await answer.call("loadLibraries")
 
-    wrongs = {payload: await answer.do("wrongsOf", payload) for payload in PAYLOADS}
+    faults_by_payload = {payload: await answer.call("wrongsOf", payload) for payload in PAYLOADS}
 
-    assert {payload: wrong for payload, wrong in wrongs.items() if wrong} == {}
+    assert {payload: faults for payload, faults in faults_by_payload.items() if faults} == {}
 
 
-async def test_what_is_settled_stays_the_same_element_while_the_answer_grows(
+async def test_a_finished_block_stays_the_same_element_while_the_answer_grows(
     answer: Answer,
 ) -> None:
-    settled = "# Head\n\ntext\n\n- a\n- b\n\n| a |\n|---|\n| b |\n\n"
+    finished = "# Head\n\ntext\n\n- a\n- b\n\n| a |\n|---|\n| b |\n\n"
 
-    assert await answer.do("kept", settled + "more", settled + "more *words*") == [
+    assert await answer.call("kept", finished + "more", finished + "more *words*") == [
         *[True] * 4,
         False,
     ]
@@ -135,10 +135,10 @@ async def test_what_is_settled_stays_the_same_element_while_the_answer_grows(
 async def test_items_and_rows_stay_the_same_elements_while_others_follow(answer: Answer) -> None:
     items, rows = "- a\n- b", "| a |\n|---|\n| b |\n| c"
 
-    assert await answer.do("kept", items, items + "c\n- d", "li") == [True, False]
-    assert await answer.do("kept", items, items + "\n\n- d", "li") == [False, False]
-    assert await answer.do("kept", rows, rows + "d |\n| e |", "td") == [True, False]
-    assert await answer.do("kept", "> a\n>\n> b", "> a\n>\n> bc", "blockquote p") == [True, False]
+    assert await answer.call("kept", items, items + "c\n- d", "li") == [True, False]
+    assert await answer.call("kept", items, items + "\n\n- d", "li") == [False, False]
+    assert await answer.call("kept", rows, rows + "d |\n| e |", "td") == [True, False]
+    assert await answer.call("kept", "> a\n>\n> b", "> a\n>\n> bc", "blockquote p") == [True, False]
 
 
 async def test_code_stays_the_same_element_from_its_first_line_to_its_colours(
@@ -146,13 +146,13 @@ async def test_code_stays_the_same_element_from_its_first_line_to_its_colours(
 ) -> None:
     code = "```python\nimport this\n"
 
-    assert await answer.do("kept", code, code + "x = 1\n```\n\ntext") == [True]
+    assert await answer.call("kept", code, code + "x = 1\n```\n\ntext") == [True]
     await answer.page.wait_for_selector(".hljs-keyword")
     assert await answer.page.text_content("pre") == "import this\nx = 1"
 
 
 async def test_many_pieces_of_one_frame_are_drawn_once(answer: Answer) -> None:
-    drawn = await answer.do("drawingsOf", "a **bold** word")
+    drawn = await answer.call("drawingsOf", "a **bold** word")
 
     assert drawn == {"drawings": 1, "words": "a bold word"}
 
@@ -160,13 +160,13 @@ async def test_many_pieces_of_one_frame_are_drawn_once(answer: Answer) -> None:
 async def test_a_name_that_is_defined_at_the_end_is_a_link_in_the_beginning(
     answer: Answer,
 ) -> None:
-    await answer.do("show", "See [there][it].\n\nText.\n\n[it]: https://example.org/a")
+    await answer.call("show", "See [there][it].\n\nText.\n\n[it]: https://example.org/a")
 
     assert await answer.page.get_attribute("a", "href") == "https://example.org/a"
 
 
 async def test_a_link_says_where_it_leads_if_its_words_do_not(answer: Answer) -> None:
-    await answer.do("show", "\n\n".join(LINKS))
+    await answer.call("show", "\n\n".join(LINKS))
 
     links = await answer.page.locator("a").all()
     assert [await link.inner_text() for link in links] == list(LINKS.values())
@@ -175,7 +175,7 @@ async def test_a_link_says_where_it_leads_if_its_words_do_not(answer: Answer) ->
 
 
 async def test_a_picture_of_this_server_is_shown(answer: Answer) -> None:
-    await answer.do("show", "![a chart](/api/files/file_1?inline=1)")
+    await answer.call("show", "![a chart](/api/files/file_1?inline=1)")
 
     assert await answer.page.get_attribute("img", "alt") == "a chart"
 
@@ -185,7 +185,7 @@ async def test_nothing_makes_the_page_wider_than_a_phone(answer: Answer) -> None
     cells = "|".join("word" * 4 for _ in range(20))
     wide = f"{'x' * 900}\n\n```\n{'y' * 900}\n```\n\n|{cells}|\n|{'-|' * 20}\n\n"
 
-    await answer.do("show", wide + "$$" + "z+" * 300 + "z$$\n\n" + "> - " * 4 + "w" * 900)
+    await answer.call("show", wide + "$$" + "z+" * 300 + "z$$\n\n" + "> - " * 4 + "w" * 900)
 
     width = "document.documentElement.scrollWidth"
     assert await answer.page.evaluate(width) <= 360
@@ -215,7 +215,7 @@ async def test_a_text_that_would_freeze_the_page_is_laid_out_in_pieces(
 ) -> None:
     text = HARD_TO_LAY_OUT[name]
 
-    await answer.do("show", BLOCKS[kind] + text)
+    await answer.call("show", BLOCKS[kind] + text)
 
     shown = await answer.page.text_content(".markdown")
     longest = (
@@ -227,14 +227,14 @@ async def test_a_text_that_would_freeze_the_page_is_laid_out_in_pieces(
     assert await answer.page.evaluate(longest) <= 1000
 
 
-async def test_a_long_text_that_people_write_is_laid_out_whole(answer: Answer) -> None:
-    await answer.do("show", "Ein \u05e9\u05dc\u05d5\u05dd word. " * 400 + "x" * 20_000)
+async def test_a_long_text_that_people_write_is_not_cut_into_pieces(answer: Answer) -> None:
+    await answer.call("show", "Ein \u05e9\u05dc\u05d5\u05dd word. " * 400 + "x" * 20_000)
 
     assert await answer.page.locator(".piece").count() == 0
 
 
 async def test_text_from_right_to_left_stands_at_the_right(answer: Answer) -> None:
-    await answer.do("show", "שלום עולם\n\n- שלום\n\n```\nשלום\n```")
+    await answer.call("show", "שלום עולם\n\n- שלום\n\n```\nשלום\n```")
 
     directions = (
         "[...document.querySelectorAll('p, ul, pre')].map((e) => getComputedStyle(e).direction)"
@@ -243,7 +243,7 @@ async def test_text_from_right_to_left_stands_at_the_right(answer: Answer) -> No
 
 
 async def test_the_button_of_a_block_of_code_copies_the_code(answer: Answer) -> None:
-    await answer.do("show", "1. Run:\n   ```sh\n   make run && echo '<b>'\n   ```")
+    await answer.call("show", "1. Run:\n   ```sh\n   make run && echo '<b>'\n   ```")
 
     await answer.page.click("button.copy")
 
@@ -253,7 +253,7 @@ async def test_the_button_of_a_block_of_code_copies_the_code(answer: Answer) -> 
 
 
 async def test_code_can_be_wrapped_or_numbered_and_saved_as_a_file(answer: Answer) -> None:
-    await answer.do("show", f"```python\nprint('{'long ' * 60}')\nprint(2)\n```")
+    await answer.call("show", f"```python\nprint('{'long ' * 60}')\nprint(2)\n```")
     pre = answer.page.locator("pre")
     wide = "(it) => it.scrollWidth > it.clientWidth"
     wrap = answer.page.get_by_role("button", name="Wrap")
@@ -271,16 +271,16 @@ async def test_code_can_be_wrapped_or_numbered_and_saved_as_a_file(answer: Answe
     copied = await answer.page.evaluate("navigator.clipboard.readText()")
     assert copied.endswith("print(2)")
     assert not copied.startswith("1")
-    async with answer.page.expect_download() as saving:
+    async with answer.page.expect_download() as download_info:
         await answer.page.get_by_role("button", name="Save").click()
-    saved = await saving.value
-    assert saved.suggested_filename == "code.py"
-    assert Path(await saved.path()).read_text() == copied
+    download = await download_info.value
+    assert download.suggested_filename == "code.py"
+    assert Path(await download.path()).read_text() == copied
 
 
 async def test_a_footnote_is_a_mark_that_leads_to_its_note_and_back(answer: Answer) -> None:
     notes = "[^1]: By [NOAA](https://example.org),\n  page 2.\n[^ä]: A *friend*."
-    await answer.do("show", f"Tides[^1] and more[^ä].\n\n{notes}")
+    await answer.call("show", f"Tides[^1] and more[^ä].\n\n{notes}")
     page = answer.page
     mark = page.get_by_role("button", name="Footnote 1")
     note = page.get_by_role("button", name="Back to the text at 1")
@@ -302,8 +302,8 @@ async def test_a_footnote_is_a_mark_that_leads_to_its_note_and_back(answer: Answ
         "`[^1]`\n\n[^1]: Note",
     ],
 )
-async def test_what_only_looks_like_a_footnote_stays_text(answer: Answer, text: str) -> None:
-    await answer.do("show", text)
+async def test_text_that_only_looks_like_a_footnote_stays_text(answer: Answer, text: str) -> None:
+    await answer.call("show", text)
 
     assert await answer.page.locator("button.footnote-mark").count() == 0
     first = text.split("\n", 1)[0].replace("`", "")
@@ -313,7 +313,7 @@ async def test_what_only_looks_like_a_footnote_stays_text(answer: Answer, text: 
 
 
 async def test_a_formula_that_is_wrong_stays_as_it_was_written(answer: Answer) -> None:
-    await answer.do("show", "$\\frac{<b>}{$ and $x^2$")
+    await answer.call("show", "$\\frac{<b>}{$ and $x^2$")
 
     await answer.page.wait_for_selector("math")
     assert await answer.page.text_content("code.maths.wrong") == "\\frac{<b>}{"
@@ -323,7 +323,7 @@ async def test_a_formula_that_is_wrong_stays_as_it_was_written(answer: Answer) -
 async def test_an_answer_is_an_element_with_buttons_in_the_words_of_the_page(
     answer: Answer,
 ) -> None:
-    markup = await answer.do("asElement", "```\nx\n```")
+    markup = await answer.call("asElement", "```\nx\n```")
 
     assert markup.startswith('<div class="markdown">')
     assert "Copy it</button>" in markup

@@ -1,4 +1,4 @@
-"""Whatever is sent to the web chat, it answers; nothing that it was sent is a fault of its own."""
+"""The web chat answers every request: a malformed one never causes an internal error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.web.visiting import Browser, open_chat
 
-ODD = (
+ODD_BODIES = (
     b"",
     b"null",
     b"[]",
@@ -66,7 +66,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
 async def test_odd_bodies_break_nothing(browser: Browser, method: str, path: str) -> None:
-    for body in ODD:
+    for body in ODD_BODIES:
         answer = await browser.open(
             method, path.format(id="x"), data=body, content_type="application/json"
         )

@@ -31,12 +31,12 @@ async def two(chat: Chat) -> Chat:
 
 
 def folder(chat: Chat, name: str) -> Locator:
-    """The button that opens and closes this folder."""
+    """Return the button that opens and closes this folder."""
     return chat.page.get_by_role("button", name=name, exact=True)
 
 
 def rows(chat: Chat) -> Locator:
-    """The chats in folders that are open."""
+    """Return the chats in folders that are open."""
     return chat.page.locator(".folder-threads .thread > a")
 
 
@@ -86,8 +86,8 @@ async def test_a_new_chat_in_a_folder_gives_the_model_its_instructions(two: Chat
     await request.answer("Paragraph 9.")
     await two.wait_until_idle()
 
-    said = json.dumps(request.body, ensure_ascii=False)
-    assert '<folder_instructions name=\\"Taxes\\">\\nName the paragraph.' in said
+    body = json.dumps(request.body, ensure_ascii=False)
+    assert '<folder_instructions name=\\"Taxes\\">\\nName the paragraph.' in body
     await expect(rows(two)).to_have_text(["What may I deduct?"])
     await expect(two.page.locator(".folder-mark")).to_contain_text("Taxes")
     await two.page.get_by_role("button", name="New chat").click()
@@ -125,12 +125,12 @@ async def test_a_folder_is_made_changed_and_deleted_with_its_chats_and_it_can_be
     await choose(two, page.locator(".folder", has_text="Cooking"), "Delete folder")
     await dialog.get_by_role("button", name="Delete folder").click()
     await expect(page.locator(".thread > a")).to_have_text(["Pancakes", "Travel costs"])
-    await page.goto("about:blank")  # what is pending is done when the page is left
+    await page.goto("about:blank")  # pending changes are made when the page is left
     async with AsyncClient(two.up.url) as client:
         while len((await client.list_folders()).data) > 1:
             pass
-        kept = (await client.list_threads(folder_id="none")).data
-    assert {thread.title for thread in kept} >= {"Pancakes", "Travel costs"}
+        threads = (await client.list_threads(folder_id="none")).data
+    assert {thread.title for thread in threads} >= {"Pancakes", "Travel costs"}
 
 
 @pytest.mark.slow
@@ -149,10 +149,10 @@ async def test_files_are_put_into_a_folder_and_taken_out(two: Chat) -> None:
     await expect(dialog).to_have_count(0)
 
     async with AsyncClient(two.up.url) as client:
-        (kept,) = (await client.list_folders()).data
-        (file_id,) = kept.file_ids
+        (stored,) = (await client.list_folders()).data
+        (file_id,) = stored.file_ids
         assert (await client.get_file(file_id)).name == "b.txt"
-    assert kept.instructions == "Name the paragraph."
+    assert stored.instructions == "Name the paragraph."
 
 
 @pytest.mark.slow
@@ -183,7 +183,7 @@ async def test_folders_are_opened_by_keys_and_on_a_phone(two: Chat, axe: str) ->
     await two.page.keyboard.press("ArrowDown")
     await expect(rows(two)).to_be_focused()
 
-    found = await findings(two.page, axe)
+    violations = await findings(two.page, axe)
     await two.page.set_viewport_size(PHONE)
     await two.page.get_by_role("button", name="Show sidebar").click()
     await choose(two, two.page.locator(".folder"), "New chat in this folder")
@@ -191,4 +191,4 @@ async def test_folders_are_opened_by_keys_and_on_a_phone(two: Chat, axe: str) ->
     await expect(two.page.locator(".folder-mark")).to_be_visible()
     width = await two.page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"]
-    assert found == []
+    assert violations == []

@@ -1,4 +1,4 @@
-"""Chats of elsewhere are imported in the settings of the page."""
+"""Chats of other services are imported in the settings of the page."""
 
 from __future__ import annotations
 
@@ -63,22 +63,22 @@ async def test_an_upload_is_cancelled_and_another_one_goes_on_where_it_broke_off
     export = tmp_path / ("x" * 220 + ".json")
     export.write_bytes(as_json(chatgpt()) + b" " * 1_200_000)  # three pieces
     imports, choose = await _open_imports(chat)
-    asked, may_go_on, refused = asyncio.Event(), asyncio.Event(), list[str]()
+    requested, may_go_on, refused = asyncio.Event(), asyncio.Event(), list[str]()
 
     async def hold(route: Route) -> None:
-        asked.set()
+        requested.set()
         await may_go_on.wait()
         await route.continue_()
 
     await chat.page.route("**/pieces", hold)
     await choose.set_input_files(export)
-    await asked.wait()
+    await requested.wait()
     other, _ = await _open_imports(await chat.tab())
     await expect(other.get_by_text("If no other window is sending")).to_be_visible()
     await _cancel(imports)
-    async with chat.page.expect_response("**/pieces") as late:
+    async with chat.page.expect_response("**/pieces") as response_info:
         may_go_on.set()
-    assert (await late.value).status == 409
+    assert (await response_info.value).status == 409
     await expect(other.get_by_role("button", name="Cancel")).to_have_count(0)
     await expect(chat.page.locator(".toasts")).to_be_empty()
 
@@ -104,7 +104,7 @@ async def _open_imports(chat: Chat) -> tuple[Locator, Locator]:
 
 
 async def _cancel(imports: Locator) -> None:
-    """Cancel the import that goes on, and wait until none does."""
+    """Cancel the running import, and wait until none is running."""
     cancel = imports.get_by_role("button", name="Cancel")
     await cancel.click()
     await expect(cancel).to_have_count(0)

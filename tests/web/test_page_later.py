@@ -15,7 +15,7 @@ SHORT_WAIT = """{
   const wait = window.setTimeout;
   window.setTimeout = (run, ms, ...more) => wait(run, ms === 20_000 ? 200 : ms, ...more);
 }"""
-"""Has twenty seconds pass at once."""
+"""Makes timers of twenty seconds fire after 200 milliseconds."""
 
 
 async def open_busy_tab(chat: Chat) -> Chat:
@@ -37,7 +37,7 @@ async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
     await page.get_by_role("button", name="Settings").click()
     trouble = page.get_by_role("alert")
     await expect(trouble).to_contain_text("could not be loaded")
-    found = await findings(page, axe)
+    violations = await findings(page, axe)
 
     await trouble.get_by_role("button", name="Close").click()
     await expect(trouble).to_have_count(0)
@@ -51,7 +51,7 @@ async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_have_count(0)
     await expect(page.get_by_label("Message", exact=True)).to_have_value("half a sentence")
-    assert found == []
+    assert violations == []
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ async def test_a_view_that_cannot_be_loaded_leaves_the_rest_of_the_page_usable(
     await page.goto(chat.up.url)
     await page.get_by_role("link", name="Assistants").click()
     await expect(page.get_by_role("main").get_by_role("alert")).to_contain_text("updated")
-    found = await findings(page, axe)
+    violations = await findings(page, axe)
 
     await page.get_by_role("button", name="New chat").first.click()
     await tab.say("Hello")
@@ -73,7 +73,7 @@ async def test_a_view_that_cannot_be_loaded_leaves_the_rest_of_the_page_usable(
     await chat.context.unroute("**/bundle-ui-assistants.mjs*")
     await page.get_by_role("link", name="Assistants").click()
     await expect(page.get_by_role("heading", name="Assistants")).to_be_visible()
-    assert found == []
+    assert violations == []
 
 
 @pytest.mark.slow
@@ -91,11 +91,11 @@ async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(
     await expect(trouble.first).to_contain_text("could not be loaded")
 
     await chat.context.unroute(f"**/{missing}*")
-    again = "() => document.querySelector('.messages [role=alert] button')?.click()"
+    try_again = "() => document.querySelector('.messages [role=alert] button')?.click()"
     while await trouble.count():  # the question has views of its own, and so has the answer
-        await page.evaluate(again)
+        await page.evaluate(try_again)
     await expect(page.locator(".message.assistant strong")).to_have_text("day")
-    # Other views need modules of theirs.
+    # Other views need other modules.
     await page.get_by_role("button", name="Settings").click()
     await expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
 

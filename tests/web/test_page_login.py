@@ -1,4 +1,4 @@
-"""Coming in by a password, and going again."""
+"""Logging in with a password, and logging out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIGN_IN = """async ([name, password]) => {
 }"""
 
 
-async def test_who_has_the_password_comes_in_where_they_wanted_to_go(locked: Chat) -> None:
+async def test_a_login_with_the_password_leads_to_the_requested_view(locked: Chat) -> None:
     await locked.open("/assistants")
     await wait_until(locked.page, "() => document.querySelector('.login-mark')?.naturalWidth > 0")
     await give(locked, ADMIN, "something else")
@@ -31,7 +31,7 @@ async def test_who_has_the_password_comes_in_where_they_wanted_to_go(locked: Cha
     assert locked.page.url.endswith("/assistants")
 
 
-async def test_who_tried_too_often_is_told_when_to_come_again(locked: Chat) -> None:
+async def test_a_person_who_tried_too_often_is_told_when_to_try_again(locked: Chat) -> None:
     guess = """async (name) => {
         const body = JSON.stringify({name, password: "wrong horse"});
         const headers = {"content-type": "application/json"};
@@ -48,13 +48,13 @@ async def test_who_tried_too_often_is_told_when_to_come_again(locked: Chat) -> N
 async def test_everybody_and_a_password_manager_can_use_the_login(locked: Chat, axe: str) -> None:
     fields = locked.page.locator(".login input")
     await expect(fields).to_have_count(2)
-    told = await fields.evaluate_all("inputs => inputs.map(each => each.autocomplete)")
+    autocompletes = await fields.evaluate_all("inputs => inputs.map(each => each.autocomplete)")
 
-    assert told == ["username", "current-password"]
+    assert autocompletes == ["username", "current-password"]
     assert await findings(locked.page, axe) == []
 
 
-async def test_who_signs_out_leaves_nothing_in_the_browser(locked: Chat) -> None:
+async def test_signing_out_leaves_nothing_in_the_browser(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.say("A secret")
     await (await locked.model.next_request()).answer("Kept.")
@@ -69,7 +69,7 @@ async def test_who_signs_out_leaves_nothing_in_the_browser(locked: Chat) -> None
 
 
 @pytest.mark.slow
-async def test_a_password_is_changed_by_who_has_it(locked: Chat) -> None:
+async def test_a_password_is_changed_by_a_person_who_knows_it(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.page.get_by_role("button", name="Settings").click()
     await locked.page.get_by_text("Change password").first.click()
@@ -83,7 +83,7 @@ async def test_a_password_is_changed_by_who_has_it(locked: Chat) -> None:
 
 
 @pytest.mark.slow
-async def test_what_an_organisation_said_no_with_is_told(locked: Chat) -> None:
+async def test_the_reason_of_a_login_that_an_organisation_refused_is_shown(locked: Chat) -> None:
     await locked.open("/login?problem=oidc_stale")
     await expect(locked.page.get_by_role("alert")).to_contain_text("took too long")
     await locked.open("/login?problem=<img>")
@@ -92,17 +92,17 @@ async def test_what_an_organisation_said_no_with_is_told(locked: Chat) -> None:
     )
 
 
-async def test_where_an_organisation_lets_people_in_the_page_leads_to_it(
+async def test_with_a_login_of_an_organisation_the_page_leads_to_it(
     chromium: Browser, tmp_path: Path
 ) -> None:
     flags = ("--oidc-issuer", "http://127.0.0.1:9", "--oidc-client-id", "antiphon")
     async with chatting(chromium, tmp_path, "--no-servers", "--login", "oidc", *flags) as chat:
         await chat.open("/assistants")
-        way = chat.page.get_by_role("link", name="Sign in with your organisation")
+        link = chat.page.get_by_role("link", name="Sign in with your organisation")
 
-        await expect(way).to_have_attribute("href", "/login/oidc?next=%2Fassistants")
+        await expect(link).to_have_attribute("href", "/login/oidc?next=%2Fassistants")
         await chat.page.goto(f"{chat.up.url}//evil.example/")
-        await expect(way).to_have_attribute("href", "/login/oidc?next=%2F")
+        await expect(link).to_have_attribute("href", "/login/oidc?next=%2F")
 
 
 async def test_a_message_of_a_temporary_chat_outlives_the_end_of_the_session(locked: Chat) -> None:
@@ -111,12 +111,12 @@ async def test_a_message_of_a_temporary_chat_outlives_the_end_of_the_session(loc
     await locked.say("One")
     await (await locked.model.next_request()).answer("First")
     await locked.wait_until_idle()
-    ended = {"code": "unauthorized", "title": "Not logged in."}
-    sending = "**/api/messages/process*"
-    await locked.page.route(sending, lambda route: route.fulfill(status=401, json=ended))
+    problem = {"code": "unauthorized", "title": "Not logged in."}
+    address = "**/api/messages/process*"
+    await locked.page.route(address, lambda route: route.fulfill(status=401, json=problem))
     await locked.say("Two")
     await expect(locked.page.locator(".login")).to_be_visible()
-    await locked.page.unroute(sending)
+    await locked.page.unroute(address)
     await enter(locked, ADMIN)
     await (await locked.model.next_request()).answer("Second")
     await locked.sees("Second")

@@ -1,4 +1,4 @@
-"""The page's manners: where it scrolls, what it says aloud, which keys it knows."""
+"""The manners of the page: its scrolling, its announcements and its keys."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ PARAGRAPHS = "\n\n".join(f"Paragraph {number} of an answer." for number in range
 
 
 def latest(chat: Chat) -> Locator:
-    """Button that scrolls to the end."""
+    """Return the button that scrolls to the end."""
     return chat.page.locator(".latest")
 
 
-async def at_end(chat: Chat) -> None:
+async def wait_for_end(chat: Chat) -> None:
     """Wait until the end of the conversation is in view."""
     await chat.wait_until(
         "() => { const it = document.getElementById('conversation');"
@@ -24,7 +24,7 @@ async def at_end(chat: Chat) -> None:
 
 
 async def scroll_position(chat: Chat) -> float:
-    """Pixels above what is seen."""
+    """Return the pixels above the visible part."""
     above: float = await chat.page.locator("#conversation").evaluate("it => it.scrollTop")
     return above
 
@@ -35,7 +35,7 @@ async def test_the_end_stays_in_view_until_the_reader_scrolls_up(chat: Chat) -> 
     reply = await chat.model.next_request()
     await reply.say(PARAGRAPHS)
     await chat.sees("Paragraph 59")
-    await at_end(chat)
+    await wait_for_end(chat)
     await expect(latest(chat)).to_have_count(0)
 
     await chat.page.locator("#conversation").hover()
@@ -49,12 +49,12 @@ async def test_the_end_stays_in_view_until_the_reader_scrolls_up(chat: Chat) -> 
     assert await scroll_position(chat) == before
 
     await latest(chat).click()
-    await at_end(chat)
+    await wait_for_end(chat)
     await expect(latest(chat)).to_have_count(0)
 
 
 @pytest.mark.slow
-async def test_an_answer_is_said_aloud_at_its_begin_and_end_and_never_in_pieces(chat: Chat) -> None:
+async def test_an_answer_is_announced_at_its_begin_and_end_and_never_in_pieces(chat: Chat) -> None:
     regions = "#conversation[aria-live], #conversation[role=log], #conversation [aria-live]"
     await chat.page.evaluate(LISTEN)
     await chat.say("Tell me.")
@@ -67,7 +67,7 @@ async def test_an_answer_is_said_aloud_at_its_begin_and_end_and_never_in_pieces(
 
     await expect(chat.page.locator("[data-announced=log]")).to_have_text("It is forty-two.")
     await expect(chat.page.locator("[data-announced=status]")).to_contain_text("complete")
-    assert await chat.page.evaluate("window.heard") == [
+    assert await chat.page.evaluate("window.announced") == [
         "The assistant is answering.",
         "The answer is complete.",
         "It is forty-two.",
@@ -77,11 +77,11 @@ async def test_an_answer_is_said_aloud_at_its_begin_and_end_and_never_in_pieces(
 
 
 LISTEN = """() => {
-  window.heard = [];
-  const heard = (changes) => changes.forEach(({addedNodes}) =>
-    addedNodes.forEach((node) => window.heard.push(node.textContent)));
+  window.announced = [];
+  const record = (changes) => changes.forEach(({addedNodes}) =>
+    addedNodes.forEach((node) => window.announced.push(node.textContent)));
   for (const region of document.querySelectorAll("[data-announced]"))
-    new MutationObserver(heard).observe(region, {childList: true, subtree: true});
+    new MutationObserver(record).observe(region, {childList: true, subtree: true});
 }"""
 
 
@@ -141,7 +141,7 @@ async def test_keys_begin_a_chat_search_and_copy(chat: Chat) -> None:
 
 
 @pytest.mark.slow
-async def test_fingers_find_what_they_press_on_a_phone(chat: Chat) -> None:
+async def test_targets_are_large_enough_for_fingers_on_a_phone(chat: Chat) -> None:
     await chat.page.set_viewport_size({"width": 360, "height": 700})
     await chat.say("Look.")
     reply = await chat.model.next_request()
@@ -151,13 +151,13 @@ async def test_fingers_find_what_they_press_on_a_phone(chat: Chat) -> None:
     await chat.wait_until_idle()
     await expect(chat.page.locator(".tool")).to_contain_text("16:35")
 
-    assert await chat.page.evaluate(SMALL) == []
+    assert await chat.page.evaluate(LIST_SMALL_TARGETS) == []
     assert await chat.page.evaluate(
         "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     )
 
 
-SMALL = """() => [...document.querySelectorAll("main button, main a[href]")]
+LIST_SMALL_TARGETS = """() => [...document.querySelectorAll("main button, main a[href]")]
   .filter((it) => it.checkVisibility() && !it.closest(".visually-hidden"))
   .map((it) => [it.getAttribute("aria-label") ?? it.textContent, it.getBoundingClientRect()])
   .filter(([, {height}]) => height > 0 && height < 44)
@@ -165,7 +165,7 @@ SMALL = """() => [...document.querySelectorAll("main button, main a[href]")]
 
 
 @pytest.mark.slow
-async def test_nothing_moves_for_who_asked_for_rest(chat: Chat) -> None:
+async def test_nothing_moves_for_a_reader_who_prefers_reduced_motion(chat: Chat) -> None:
     await chat.page.emulate_media(reduced_motion="reduce")
     await chat.say("Look.")
     reply = await chat.model.next_request()

@@ -24,12 +24,12 @@ async def many(chat: Chat) -> Chat:
 
 
 def button(chat: Chat) -> Locator:
-    """The button that opens the list."""
+    """Return the button that opens the list."""
     return chat.page.locator(".composer").get_by_role("button", name="Model: ")
 
 
 async def open_list(chat: Chat) -> Locator:
-    """Open the list by key, and return its search field."""
+    """Open the list with the keyboard, and return its search field."""
     await button(chat).press("Enter")
     field = chat.page.get_by_role("combobox", name="Search models")
     await expect(field).to_be_focused()
@@ -37,22 +37,22 @@ async def open_list(chat: Chat) -> Locator:
     return field
 
 
-def active(chat: Chat) -> Locator:
-    """The option that Enter takes."""
+def active_option(chat: Chat) -> Locator:
+    """Return the option that Enter takes."""
     return chat.page.locator("[role=option][data-active]")
 
 
 @pytest.mark.slow
 async def test_a_model_is_found_and_taken_by_keys(many: Chat) -> None:
     field = await open_list(many)
-    await expect(active(many)).to_have_text("told (default)")
-    await expect(active(many)).to_have_attribute("aria-selected", "true")
+    await expect(active_option(many)).to_have_text("told (default)")
+    await expect(active_option(many)).to_have_attribute("aria-selected", "true")
 
     await field.press_sequentially("DEL 1234")
     await expect(many.page.get_by_role("option")).to_have_text(["model-1234"])
     await expect(many.page.get_by_role("dialog").get_by_role("status")).to_have_text("1 model")
-    named = await field.get_attribute("aria-activedescendant")
-    await expect(many.page.locator(f'[id="{named}"]')).to_have_text("model-1234")
+    option_id = await field.get_attribute("aria-activedescendant")
+    await expect(many.page.locator(f'[id="{option_id}"]')).to_have_text("model-1234")
     await field.press("Enter")
 
     await expect(button(many)).to_be_focused()
@@ -70,19 +70,19 @@ async def test_a_model_is_found_and_taken_by_keys(many: Chat) -> None:
 async def test_arrows_go_through_the_list(many: Chat) -> None:
     field = await open_list(many)
     await field.press("ArrowDown")
-    await expect(active(many)).to_contain_text("told")
+    await expect(active_option(many)).to_contain_text("told")
     await field.press("ArrowDown")
-    await expect(active(many)).to_have_text("model-0000")
+    await expect(active_option(many)).to_have_text("model-0000")
     await field.press("PageDown")
-    await expect(active(many)).to_have_text("model-0008")
+    await expect(active_option(many)).to_have_text("model-0008")
     await field.press("PageUp")
-    await expect(active(many)).to_have_text("model-0000")
+    await expect(active_option(many)).to_have_text("model-0000")
     for _ in range(3):
         await field.press("ArrowUp")
-    await expect(active(many)).to_have_text("told (default)")
+    await expect(active_option(many)).to_have_text("told (default)")
     await field.fill("bold")
     await field.press("ArrowDown")
-    await expect(active(many)).to_have_text("<b>bold</b>")
+    await expect(active_option(many)).to_have_text("<b>bold</b>")
 
     await field.press("Escape")
     await expect(many.page.get_by_role("listbox")).to_have_count(0)
@@ -90,27 +90,27 @@ async def test_arrows_go_through_the_list(many: Chat) -> None:
 
 
 @pytest.mark.slow
-async def test_only_what_is_looked_at_is_drawn(many: Chat) -> None:
+async def test_only_models_in_view_are_drawn(many: Chat) -> None:
     await open_list(many)
     options = many.page.get_by_role("option")
     assert await options.count() < 100
     await expect(options.first).to_have_attribute("aria-setsize", str(len(NAMES) + 2))
 
-    drawn = await options.count()
+    count = await options.count()
     await options.last.scroll_into_view_if_needed()
-    await expect(options.nth(drawn)).to_be_attached()
+    await expect(options.nth(count)).to_be_attached()
     assert await options.count() < 200
 
 
 @pytest.mark.slow
-async def test_a_choice_is_taken_back_and_nothing_found_is_told(many: Chat) -> None:
+async def test_a_choice_is_taken_back_and_a_search_without_matches_says_so(many: Chat) -> None:
     field = await open_list(many)
     await field.fill("0007")
     await many.page.get_by_role("option", name="model-0007").click()
     await expect(button(many)).to_have_text("model-0007")
     field = await open_list(many)
-    await expect(active(many)).to_have_text("model-0007")
-    await expect(active(many)).to_be_in_viewport()
+    await expect(active_option(many)).to_have_text("model-0007")
+    await expect(active_option(many)).to_be_in_viewport()
     await field.fill("no such thing")
     await expect(many.page.get_by_role("dialog")).to_contain_text("No model matches.")
     await field.press("Enter")
@@ -123,17 +123,17 @@ async def test_a_choice_is_taken_back_and_nothing_found_is_told(many: Chat) -> N
 @pytest.mark.slow
 async def test_the_list_is_faultless_and_fits_a_window_of_400_percent(many: Chat, axe: str) -> None:
     await open_list(many)
-    found = await findings(many.page, axe)
+    violations = await findings(many.page, axe)
     await many.page.keyboard.press("Escape")
     await many.page.set_viewport_size({"width": 320, "height": 256})
     await many.page.get_by_role("button", name="Attach files").focus()
     await many.page.keyboard.press("Shift+Tab")
     await many.page.keyboard.press("Tab")
     await open_list(many)
-    found += await findings(many.page, axe) + await wider(many.page)
+    violations += await findings(many.page, axe) + await wider(many.page)
     box = await many.page.get_by_role("dialog").bounding_box()
 
-    assert found == []
+    assert violations == []
     assert box is not None
     assert box["x"] >= 0
     assert box["y"] >= 0

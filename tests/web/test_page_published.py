@@ -14,7 +14,7 @@ from tests.support.web.chats import WATCH, Chat, chatting
 from tests.support.web.people import ADMIN, add_person, enter
 
 NAME = "<img src=x onerror=alert(1)> \u202epoet"
-SHOWN = "<img src=x onerror=alert(1)> <U+202E>poet"
+SHOWN_NAME = "<img src=x onerror=alert(1)> <U+202E>poet"
 INSTRUCTIONS = "Rhyme.\n<script>alert(1)</script>"
 
 
@@ -49,10 +49,10 @@ async def test_a_published_assistant_is_chatted_with_and_copied_until_it_is_take
         await enter(ben, "ben")
         await expect(ben.page.get_by_role("combobox", name="Assistant")).to_be_visible()
         group = ben.page.locator("optgroup[label='Published by others'] option")
-        assert await group.all_inner_texts() == [f"{SHOWN} · {ADMIN}"]
+        assert await group.all_inner_texts() == [f"{SHOWN_NAME} · {ADMIN}"]
         await ben.page.get_by_role("link", name="Assistants").click()
         others = ben.page.get_by_role("region", name="Published by others")
-        await expect(others.get_by_role("heading", level=3)).to_have_text(SHOWN)
+        await expect(others.get_by_role("heading", level=3)).to_have_text(SHOWN_NAME)
         await expect(others.get_by_text(f"By {ADMIN}")).to_be_visible()
         await others.get_by_text("Instructions").click()
         await expect(others.locator("pre")).to_have_text(INSTRUCTIONS)
@@ -82,12 +82,12 @@ async def test_a_published_assistant_is_chatted_with_and_copied_until_it_is_take
         await publish.click()
         await expect(take_back).to_be_visible()
         await ada.page.goto(f"{ada.up.url}/admin/assistants")
-        shared = ada.page.get_by_role("table", name="Assistants")
-        await expect(shared.get_by_role("row").nth(1)).to_contain_text(f"{SHOWN}{ADMIN}")
-        await shared.get_by_role("button", name="Take back").click()
-        asked = ada.page.get_by_role("dialog")
-        await expect(asked).to_contain_text("the owner may publish it again")
+        table = ada.page.get_by_role("table", name="Assistants")
+        await expect(table.get_by_role("row").nth(1)).to_contain_text(f"{SHOWN_NAME}{ADMIN}")
+        await table.get_by_role("button", name="Take back").click()
+        question = ada.page.get_by_role("dialog")
+        await expect(question).to_contain_text("the owner may publish it again")
         assert not await findings(ada.page, axe)
-        await asked.get_by_role("button", name="Take back").click()
+        await question.get_by_role("button", name="Take back").click()
         await expect(ada.page.get_by_text("Nobody shares an assistant yet.")).to_be_visible()
         await ben.faultless()

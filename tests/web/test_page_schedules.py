@@ -13,7 +13,7 @@ from tests.support.web.chats import Chat, chatting
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def admin(chromium: Browser, tmp_path: Path):
-    """A page of somebody where nobody logs in."""
+    """A page without a login."""
     async with chatting(chromium, tmp_path, "--no-servers") as chat:
         yield chat
 
@@ -52,8 +52,8 @@ async def test_a_schedule_is_added_run_paused_changed_and_removed(admin: Chat) -
     await choose(admin, "Run now")
     reply = await admin.model.next_request()
     await reply.answer("All is well.")
-    begun = page.get_by_role("row").filter(has_text="By hand")
-    await expect(begun).to_contain_text("started")
+    manual_run = page.get_by_role("row").filter(has_text="By hand")
+    await expect(manual_run).to_contain_text("started")
     await choose(admin, "Pause")
     await expect(row.locator(".badge")).to_have_text(["search", "read*", "Paused"])
     await choose(admin, "Change")
@@ -65,7 +65,7 @@ async def test_a_schedule_is_added_run_paused_changed_and_removed(admin: Chat) -
     await choose(admin, "Resume")
     await expect(row.locator(".badge")).to_have_text(["none", "Active"])
 
-    await begun.get_by_role("link").click()
+    await manual_run.get_by_role("link").click()
     await page.wait_for_url("**/r/run_*")
     await admin.open("/admin/schedules")
     await choose(admin, "Remove")

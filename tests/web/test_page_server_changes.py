@@ -22,12 +22,12 @@ def own_file(home: Path) -> Path:
 
 
 def configure(home: Path, servers: dict[str, Any]) -> None:
-    """Write servers down, as a terminal does."""
+    """Write servers to the user's file, as a terminal does."""
     own_file(home).parent.mkdir(parents=True, exist_ok=True)
     own_file(home).write_text(json.dumps({"mcpServers": servers}))
 
 
-def configured(home: Path) -> dict[str, Any]:
+def read_servers(home: Path) -> dict[str, Any]:
     return json.loads(own_file(home).read_text())["mcpServers"]
 
 
@@ -56,7 +56,7 @@ async def test_a_program_is_typed_in_a_terminal_and_then_looked_for_and_managed(
         await form.get_by_role("button", name="Copy").press("Enter")
         await expect(form).to_contain_text("Copied")
         copied = await page.evaluate("() => navigator.clipboard.readText()")
-        found = await findings(page, axe)
+        violations = await findings(page, axe)
 
         configure(tmp_path, {"far": raw(), "broken": {"command": "/nowhere/at-all"}})
         await form.get_by_role("button", name="Look for new servers").press("Enter")
@@ -69,13 +69,13 @@ async def test_a_program_is_typed_in_a_terminal_and_then_looked_for_and_managed(
         await expect(broken.locator(".badge")).to_have_text("failed")
         await broken.locator("summary").press("Enter")
         await expect(broken).to_contain_text("Correct what the reason names")
-        found += await findings(page, axe)
+        violations += await findings(page, axe)
 
         await far.get_by_role("button", name="Switch off: far").press("Enter")
         await expect(far.locator(".badge")).to_have_text("off")
         await expect(dialog.locator(".said")).to_have_text("far: off.")
         await expect(far.get_by_role("button", name="Switch on: far")).to_be_focused()
-        assert configured(tmp_path)["far"]["disabled"] is True
+        assert read_servers(tmp_path)["far"]["disabled"] is True
         await far.get_by_role("button", name="Switch on: far").press("Enter")
         await expect(far.locator(".badge")).to_have_text("ready")
         await far.get_by_role("button", name="Restart: far").press("Enter")
@@ -84,12 +84,12 @@ async def test_a_program_is_typed_in_a_terminal_and_then_looked_for_and_managed(
         await expect(far.locator(".badge")).to_have_text("ready")
         await broken.get_by_role("button", name="Remove: broken").press("Enter")
         question = page.get_by_role("dialog", name="Remove broken?")
-        found += await findings(page, axe)
+        violations += await findings(page, axe)
         await question.get_by_role("button", name="Remove").press("Enter")
         await expect(broken).to_have_count(0)
         await expect(dialog.locator(".catalog-servers")).to_be_focused()
         await page.set_viewport_size({"width": 390, "height": 800})
-        found += await wider(page)
+        violations += await wider(page)
         await page.set_viewport_size({"width": 1280, "height": 720})
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("dialog")).to_have_count(0)
@@ -97,8 +97,8 @@ async def test_a_program_is_typed_in_a_terminal_and_then_looked_for_and_managed(
         await expect(page.get_by_role("button", name="MCP servers")).to_be_focused()
 
     assert copied == f"antiphon mcp add far -- {LINE} 'two words'"
-    assert set(configured(tmp_path)) == {"far"}
-    assert found == []
+    assert set(read_servers(tmp_path)) == {"far"}
+    assert violations == []
 
 
 async def test_every_argument_is_shown_before_a_program_is_started(
@@ -115,7 +115,7 @@ async def test_every_argument_is_shown_before_a_program_is_started(
         await form.get_by_role("button", name="Check the command").press("Enter")
         question = page.get_by_role("dialog", name="Start this program?")
         words = await question.locator("ol.argv li").all_inner_texts()
-        found = await findings(page, axe)
+        violations = await findings(page, axe)
         before = own_file(tmp_path).exists()
         await question.get_by_role("button", name="Add and start the program").press("Enter")
         dialog = page.get_by_role("dialog", name="MCP servers")
@@ -130,7 +130,7 @@ async def test_every_argument_is_shown_before_a_program_is_started(
 
     assert [word.strip() for word in words] == [*shlex.split(LINE), "good", "a<U+202E>b c"]
     assert not before
-    assert configured(tmp_path)["far"] == raw("good", "a\u202eb c") | {
+    assert read_servers(tmp_path)["far"] == raw("good", "a\u202eb c") | {
         "env": {"LEVEL": "1", "HOME": "${HOME}"}
     }
-    assert found == []
+    assert violations == []

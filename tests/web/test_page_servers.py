@@ -48,9 +48,8 @@ async def test_a_server_that_fails_is_told_in_the_chat_with_its_last_words(
         await expect(note.locator("summary")).to_contain_text("1 MCP server does not work: broken")
         await expect(note.get_by_text("no licence found")).to_be_hidden()
         mark, words = note.locator("summary > svg"), note.locator("summary > span")
-        assert await _middle_height(mark) == pytest.approx(
-            await _middle_height(words), abs=6
-        )  # in one line
+        # Both are in one line.
+        assert await _middle_height(mark) == pytest.approx(await _middle_height(words), abs=6)
 
         await note.locator("summary").press("Enter")
 

@@ -34,7 +34,7 @@ async def make_link(chat: Chat) -> str:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def anyone(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Chat]]:
-    """A person who is logged in, and a browser in which nobody is; links are for anyone."""
+    """A person who is logged in, and a browser without a login; links are for anyone."""
     add_person(tmp_path, ADMIN, "admin")
     flags = ("--no-servers", "--login", "password", "--sharing", "anyone")
     async with (
@@ -59,12 +59,14 @@ async def test_a_stranger_reads_what_is_shared_until_it_is_revoked_and_nothing_l
 
     await stranger.page.goto(link)
 
-    shown = stranger.page.locator(".shared-chat")
-    await expect(shown.get_by_role("heading", level=1)).to_have_text("How do tides work?")
-    await expect(shown.locator(".markdown strong")).to_have_text("bold")
-    await expect(shown.locator("img, iframe, script, a[href^=javascript]")).to_have_count(0)
-    await expect(shown.get_by_role("button", name="Continue this conversation")).to_have_count(0)
-    assert "local" not in await shown.inner_text()
+    conversation = stranger.page.locator(".shared-chat")
+    await expect(conversation.get_by_role("heading", level=1)).to_have_text("How do tides work?")
+    await expect(conversation.locator(".markdown strong")).to_have_text("bold")
+    await expect(conversation.locator("img, iframe, script, a[href^=javascript]")).to_have_count(0)
+    await expect(
+        conversation.get_by_role("button", name="Continue this conversation")
+    ).to_have_count(0)
+    assert "local" not in await conversation.inner_text()
     answer = await stranger.context.request.get(link.replace("/shared/", "/api/links/"))
     assert answer.headers["x-robots-tag"] == "noindex"
     assert answer.headers["referrer-policy"] == "no-referrer"
@@ -73,10 +75,10 @@ async def test_a_stranger_reads_what_is_shared_until_it_is_revoked_and_nothing_l
     await dialog.get_by_role("button", name="Revoke the link to How do tides work?").click()
     await expect(dialog.locator(".share-row")).to_have_count(0)
     await stranger.page.reload()
-    gone = stranger.page.get_by_role("alert")
-    await expect(gone).to_contain_text("Nothing is shared")
-    await expect(gone).to_contain_text("Ask the person")
-    await expect(gone.get_by_role("link")).to_have_count(0)
+    alert = stranger.page.get_by_role("alert")
+    await expect(alert).to_contain_text("Nothing is shared")
+    await expect(alert).to_contain_text("Ask the person")
+    await expect(alert.get_by_role("link")).to_have_count(0)
     await ada.page.goto(link)
     await expect(ada.page.get_by_role("link", name="Begin a new chat")).to_be_visible()
     await ada.open()

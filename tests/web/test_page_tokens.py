@@ -22,7 +22,7 @@ async def test_a_tab_goes_on_with_the_session_that_another_tab_has_renewed(chat:
         await renewed.wait()
         await route.continue_()
 
-    # The page looks for news now and then, and would find that it has no session.
+    # The page polls the server, and would notice that it has no session.
     await chat.page.route("**/api/**", hold)
     await chat.context.clear_cookies()
     await chat.tab()

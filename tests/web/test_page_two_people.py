@@ -1,4 +1,4 @@
-"""Two people in two browsers: each has their own, and shares what they choose to."""
+"""Two people in two browsers: each has their own chats, and shares what they choose."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ async def both(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, C
         await bo.faultless()
 
 
-async def test_one_persons_chat_is_not_there_for_the_other_and_what_is_shared_is_a_copy(
+async def test_one_persons_chat_is_missing_for_the_other_and_a_shared_assistant_is_a_copy(
     both: tuple[Chat, Chat],
 ) -> None:
     ada, bo = both
-    await _secret(ada, bo)
-    await _share(ada, bo)
+    await _check_secret(ada, bo)
+    await _check_shared_copy(ada, bo)
 
 
-async def _secret(ada: Chat, bo: Chat) -> None:
+async def _check_secret(ada: Chat, bo: Chat) -> None:
     ada.model.will_say("It is 42.")
     await ada.say("My secret")
     await ada.sees("It is 42.")
@@ -57,7 +57,7 @@ async def _secret(ada: Chat, bo: Chat) -> None:
     await expect(bo.page.locator(".thread")).to_have_count(0)
 
 
-async def _share(ada: Chat, bo: Chat) -> None:
+async def _check_shared_copy(ada: Chat, bo: Chat) -> None:
     """Check that a shared link gives a copy, which its author cannot change."""
     await ada.open("/assistants/new")
     await ada.page.get_by_label("Name", exact=True).fill("Poet")
@@ -93,15 +93,15 @@ async def test_a_draft_of_a_user_outlives_the_page(both: tuple[Chat, Chat]) -> N
     await expect(bo.composer).to_have_value("not yet")
 
 
-async def test_an_admin_ends_what_somebody_runs_and_whom_they_switch_off_is_out(
+async def test_an_admin_stops_a_run_of_another_person_and_logs_them_out_by_switching_them_off(
     both: tuple[Chat, Chat],
 ) -> None:
     ada, bo = both
-    await _run_ended(ada, bo)
-    await _switch_off(ada, bo)
+    await _check_stopped_run(ada, bo)
+    await _check_switch_off(ada, bo)
 
 
-async def _run_ended(ada: Chat, bo: Chat) -> None:
+async def _check_stopped_run(ada: Chat, bo: Chat) -> None:
     await bo.say("Count to a million.")
     reply = await bo.model.next_request()
     await reply.say("One, ")
@@ -124,8 +124,8 @@ async def _run_ended(ada: Chat, bo: Chat) -> None:
     await expect(bo.page.get_by_role("link", name="Administration")).to_have_count(0)
 
 
-async def _switch_off(ada: Chat, bo: Chat) -> None:
-    """In the middle of an answer."""
+async def _check_switch_off(ada: Chat, bo: Chat) -> None:
+    """Check that a person who is switched off during an answer is logged out."""
     await bo.say("Count to a billion.")
     reply = await bo.model.next_request()
     await reply.say("Three, ")

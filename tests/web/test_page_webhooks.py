@@ -15,7 +15,7 @@ URL = "https://hooks.invalid/antiphon"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def admin(chromium: Browser, tmp_path: Path):
-    """A page of somebody where nobody logs in."""
+    """A page without a login."""
     async with chatting(chromium, tmp_path, "--no-servers") as chat:
         yield chat
 

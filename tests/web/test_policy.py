@@ -1,4 +1,4 @@
-"""The settings say whom the web chat lets in; what lets in anybody or nobody is refused."""
+"""Settings of logins and hosts: those that would admit everybody or nobody are refused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ OIDC = {"login": "oidc", "oidc_issuer": "https://id.example.org", "oidc_client_i
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_without_a_login_it_listens_on_loopback(host: str) -> None:
+def test_without_a_login_the_server_listens_on_loopback(host: str) -> None:
     assert read_policy(Settings(host=host)).login == "none"
 
 
 @pytest.mark.parametrize(
-    ("settings", "wanted"),
+    ("settings", "message"),
     [
         ({"host": "0.0.0.0"}, "Without a login"),
         ({"host": "192.168.0.7", "allowed_hosts": ("chat.lan",)}, "Without a login"),
@@ -32,10 +32,10 @@ def test_without_a_login_it_listens_on_loopback(host: str) -> None:
         ({"allowed_hosts": ("*",)}, "`allowed_hosts`"),
     ],
 )
-def test_what_does_not_fit_together_is_refused_with_what_would(
-    settings: dict[str, Any], wanted: str
+def test_settings_that_contradict_each_other_are_refused_with_what_is_expected(
+    settings: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(BadSettings, match=wanted) as refused:
+    with pytest.raises(BadSettings, match=message) as refused:
         read_policy(Settings(**settings))
 
     assert refused.value.details["expected"]
@@ -51,7 +51,7 @@ def test_what_does_not_fit_together_is_refused_with_what_would(
         {"login": "proxy", "trusted_proxies": ("unix",)},
     ],
 )
-def test_with_a_login_and_a_name_it_may_listen_anywhere(settings: dict[str, Any]) -> None:
+def test_with_a_login_and_a_name_the_server_may_listen_anywhere(settings: dict[str, Any]) -> None:
     assert read_policy(Settings(**settings)).login == settings["login"]
 
 
@@ -87,7 +87,7 @@ def test_loopback_names_and_those_of_the_settings_are_answered(host: str) -> Non
         *("localhost:99999999", "[::1]evil", "évil", "169.254.169.254", "localhost."),
     ],
 )
-def test_any_other_host_is_not_ours(host: str) -> None:
+def test_any_other_host_is_not_answered(host: str) -> None:
     assert not read_policy(Settings(allowed_hosts=("chat.lan", "other.lan:8443"))).answers_to(host)
 
 
@@ -109,15 +109,15 @@ def test_proxies_that_were_named_are_trusted(peer: str) -> None:
 
 
 @pytest.mark.parametrize("peer", ["11.0.0.1", "::1", "localhost", "::ffff:11.0.0.1", "10.0.0"])
-def test_nobody_else_is(peer: str) -> None:
+def test_no_other_address_is_trusted(peer: str) -> None:
     assert not PROXIES.trusts(peer)
     assert not read_policy(Settings()).trusts("")
 
 
 @pytest.mark.parametrize(
-    ("peer", "forwarded", "who"),
+    ("peer", "forwarded", "client"),
     [
-        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),  # not a proxy of ours: not believed
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),  # no trusted proxy: not believed
         ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
         ("10.0.0.1", "1.1.1.1, 198.51.100.1, 10.0.0.2", "198.51.100.1"),  # the first is a claim
         ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
@@ -126,5 +126,7 @@ def test_nobody_else_is(peer: str) -> None:
         ("", "2001:db8::1", "2001:db8::1"),
     ],
 )
-def test_who_asks_is_the_last_that_no_proxy_of_ours_is(peer: str, forwarded: str, who: str) -> None:
-    assert PROXIES.client_address(peer, forwarded) == who
+def test_the_client_is_the_last_address_that_is_no_trusted_proxy(
+    peer: str, forwarded: str, client: str
+) -> None:
+    assert PROXIES.client_address(peer, forwarded) == client

@@ -1,4 +1,4 @@
-"""A run of the web chat, from its message to its end, whatever becomes of who reads it."""
+"""A run of the web chat, from its message to its end, whatever its reader does."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from tests.support.terminal.model import Model
 from tests.support.web.served import Served, Stream, up
 
 FLIGHT = {"departure": "LAX", "arrival": "JFK"}
-TOLD = Settings(database="memory:", model="told")
+SETTINGS = Settings(database="memory:", model="told")
 
 
 class Tools:
-    """Functions of the app; `called` is what they were called with."""
+    """Functions of the app; `calls` are the arguments that they were called with."""
 
     def __init__(self) -> None:
-        self.called: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.stopped = asyncio.Event()
         self.began = asyncio.Event()
 
     def get_flight_times(self, departure: str, arrival: str) -> dict[str, str]:
         """The next flight."""
-        self.called.append((departure, arrival))
+        self.calls.append((departure, arrival))
         return {"departure_time": "16:35"}
 
     def fail(self) -> str:
-        """Does not work."""
+        """Fail."""
         raise ValueError("no such luck")
 
     async def wait(self) -> str:
-        """Never comes back."""
+        """Wait for ever."""
         self.began.set()
         try:
             await asyncio.Event().wait()
@@ -55,7 +55,7 @@ class Tools:
 
 @asynccontextmanager
 async def chat(
-    settings: Settings = TOLD, tools: Tools | None = None, **changes: Any
+    settings: Settings = SETTINGS, tools: Tools | None = None, **changes: Any
 ) -> AsyncGenerator[tuple[Served, Model]]:
     async with Model() as model, chat_over(model, settings, tools, **changes) as here:
         yield here, model
@@ -63,11 +63,11 @@ async def chat(
 
 @asynccontextmanager
 async def chat_over(
-    model: Model, settings: Settings = TOLD, tools: Tools | None = None, **changes: Any
+    model: Model, settings: Settings = SETTINGS, tools: Tools | None = None, **changes: Any
 ) -> AsyncGenerator[Served]:
     """A web chat over this model server, which may have served another chat before."""
-    told = msgspec.structs.replace(settings, base_url=model.url, **changes)
-    async with up(told, (tools or Tools()).all) as here:
+    configured = msgspec.structs.replace(settings, base_url=model.url, **changes)
+    async with up(configured, (tools or Tools()).all) as here:
         yield here
 
 
@@ -124,7 +124,7 @@ async def test_parallel_calls_run_side_by_side_and_further_rounds_follow() -> No
         outputs = _outputs(stream)
         assert json.loads(outputs["c1"]) == {"departure_time": "16:35"}
         assert "no such luck" in outputs["c2"]
-        assert tools.called == [("LAX", "JFK"), ("A", "B")]
+        assert tools.calls == [("LAX", "JFK"), ("A", "B")]
         assert [message["role"] for message in messages].count("tool") == 3
         assert _statuses(stream) == ["complete"] * 3 + ["done"]
         assert stream.parts[-1]["type"] == "finish"
@@ -137,44 +137,44 @@ async def test_a_reader_who_leaves_ends_nothing() -> None:
             run_id = (await stream.until("start"))["messageId"]
         await _call_tool(model, "get_flight_times", FLIGHT)
         await _answer(model, "It leaves at 16:35.")
-        async with here.follow(run_id) as again:
-            await again.end()
+        async with here.follow(run_id) as later:
+            await later.end()
 
-        assert tools.called == [("LAX", "JFK")]
-        assert again.text == "It leaves at 16:35."
-        assert _statuses(again) == ["complete", "done"]
+        assert tools.calls == [("LAX", "JFK")]
+        assert later.text == "It leaves at 16:35."
+        assert _statuses(later) == ["complete", "done"]
 
 
 async def test_from_every_frame_on_the_rest_is_the_same() -> None:
     async with chat() as (here, model), here.post({"content": "Go"}) as stream:
         await _call_tool(model, "get_flight_times", FLIGHT)
         await _answer(model)
-        whole = await stream.end()
-        run_id = whole[0]["messageId"]
-        kept = [
+        parts = await stream.end()
+        run_id = parts[0]["messageId"]
+        stored = [
             (cursor, part)
-            for cursor, part in zip(stream.ids, whole, strict=True)
+            for cursor, part in zip(stream.ids, parts, strict=True)
             if part["type"] != "data-tool-status"
         ]
-        for place, (cursor, _) in enumerate(kept):
-            async with here.follow(run_id, cursor) as again:
-                rest = await again.end()
-            assert rest == [part for _, part in kept[place + 1 :]], cursor
+        for place, (cursor, _) in enumerate(stored):
+            async with here.follow(run_id, cursor) as later:
+                rest = await later.end()
+            assert rest == [part for _, part in stored[place + 1 :]], cursor
 
 
 async def test_the_same_message_again_is_the_same_run() -> None:
     async with chat() as (here, model):
         body = {"content": "Go", "message_id": "message-1"}
-        async with here.post(body) as stream, here.post(body) as again:
-            first, second = await stream.until("start"), await again.until("start")
+        async with here.post(body) as stream, here.post(body) as repeated:
+            first, second = await stream.until("start"), await repeated.until("start")
             await _answer(model)
             await stream.end()
-            await again.end()
+            await repeated.end()
         async with here.post(body) as late:
             await late.end()
 
         assert first == second
-        assert stream.text == again.text == late.text == "Well."
+        assert stream.text == repeated.text == late.text == "Well."
         assert len(model.requests) == 1
 
 
@@ -219,12 +219,12 @@ async def test_stop_stops_the_model_and_the_tools(when: str) -> None:
         else:
             await reply.say("I was about to")
             await stream.until("text-delta")
-        stopped = await here.ask(f"/api/runs/{run_id}/stop", {})
+        response = await here.ask(f"/api/runs/{run_id}/stop", {})
         await stream.end()
         async with asyncio.timeout(60):
             await (tools.stopped if when == "tool" else reply.closed).wait()
 
-        assert stopped.json()["status"] == "cancelled"
+        assert response.json()["status"] == "cancelled"
         assert "abort" in stream.types
         assert stream.text == ("" if when == "tool" else "I was about to")
 
@@ -237,11 +237,11 @@ async def test_one_tool_is_stopped_and_the_run_goes_on() -> None:
         run_id = (
             stream.parts[0]["messageId"] if stream.parts else (await anext(stream))["messageId"]
         )
-        stopped = await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
+        response = await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
         messages = await _answer(model, "Then not.")
         await stream.end()
 
-        assert stopped.json() == {"stopped": True}
+        assert response.json() == {"stopped": True}
         assert "stopped this call" in messages[-1]["content"]
         assert stream.text == "Then not."
 
@@ -260,10 +260,10 @@ async def test_a_tool_that_hangs_is_ended_by_its_deadline() -> None:
 
 # Approvals.
 
-ASKED = Settings(database="memory:", model="told", ask=("get_flight_times",))
+ASKING_SETTINGS = Settings(database="memory:", model="told", ask=("get_flight_times",))
 
 
-async def _ask(here: Served, model: Model, stream: Stream) -> dict[str, Any]:
+async def _wait_for_question(here: Served, model: Model, stream: Stream) -> dict[str, Any]:
     await _call_tool(model, "get_flight_times", FLIGHT)
     data: dict[str, Any] = (await stream.until("data-approval"))["data"]
     return data
@@ -275,72 +275,84 @@ def _address(stream: Stream, call_id: str = "c1") -> str:
 
 async def test_a_call_that_needs_consent_runs_once_a_person_agrees() -> None:
     tools = Tools()
-    async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        data = await _ask(here, model, stream)
-        before = list(tools.called)
-        said = {"approved": True, "args_hash": data["argsHash"]}
-        answer = await here.ask(_address(stream), said)
-        again = await here.ask(_address(stream), said)
+    async with (
+        chat(ASKING_SETTINGS, tools) as (here, model),
+        here.post({"content": "Go"}) as stream,
+    ):
+        data = await _wait_for_question(here, model, stream)
+        before = list(tools.calls)
+        approval = {"approved": True, "args_hash": data["argsHash"]}
+        response = await here.ask(_address(stream), approval)
+        second_response = await here.ask(_address(stream), approval)
         await _answer(model)
         await stream.end()
 
         assert data["input"] == FLIGHT
         assert (data["state"], data["description"]) == ("requested", "The next flight.")
         assert before == []
-        assert answer.json() == {"state": "approved"}
-        assert again.status_code in (404, 409)
-        assert tools.called == [("LAX", "JFK")]
+        assert response.json() == {"state": "approved"}
+        assert second_response.status_code in (404, 409)
+        assert tools.calls == [("LAX", "JFK")]
 
 
 async def test_what_a_person_changes_is_what_runs() -> None:
     tools = Tools()
-    async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        data = await _ask(here, model, stream)
+    async with (
+        chat(ASKING_SETTINGS, tools) as (here, model),
+        here.post({"content": "Go"}) as stream,
+    ):
+        data = await _wait_for_question(here, model, stream)
         edited = json.dumps({"departure": "SFO", "arrival": "JFK"})
-        said = {"approved": True, "args_hash": data["argsHash"], "arguments": edited}
-        await here.ask(_address(stream), said)
+        approval = {"approved": True, "args_hash": data["argsHash"], "arguments": edited}
+        await here.ask(_address(stream), approval)
         await _answer(model)
         await stream.end()
 
-        assert tools.called == [("SFO", "JFK")]
+        assert tools.calls == [("SFO", "JFK")]
 
 
-async def test_the_model_is_told_why_not() -> None:
+async def test_the_model_is_told_why_a_call_was_refused() -> None:
     tools = Tools()
-    async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        data = await _ask(here, model, stream)
-        said = {"approved": False, "args_hash": data["argsHash"], "reason": "Ask me first."}
-        await here.ask(_address(stream), said)
+    async with (
+        chat(ASKING_SETTINGS, tools) as (here, model),
+        here.post({"content": "Go"}) as stream,
+    ):
+        data = await _wait_for_question(here, model, stream)
+        refusal = {"approved": False, "args_hash": data["argsHash"], "reason": "Ask me first."}
+        await here.ask(_address(stream), refusal)
         messages = await _answer(model)
         await stream.end()
 
         assert "Ask me first." in messages[-1]["content"]
-        assert tools.called == []
+        assert tools.calls == []
         states = [part["data"]["state"] for part in stream.parts if part["type"] == "data-approval"]
         assert states == ["requested", "refused"]
         thread_id = stream.parts[0]["messageMetadata"]["threadId"]
-        opened = await here.http.get(f"/api/threads/{thread_id}/messages")
-        parts = opened.json()["messages"][-1]["parts"]
-        [kept] = [part for part in parts if part["type"] == "data-approval"]
-        assert (kept["id"], kept["data"]["state"]) == ("c1", "refused")
+        response = await here.http.get(f"/api/threads/{thread_id}/messages")
+        parts = response.json()["messages"][-1]["parts"]
+        [question] = [part for part in parts if part["type"] == "data-approval"]
+        assert (question["id"], question["data"]["state"]) == ("c1", "refused")
 
 
-async def test_who_comes_later_is_asked_too_and_a_session_is_remembered() -> None:
+async def test_a_later_reader_is_asked_too_and_a_session_is_remembered() -> None:
     tools = Tools()
-    async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        await _ask(here, model, stream)
+    async with (
+        chat(ASKING_SETTINGS, tools) as (here, model),
+        here.post({"content": "Go"}) as stream,
+    ):
+        await _wait_for_question(here, model, stream)
         run_id = stream.parts[0]["messageId"]
         async with here.follow(run_id) as tab:
-            seen = (await tab.until("data-approval"))["data"]
-            said = {"approved": True, "args_hash": seen["argsHash"], "keep": "session"}
-            await here.ask(_address(stream), said)
+            question = (await tab.until("data-approval"))["data"]
+            approval = {"approved": True, "args_hash": question["argsHash"], "keep": "session"}
+            await here.ask(_address(stream), approval)
             await _call_tool(model, "get_flight_times", FLIGHT, id="c2")
             await _answer(model)
             await tab.end()
         await stream.end()
 
         assert stream.text == tab.text == "Well."
-        assert len(tools.called) == 2
+        assert len(tools.calls) == 2
 
 
 @pytest.mark.parametrize(
@@ -355,16 +367,19 @@ async def test_an_answer_that_fits_no_question_runs_nothing(
     call_id: str, changes: dict[str, Any], status: int
 ) -> None:
     tools = Tools()
-    async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        data = await _ask(here, model, stream)
-        said = {"approved": True, "args_hash": data["argsHash"], **changes}
-        answer = await here.ask(_address(stream, call_id), said)
+    async with (
+        chat(ASKING_SETTINGS, tools) as (here, model),
+        here.post({"content": "Go"}) as stream,
+    ):
+        data = await _wait_for_question(here, model, stream)
+        approval = {"approved": True, "args_hash": data["argsHash"], **changes}
+        response = await here.ask(_address(stream, call_id), approval)
 
-        assert answer.status_code == status
-        assert tools.called == []
+        assert response.status_code == status
+        assert tools.calls == []
 
 
-HOOKED = Settings(
+HOOK_SETTINGS = Settings(
     database="memory:",
     model="told",
     hooks=(
@@ -383,17 +398,17 @@ HOOKED = Settings(
 
 async def test_hooks_have_the_person_asked_with_their_reason_and_add_to_the_output() -> None:
     tools = Tools()
-    async with chat(HOOKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        data = await _ask(here, model, stream)
-        said = {"approved": True, "args_hash": data["argsHash"], "keep": "always"}
-        await here.ask(_address(stream), said)
+    async with chat(HOOK_SETTINGS, tools) as (here, model), here.post({"content": "Go"}) as stream:
+        data = await _wait_for_question(here, model, stream)
+        approval = {"approved": True, "args_hash": data["argsHash"], "keep": "always"}
+        await here.ask(_address(stream), approval)
         messages = await _answer(model)
         await stream.end()
 
         assert data["hookReason"] == clean("it costs\u202e")
         assert "\u202e" not in data["hookReason"]
         assert messages[-1]["content"].endswith("[A hook adds: all times local]")
-        assert len(tools.called) == 1
+        assert len(tools.calls) == 1
 
 
 # Restarts.
@@ -402,41 +417,45 @@ async def test_hooks_have_the_person_asked_with_their_reason_and_add_to_the_outp
 async def test_a_run_in_the_middle_of_its_tool_is_taken_up_by_the_next_server(
     tmp_path: Path,
 ) -> None:
-    kept = Settings(database=f"sqlite:///{tmp_path}/a.db", model="told", shutdown_timeout=0.1)
+    settings = Settings(database=f"sqlite:///{tmp_path}/a.db", model="told", shutdown_timeout=0.1)
     before, after = Tools(), Tools()
     async with Model() as model:
         async with (
-            chat_over(model, kept, before) as here,
+            chat_over(model, settings, before) as here,
             here.post({"content": "Go"}) as stream,
         ):
             await _call_tool(model, "wait")
             await before.began.wait()
             run_id = (await stream.until("start"))["messageId"]
-        async with chat_over(model, kept, after) as here:
+        async with chat_over(model, settings, after) as here:
             async with asyncio.timeout(60):
                 await after.began.wait()
-            async with here.follow(run_id) as again:
-                await again.until("tool-input-available")
+            async with here.follow(run_id) as later:
+                await later.until("tool-input-available")
                 await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
                 await _answer(model, "Again.")
-                await again.end()
+                await later.end()
 
-        assert again.text == "Again."
-        assert _statuses(again) == ["complete", "done"]
+        assert later.text == "Again."
+        assert _statuses(later) == ["complete", "done"]
 
 
-@pytest.mark.parametrize("said", [{}, {"via": "web"}], ids=["another-face", "who-says-to-be-us"])
-async def test_a_run_that_the_web_chat_did_not_begin_is_only_watched(said: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "metadata", [{}, {"via": "web"}], ids=["another-face", "who-says-to-be-us"]
+)
+async def test_a_run_that_the_web_chat_did_not_begin_is_only_watched(
+    metadata: dict[str, str],
+) -> None:
     tools = Tools()
     async with chat(tools=tools) as (here, model):
         client = here.site.client
         thread = await client.create_thread()
         await client.create_message(thread.id, "Go")
         specs = here.site.tools.specs(["get_flight_times"])
-        run = await client.create_run(thread.id, tools=specs, metadata=said)
-        theirs = client.sync_stream()
-        theirs.setup(run_id=run.id)
-        reading = asyncio.create_task(_all(theirs))
+        run = await client.create_run(thread.id, tools=specs, metadata=metadata)
+        stream = client.sync_stream()
+        stream.setup(run_id=run.id)
+        reading = asyncio.create_task(_read_all(stream))
         await _call_tool(model, "get_flight_times", FLIGHT)
         await reading
         async with here.follow(run.id) as watching:
@@ -447,11 +466,11 @@ async def test_a_run_that_the_web_chat_did_not_begin_is_only_watched(said: dict[
                 pass
             await watching.end()
 
-        assert tools.called == []
+        assert tools.calls == []
         assert _outputs(watching) == {"c1": "mine"}
 
 
-async def _all(stream: Any) -> None:
+async def _read_all(stream: Any) -> None:
     async for _ in stream.stream_chunks():
         pass
     await stream.close()

@@ -1,4 +1,4 @@
-"""MCP servers that are added, restarted, switched off and removed over the web, and by whom."""
+"""MCP servers are added, restarted, switched off and removed over the web by those who may."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def own_file() -> Path:
 
 
 def configure(servers: dict[str, Any]) -> None:
-    """Write the user's own servers down, as `antiphon mcp add` does."""
+    """Write the user's own servers to their file, as `antiphon mcp add` does."""
     own_file().parent.mkdir(parents=True, exist_ok=True)
     own_file().write_text(json.dumps({"mcpServers": servers, "other": "kept"}))
 
 
-def configured() -> dict[str, Any]:
-    whole = json.loads(own_file().read_text())
-    return whole["mcpServers"]
+def read_servers() -> dict[str, Any]:
+    file = json.loads(own_file().read_text())
+    return file["mcpServers"]
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ async def chat() -> AsyncIterator[Chat]:
     """A web chat of one person, with two servers of their own: one works, one does not."""
     configure({"far": raw(), "broken": {"command": "/nowhere/at-all"}})
     async with open_chat(servers=True, web_mcp_programs=True) as chat:
-        await settled(chat, "broken")
-        await settled(chat, "far")
+        await wait_until_settled(chat, "broken")
+        await wait_until_settled(chat, "far")
         yield chat
 
 
@@ -61,7 +61,7 @@ async def browser(chat: Chat) -> Browser:
     return await chat.browser().arrive()
 
 
-async def settled(chat: Chat, name: str) -> ServerState:
+async def wait_until_settled(chat: Chat, name: str) -> ServerState:
     """Wait until the server is ready or has failed."""
     async with asyncio.timeout(60):
         while (state := chat.site.tools.server(name)).status in {"starting", "restarting"}:
@@ -69,7 +69,7 @@ async def settled(chat: Chat, name: str) -> ServerState:
     return state
 
 
-async def listed(browser: Browser) -> dict[str, Any]:
+async def list_servers(browser: Browser) -> dict[str, Any]:
     return {each["name"]: each for each in (await browser.get("/api/servers")).json["data"]}
 
 
@@ -77,13 +77,17 @@ async def switch(browser: Browser, name: str, *, enabled: bool) -> Any:
     return await browser.open("PATCH", f"/api/servers/{name}", {"enabled": enabled})
 
 
-async def test_one_person_of_a_machine_learns_where_servers_stand_and_what_they_are(
+async def test_the_user_of_the_machine_learns_where_servers_are_configured_and_their_targets(
     browser: Browser,
 ) -> None:
-    shown = (await browser.get("/api/servers")).json
-    servers = {each["name"]: each for each in shown["data"]}
+    listing = (await browser.get("/api/servers")).json
+    servers = {each["name"]: each for each in listing["data"]}
 
-    assert (shown["may_change"], shown["programs"], shown["file"]) == (True, True, str(own_file()))
+    assert (listing["may_change"], listing["programs"], listing["file"]) == (
+        True,
+        True,
+        str(own_file()),
+    )
     assert servers["far"]["source"] == {
         "transport": "stdio",
         "file": str(own_file()),
@@ -93,14 +97,14 @@ async def test_one_person_of_a_machine_learns_where_servers_stand_and_what_they_
     assert (await browser.get("/api/me")).json["manages_servers"] is True
 
 
-async def test_a_failed_server_is_restarted_when_what_it_lacked_is_there(
+async def test_a_failed_server_is_restarted_once_its_program_exists(
     chat: Chat, browser: Browser
 ) -> None:
     configure({"far": raw(), "broken": raw()})
     answer = await browser.post("/api/servers/broken/restart", {})
 
     assert (answer.status_code, answer.json["status"]) == (200, "starting")
-    assert (await settled(chat, "broken")).status == "ready"
+    assert (await wait_until_settled(chat, "broken")).status == "ready"
 
 
 async def test_a_running_server_is_restarted_and_its_calls_say_so(
@@ -113,7 +117,7 @@ async def test_a_running_server_is_restarted_and_its_calls_say_so(
     assert answer.status_code == 200
     assert result.is_error
     assert "it was restarted" in result.output
-    assert (await settled(chat, "far")).status == "ready"
+    assert (await wait_until_settled(chat, "far")).status == "ready"
     assert not (await call(chat, "far__echo", x=1)).is_error
 
 
@@ -127,15 +131,15 @@ async def test_a_server_is_switched_off_and_on_for_later_starts_too(
     off = await switch(browser, "far", enabled=False)
 
     assert (off.status_code, off.json["status"]) == (200, "disabled")
-    assert configured()["far"] == raw() | {"disabled": True}
+    assert read_servers()["far"] == raw() | {"disabled": True}
     assert json.loads(own_file().read_text())["other"] == "kept"
     assert all(tool.server != "far" for tool in chat.site.tools.tools())
     restarted = await browser.post("/api/servers/far/restart", {})
     assert restarted.status_code == 422
     on = await switch(browser, "far", enabled=True)
     assert on.json["status"] == "starting"
-    assert configured()["far"] == raw()
-    assert (await settled(chat, "far")).status == "ready"
+    assert read_servers()["far"] == raw()
+    assert (await wait_until_settled(chat, "far")).status == "ready"
 
 
 async def test_a_removed_server_is_gone_and_its_tools_are_unknown(
@@ -145,7 +149,7 @@ async def test_a_removed_server_is_gone_and_its_tools_are_unknown(
     result = await call(chat, "far__echo")
 
     assert (removed.status_code, removed.json) == (200, {"name": "far"})
-    assert set(configured()) == set(await listed(browser)) == {"broken"}
+    assert set(read_servers()) == set(await list_servers(browser)) == {"broken"}
     assert (result.is_error, result.fault) == (True, "unknown_tool")
     assert (await browser.open("DELETE", "/api/servers/far")).status_code == 404
 
@@ -155,9 +159,9 @@ async def test_a_server_is_added_and_starts(chat: Chat, browser: Browser) -> Non
     answer = await browser.post("/api/servers", body)
 
     assert (answer.status_code, answer.json["status"]) == (201, "starting"), answer.json
-    assert configured()["near"] == raw() | {"env": {"LEVEL": "1", "PATH": "${PATH}"}}
+    assert read_servers()["near"] == raw() | {"env": {"LEVEL": "1", "PATH": "${PATH}"}}
     assert own_file().stat().st_mode & 0o077 == 0
-    assert (await settled(chat, "near")).status == "ready"
+    assert (await wait_until_settled(chat, "near")).status == "ready"
     assert "near__echo" in {tool.spec.name for tool in chat.site.tools.tools()}
 
 
@@ -168,15 +172,15 @@ async def test_an_address_is_added_with_headers_that_are_never_returned(
     async with run_locked_server() as url:
         body = {"name": "web", "url": url, "headers": {"Authorization": "Bearer ${TRACKER}"}}
         answer = await browser.post("/api/servers", body)
-        state = await settled(chat, "web")
-        shown = await browser.get("/api/servers")
+        state = await wait_until_settled(chat, "web")
+        listing = await browser.get("/api/servers")
 
     assert answer.status_code == 201
-    assert configured()["web"] == {"type": "http", "url": url, "headers": body["headers"]}
+    assert read_servers()["web"] == {"type": "http", "url": url, "headers": body["headers"]}
     assert state.status == "failed"
-    assert (await listed(browser))["web"]["login"] == "antiphon mcp login web"
-    assert "sesame" not in shown.text
-    assert "TRACKER" not in shown.text
+    assert (await list_servers(browser))["web"]["login"] == "antiphon mcp login web"
+    assert "sesame" not in listing.text
+    assert "TRACKER" not in listing.text
 
 
 @pytest.mark.parametrize(
@@ -198,12 +202,12 @@ async def test_an_address_is_added_with_headers_that_are_never_returned(
         {"name": "x", "url": "http://a.example", "transport": "stdio"},
     ],
 )
-async def test_what_is_no_server_is_refused_and_not_written(browser: Browser, body: Any) -> None:
-    before = configured()
+async def test_an_invalid_server_is_refused_and_not_written(browser: Browser, body: Any) -> None:
+    before = read_servers()
     answer = await browser.post("/api/servers", body)
 
     assert answer.status_code == 422, answer.json
-    assert configured() == before
+    assert read_servers() == before
 
 
 async def test_a_name_that_is_taken_is_refused(chat: Chat, browser: Browser) -> None:
@@ -212,33 +216,35 @@ async def test_a_name_that_is_taken_is_refused(chat: Chat, browser: Browser) -> 
     unseen = await browser.post("/api/servers", {"name": "later", "command": ["true"]})
 
     assert (answer.status_code, unseen.status_code) == (409, 409)
-    assert configured()["later"] == raw()
+    assert read_servers()["later"] == raw()
 
 
-async def test_what_was_allowed_in_a_terminal_holds_for_a_server_that_is_found_later(
+async def test_permissions_of_a_terminal_hold_for_a_server_that_is_found_later(
     chat: Chat, browser: Browser
 ) -> None:
     grants = await allow_for_good(chat, "far__echo")
     [echo] = [tool_identity(t) for t in chat.site.tools.tools() if t.spec.name == "far__echo"]
     configure({"broken": raw()})
     await browser.post("/api/servers/reload", {})
-    assert grants.find("far", "echo") is None  # it was gone
+    assert grants.find("far", "echo") is None  # the server was removed
     file = grants_file(data_folder(os.environ), LOCAL)
-    GrantsFile(file).add([echo])  # as a terminal chat that runs the server meanwhile
+    GrantsFile(file).add([echo])  # as a terminal chat does that runs the server meanwhile
     configure({"broken": raw(), "far": raw()})
     await browser.post("/api/servers/reload", {})
 
     assert grants.find("far", "echo") is not None
 
 
-async def test_servers_of_a_terminal_are_looked_for(chat: Chat, browser: Browser) -> None:
+async def test_servers_that_a_terminal_has_configured_are_found_on_request(
+    chat: Chat, browser: Browser
+) -> None:
     configure({"new": raw(), "far": raw("evil")})
     answer = await browser.post("/api/servers/reload", {})
 
     assert answer.status_code == 200
     assert answer.json["changes"] == {"added": ["new"], "changed": ["far"], "removed": ["broken"]}
     assert [each["name"] for each in answer.json["servers"]["data"]] == ["new", "far"]
-    assert (await settled(chat, "new")).status == "ready"
+    assert (await wait_until_settled(chat, "new")).status == "ready"
     assert (await browser.post("/api/servers/reload", {})).json["changes"] == {
         "added": [],
         "changed": [],
@@ -251,7 +257,7 @@ async def test_a_file_that_cannot_be_read_changes_nothing(chat: Chat, browser: B
     answer = await browser.post("/api/servers/reload", {})
 
     assert answer.status_code == 422
-    assert set(await listed(browser)) == {"far", "broken"}
+    assert set(await list_servers(browser)) == {"far", "broken"}
     assert chat.site.tools.server("far").status == "ready"
 
 
@@ -266,16 +272,16 @@ async def test_a_server_whose_reference_is_missing_says_which(
     assert answer.json["problem"] == "the variable NOT_THERE is not set"
     monkeypatch.setenv("NOT_THERE", "good")
     assert (await browser.post("/api/servers/odd/restart", {})).json["status"] == "starting"
-    assert (await settled(chat, "odd")).status == "ready"
+    assert (await wait_until_settled(chat, "odd")).status == "ready"
 
 
 async def test_programs_are_added_only_where_the_setting_allows_it() -> None:
     async with open_chat(servers=True) as chat:
         browser = await chat.browser().arrive()
-        shown = (await browser.get("/api/servers")).json
+        listing = (await browser.get("/api/servers")).json
         answer = await browser.post("/api/servers", {"name": "near", "command": PROGRAM})
 
-        assert (shown["may_change"], shown["programs"]) == (True, False)
+        assert (listing["may_change"], listing["programs"]) == (True, False)
         assert answer.status_code == 403
         assert "web_mcp_programs" in answer.json["expected"]
         assert not own_file().exists()
@@ -287,15 +293,15 @@ async def test_servers_of_a_given_file_are_restarted_and_not_changed(tmp_path: P
     before = Path(file).read_text()
     async with open_chat(servers=True, config=file, web_mcp_programs=True) as chat:
         browser = await chat.browser().arrive()
-        await settled(chat, "far")
-        source = (await listed(browser))["far"]["source"]
+        await wait_until_settled(chat, "far")
+        source = (await list_servers(browser))["far"]["source"]
         restarted = await browser.post("/api/servers/far/restart", {})
         refused = [
             await switch(browser, "far", enabled=False),
             await browser.open("DELETE", "/api/servers/far"),
             await browser.post("/api/servers", {"name": "near", "command": PROGRAM}),
         ]
-        await settled(chat, "far")
+        await wait_until_settled(chat, "far")
 
     assert (source["file"], source["is_own"]) == (file, False)
     assert restarted.status_code == 200
@@ -313,10 +319,10 @@ async def test_servers_of_a_folder_say_how_they_are_approved(
     monkeypatch.chdir(folder)
     async with open_chat(servers=True) as chat:
         browser = await chat.browser().arrive()
-        shown = (await browser.get("/api/servers")).json
+        listing = (await browser.get("/api/servers")).json
 
-    assert shown["data"] == []
-    assert "antiphon trust .mcp.json" in shown["unapproved"][0]
+    assert listing["data"] == []
+    assert "antiphon trust .mcp.json" in listing["unapproved"][0]
 
 
 async def test_a_server_with_a_table_in_the_settings_is_changed_there() -> None:
@@ -325,12 +331,12 @@ async def test_a_server_with_a_table_in_the_settings_is_changed_there() -> None:
         servers=True, settings=msgspec.structs.replace(FORGETFUL, servers={"far": {"timeout": 9}})
     ) as chat:
         browser = await chat.browser().arrive()
-        source = (await listed(browser))["far"]["source"]
+        source = (await list_servers(browser))["far"]["source"]
         answer = await browser.open("DELETE", "/api/servers/far")
 
     assert (source["is_own"], Path(source["file"]).name) == (False, "antiphon.toml")
     assert answer.status_code == 409
-    assert "far" in configured()
+    assert "far" in read_servers()
 
 
 MUTATIONS = [
@@ -345,21 +351,21 @@ MUTATIONS = [
 async def test_people_who_are_no_administrators_see_servers_and_change_none() -> None:
     configure({"far": raw()})
     async with open_chat(servers=True, **PROXY) as chat:
-        await settled(chat, "far")
+        await wait_until_settled(chat, "far")
         browser = await browser_of(chat, "ann")
         answers = [await browser.open(*each) for each in MUTATIONS]
-        shown = (await browser.get("/api/servers")).json
+        listing = (await browser.get("/api/servers")).json
 
         assert [answer.status_code for answer in answers] == [403] * len(MUTATIONS)
-        assert configured() == {"far": raw()}
+        assert read_servers() == {"far": raw()}
         assert chat.site.tools.server("far").status == "ready"
-        assert (shown["may_change"], shown["file"], shown["unapproved"]) == (False, "", [])
-        assert (shown["data"][0]["source"], shown["data"][0]["login"]) == (None, "")
+        assert (listing["may_change"], listing["file"], listing["unapproved"]) == (False, "", [])
+        assert (listing["data"][0]["source"], listing["data"][0]["login"]) == (None, "")
         assert (await browser.get("/api/me")).json["manages_servers"] is False
 
 
-ASKED = "requested"
-STRANGE: list[dict[str, str]] = [
+REQUESTED = "requested"
+FOREIGN_HEADERS: list[dict[str, str]] = [
     {"Origin": "http://evil.example"},
     {"Host": "evil.example"},
     {"X-Antiphon-CSRF": "wrong"},
@@ -367,19 +373,19 @@ STRANGE: list[dict[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("headers", STRANGE, ids=min)
+@pytest.mark.parametrize("headers", FOREIGN_HEADERS, ids=min)
 async def test_pages_of_strangers_change_no_server(
     chat: Chat, browser: Browser, headers: dict[str, str]
 ) -> None:
     answers = [await browser.open(*each, headers=headers) for each in MUTATIONS]
 
     assert {answer.status_code for answer in answers} <= {403, 421}
-    assert set(configured()) == {"far", "broken"}
+    assert set(read_servers()) == {"far", "broken"}
     assert chat.site.tools.server("far").status == "ready"
 
 
-async def admin_of(chat: Chat) -> Browser:
-    """The browser of an administrator of an installation where people log in."""
+async def log_in_admin(chat: Chat) -> Browser:
+    """Return the browser of an administrator of an installation with logins."""
     browser = await browser_of(chat, "ada")
     me = (await browser.get("/api/me")).json["person"]["id"]
     await chat.site.client.update_person(me, role="admin")
@@ -396,22 +402,24 @@ async def test_administrators_see_no_secrets_in_the_arguments_and_addresses_of_t
     web = {"url": "http://user:sesame@127.0.0.1:9/sesame?key=sesame"}
     configure({"far": far, "web": web})
     async with open_chat(servers=True, **PROXY) as chat:
-        browser = await admin_of(chat)
-        shown = await browser.get("/api/servers")
-        targets = {name: each["source"]["target"] for name, each in (await listed(browser)).items()}
+        browser = await log_in_admin(chat)
+        listing = await browser.get("/api/servers")
+        targets = {
+            name: each["source"]["target"] for name, each in (await list_servers(browser)).items()
+        }
 
     assert targets == {"far": far["command"], "web": "http://127.0.0.1"}
-    assert "sesame" not in shown.text
+    assert "sesame" not in listing.text
 
 
 async def test_addresses_of_an_administrator_are_reached_only_where_tools_may_go() -> None:
     async with run_locked_server() as url, open_chat(servers=True, **PROXY) as chat:
-        browser = await admin_of(chat)
+        browser = await log_in_admin(chat)
         answer = await browser.post("/api/servers", {"name": "inside", "url": url})
-        state = await settled(chat, "inside")
+        state = await wait_until_settled(chat, "inside")
 
     assert answer.status_code == 201
-    assert configured()["inside"] == {"type": "http", "url": url, "guarded": True}
+    assert read_servers()["inside"] == {"type": "http", "url": url, "guarded": True}
     assert state.status == "failed"
     assert "not a public address" in state.why
 
@@ -429,7 +437,7 @@ async def test_an_administrator_sends_no_other_secrets_of_the_machine_than_those
     }
     url = "http://127.0.0.1:9/mcp"
     async with open_chat(servers=True, **PROXY) as chat:
-        browser = await admin_of(chat)
+        browser = await log_in_admin(chat)
         statuses = {
             value: (
                 await browser.post(
@@ -446,13 +454,13 @@ async def test_an_administrator_sends_no_other_secrets_of_the_machine_than_those
     assert in_url.status_code == 403
 
 
-async def allow_for_good(chat: Chat, tool: str, owner: str = LOCAL) -> GrantsFile:
-    """Have the owner allow the tool as it is now, always."""
+async def allow_for_good(chat: Chat, tool_name: str, owner: str = LOCAL) -> GrantsFile:
+    """Have the owner allow this tool for good; return the file of their grants."""
     file = grants_file(data_folder(os.environ), owner)
     file.parent.mkdir(parents=True, exist_ok=True)
     grants = GrantsFile(file)
-    [found] = [each for each in chat.site.tools.tools() if each.spec.name == tool]
-    grants.add([tool_identity(found)])
+    [tool] = [each for each in chat.site.tools.tools() if each.spec.name == tool_name]
+    grants.add([tool_identity(tool)])
     return grants
 
 
@@ -463,17 +471,17 @@ async def test_a_server_that_was_removed_and_added_again_inherits_no_permission(
     grants = await allow_for_good(chat, "far__echo", owner)
     assert grants.find("far", "echo") is not None
     await browser.open("DELETE", "/api/servers/far")
-    again = await browser.post("/api/servers", {"name": "far", "command": PROGRAM})
-    await settled(chat, "far")
+    added = await browser.post("/api/servers", {"name": "far", "command": PROGRAM})
+    await wait_until_settled(chat, "far")
 
-    assert again.status_code == 201
+    assert added.status_code == 201
     assert grants.find("far", "echo") is None
 
 
 async def test_permissions_of_a_session_end_with_the_server(chat: Chat, browser: Browser) -> None:
     session = chat.site.relays._sessions.setdefault("thread_x", SessionGrants())
-    [found] = [each for each in chat.site.tools.tools() if each.spec.name == "far__echo"]
-    session.add([tool_identity(found)])
+    [echo] = [each for each in chat.site.tools.tools() if each.spec.name == "far__echo"]
+    session.add([tool_identity(echo)])
     await browser.open("DELETE", "/api/servers/far")
 
     assert session.all() == ()
@@ -484,11 +492,11 @@ async def test_a_server_with_another_environment_is_asked_about_again(
 ) -> None:
     grants = await allow_for_good(chat, "far__echo")
     await browser.post("/api/servers/far/restart", {})
-    await settled(chat, "far")
-    assert grants.find("far", "echo") is not None  # it is the same
+    await wait_until_settled(chat, "far")
+    assert grants.find("far", "echo") is not None  # the server is the same
     await switch(browser, "far", enabled=False)
     await switch(browser, "far", enabled=True)
-    await settled(chat, "far")
+    await wait_until_settled(chat, "far")
     assert grants.find("far", "echo") is not None
     configure({"far": raw() | {"env": {"TARGET": "production"}}, "broken": raw()})
     await browser.post("/api/servers/reload", {})
@@ -496,26 +504,26 @@ async def test_a_server_with_another_environment_is_asked_about_again(
     assert grants.find("far", "echo") is None
 
 
-@pytest.mark.parametrize("again", [[], ["far"]], ids=["removed", "another"])
+@pytest.mark.parametrize("remaining", [[], ["far"]], ids=["removed", "another"])
 async def test_a_change_whose_permissions_cannot_be_revoked_is_not_taken_over(
-    chat: Chat, browser: Browser, again: list[str]
+    chat: Chat, browser: Browser, remaining: list[str]
 ) -> None:
     grants = await allow_for_good(chat, "far__echo")
     file = grants_file(data_folder(os.environ), LOCAL)
     other = raw() | {"env": {"TARGET": "production"}}
-    configure(dict.fromkeys(again, other))
-    with unwritable(file):
+    configure(dict.fromkeys(remaining, other))
+    with make_unwritable(file):
         refused = await browser.post("/api/servers/reload", {})
     configure({"far": other})
-    taken = await browser.post("/api/servers/reload", {})
+    accepted = await browser.post("/api/servers/reload", {})
 
-    assert (refused.status_code, taken.status_code) == (422, 200)
+    assert (refused.status_code, accepted.status_code) == (422, 200)
     assert grants.find("far", "echo") is None
 
 
 @contextmanager
-def unwritable(file: Path) -> Iterator[None]:
-    """Have nothing saved in the file: a folder is in the place of its lock."""
+def make_unwritable(file: Path) -> Iterator[None]:
+    """Make the file unwritable: a folder takes the place of its lock."""
     lock = file.with_suffix(".lock")
     lock.unlink()
     lock.mkdir()
@@ -526,8 +534,8 @@ def unwritable(file: Path) -> Iterator[None]:
 async def test_the_audit_log_says_which_administrator_did_what_to_a_server() -> None:
     configure({"far": raw(), "old": raw()})
     async with open_chat(servers=True, **PROXY) as chat:
-        await settled(chat, "far")
-        browser = await admin_of(chat)
+        await wait_until_settled(chat, "far")
+        browser = await log_in_admin(chat)
         ada = (await browser.get("/api/me")).json["person"]["id"]
         await browser.post("/api/servers", {"name": "new", "url": "http://127.0.0.1:9/mcp"})
         await browser.post("/api/servers", {"name": "new", "url": "http://127.0.0.1:9/mcp"})
@@ -538,18 +546,18 @@ async def test_the_audit_log_says_which_administrator_did_what_to_a_server() -> 
         await browser.open("DELETE", "/api/servers/old")
         await browser.open("DELETE", "/api/servers/old")
         configure({"far": raw()})
-        unwritten = await switch(browser, "new", enabled=False)
+        missing = await switch(browser, "new", enabled=False)
         configure({"far": raw("good", "more"), "terminal": raw()})
         await browser.post("/api/servers/reload", {})
         acts = (await chat.site.client.list_acts()).data
-        theirs = [
+        adas_acts = [
             (act.what.removeprefix("mcp_server."), act.target)
             for act in reversed(acts)
             if act.what.startswith("mcp_server.") and act.actor == ada
         ]
 
-    assert (refused.status_code, unwritten.status_code) == (422, 404)
-    assert theirs == [
+    assert (refused.status_code, missing.status_code) == (422, 404)
+    assert adas_acts == [
         ("added", "new"),
         ("restarted", "far"),
         ("disabled", "far"),
@@ -564,16 +572,16 @@ async def test_the_audit_log_says_which_administrator_did_what_to_a_server() -> 
 async def test_without_servers_nothing_is_managed() -> None:
     async with open_chat() as chat:
         browser = await chat.browser().arrive()
-        shown = (await browser.get("/api/servers")).json
+        listing = (await browser.get("/api/servers")).json
         answer = await browser.post("/api/servers", {"name": "x", "url": "http://a.example"})
 
-    assert shown["may_change"] is False
+    assert listing["may_change"] is False
     assert (answer.status_code, "--no-servers" in answer.text) == (409, True)
 
 
-@pytest.mark.parametrize("again", [None, raw("good", "more")], ids=["gone", "another"])
+@pytest.mark.parametrize("replacement", [None, raw("good", "more")], ids=["gone", "another"])
 async def test_a_call_that_waits_for_an_answer_does_not_reach_a_later_server(
-    again: dict[str, Any] | None,
+    replacement: dict[str, Any] | None,
 ) -> None:
     configure({"far": raw()})
     async with Model() as model, up_with_servers(model) as here:
@@ -582,23 +590,25 @@ async def test_a_call_that_waits_for_an_answer_does_not_reach_a_later_server(
             reply = await model.next_request()
             await reply.call("far__echo", {"x": 1}, id="c1")
             await reply.end("tool_calls")
-            asked = (await stream.until("data-approval"))["data"]
+            question = (await stream.until("data-approval"))["data"]
             csrf = (await here.http.get("/api/me")).json()["csrf"]
             headers = {"Origin": here.url, "X-Antiphon-CSRF": csrf}
             removed = await here.http.delete("/api/servers/far", headers=headers)
-            if again is not None:
-                body = {"name": "far", "command": [again["command"], *again["args"]]}
+            if replacement is not None:
+                body = {"name": "far", "command": [replacement["command"], *replacement["args"]]}
                 await here.http.post("/api/servers", json=body, headers=headers)
                 await here.site.tools.wait_for_servers()
             run_id = stream.parts[0]["messageId"]
-            said = {"approved": True, "args_hash": asked["argsHash"], "keep": "always"}
-            await here.ask(f"/api/runs/{run_id}/approvals/c1", said)
-            if again is not None:  # another program has the name: a person is asked about it
-                while (asked := (await stream.until("data-approval"))["data"])["state"] != ASKED:
+            answer = {"approved": True, "args_hash": question["argsHash"], "keep": "always"}
+            await here.ask(f"/api/runs/{run_id}/approvals/c1", answer)
+            if replacement is not None:  # another program has the name: a person is asked about it
+                while (question := (await stream.until("data-approval"))["data"])[
+                    "state"
+                ] != REQUESTED:
                     pass
-                assert asked["changed"] is True
-                said = {"approved": False, "args_hash": asked["argsHash"]}
-                await here.ask(f"/api/runs/{run_id}/approvals/c1", said)
+                assert question["changed"] is True
+                answer = {"approved": False, "args_hash": question["argsHash"]}
+                await here.ask(f"/api/runs/{run_id}/approvals/c1", answer)
             after = await model.next_request()
             await after.answer("Well.")
             await stream.end()
@@ -606,7 +616,7 @@ async def test_a_call_that_waits_for_an_answer_does_not_reach_a_later_server(
 
     assert removed.status_code == 200
     output = after.messages[-1]["content"]
-    assert ("There is no tool far__echo" if again is None else "refused") in output
+    assert ("There is no tool far__echo" if replacement is None else "refused") in output
     assert grants == []
 
 

@@ -1,4 +1,4 @@
-"""Threads over the web: listed, opened from their end, renamed, branched off from, deleted."""
+"""Threads over the web: they are listed, opened from their end, renamed, branched and deleted."""
 
 from __future__ import annotations
 
@@ -44,36 +44,36 @@ def look(place: str) -> str:
     return f"in {place}: nothing"
 
 
-async def talk(client: AsyncClient, *words: str, thread_id: str | None = None) -> str:
-    """The id of a thread in which this was said, and answered by nobody."""
+async def send_messages(client: AsyncClient, *texts: str, thread_id: str | None = None) -> str:
+    """Create a thread with these messages and no answer, or add to one; return its id."""
     thread_id = thread_id or (await client.create_thread()).id
-    for said in words:
-        await client.create_message(thread_id, said)
+    for text in texts:
+        await client.create_message(thread_id, text)
     return thread_id
 
 
 async def answer_thread(client: AsyncClient, words: str, **options: Any) -> str:
-    """The id of a thread in which this was answered."""
+    """Have this message answered, in a new thread by default; return the id of the thread."""
     async with client.converse(words, **options) as events:
         async for _ in events:
             pass
     return events.thread_id or ""
 
 
-class Counting:
-    """A transport that notes what is asked."""
+class RecordingTransport:
+    """A transport that records its calls."""
 
     def __init__(self, transport: AsyncTransport) -> None:
-        self.asked: list[object] = []
+        self.calls: list[object] = []
         self._transport = transport
 
     async def send(self, call: Any, key: str | None = None) -> Any:
-        self.asked.append(call)
+        self.calls.append(call)
         return await self._transport.send(call, key)
 
 
-def a_moment_later() -> None:
-    """Times are told in milliseconds: what happens in the same one has no order."""
+def wait_a_millisecond() -> None:
+    """Wait for the next millisecond: changes in the same millisecond have no order."""
     now = time.time_ns() // 1_000_000
     while time.time_ns() // 1_000_000 == now:
         pass
@@ -90,11 +90,11 @@ async def list_titles(browser: Browser, query: str = "") -> list[str]:
 async def test_threads_are_listed_the_last_changed_first(
     browser: Browser, client: AsyncClient
 ) -> None:
-    bees = await talk(client, "About bees")
-    a_moment_later()
-    await talk(client, "About cows")
-    a_moment_later()
-    await talk(client, "They hum", thread_id=bees)
+    bees = await send_messages(client, "About bees")
+    wait_a_millisecond()
+    await send_messages(client, "About cows")
+    wait_a_millisecond()
+    await send_messages(client, "They hum", thread_id=bees)
 
     answer = await browser.get("/api/threads")
     first, second = answer.json["data"]
@@ -104,8 +104,8 @@ async def test_threads_are_listed_the_last_changed_first(
 
 
 async def test_threads_are_found_by_words_in_them(browser: Browser, client: AsyncClient) -> None:
-    await talk(client, "About bees", "They hum")
-    await talk(client, "About cows")
+    await send_messages(client, "About bees", "They hum")
+    await send_messages(client, "About cows")
 
     assert await list_titles(browser, "?q=hum") == ["About bees"]
 
@@ -115,11 +115,11 @@ async def test_a_list_goes_on_where_it_ended_whatever_has_changed_before(
 ) -> None:
     threads = []
     for number in range(5):
-        a_moment_later()
-        threads.append(await talk(client, f"thread {number}"))
+        wait_a_millisecond()
+        threads.append(await send_messages(client, f"thread {number}"))
     first = (await browser.get("/api/threads?limit=2")).json
-    a_moment_later()
-    await talk(client, "more", thread_id=threads[4])
+    wait_a_millisecond()
+    await send_messages(client, "more", thread_id=threads[4])
     rest = await list_titles(browser, f"?limit=2&after={first['next']}")
 
     assert [row["title"] for row in first["data"]] == ["thread 4", "thread 3"]
@@ -129,29 +129,29 @@ async def test_a_list_goes_on_where_it_ended_whatever_has_changed_before(
 async def test_the_list_goes_on_to_the_oldest_thread_and_a_search_finds_it(
     browser: Browser, client: AsyncClient
 ) -> None:
-    oldest = await talk(client, "About the oldest bee of 1999")
+    oldest = await send_messages(client, "About the oldest bee of 1999")
     for number in range(510):
-        await talk(client, f"thread {number}")
-    seen: list[str] = []
+        await send_messages(client, f"thread {number}")
+    ids: list[str] = []
     page: dict[str, Any] = {"has_more": True, "next": ""}
     while page["has_more"]:
         after = f"&after={page['next']}" if page["next"] else ""
         page = (await browser.get(f"/api/threads?limit=100{after}")).json
-        seen += [row["id"] for row in page["data"]]
+        ids += [row["id"] for row in page["data"]]
 
-    assert len(seen) == len(set(seen)) == 511
-    assert oldest in seen
+    assert len(ids) == len(set(ids)) == 511
+    assert oldest in ids
     assert await list_titles(browser, "?q=%22oldest bee%22 1999") == [
         "About the oldest bee of 1999"
     ]
     assert await list_titles(browser, "?q=%22bee oldest%22") == []
-    a_moment_later()
-    await talk(client, "They still hum", thread_id=oldest)
+    wait_a_millisecond()
+    await send_messages(client, "They still hum", thread_id=oldest)
     assert (await list_titles(browser))[0] == "About the oldest bee of 1999"
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", f"after={'x' * 201}", "q=%00"])
-async def test_a_list_that_cannot_be_is_refused(browser: Browser, query: str) -> None:
+async def test_a_list_with_invalid_parameters_is_refused(browser: Browser, query: str) -> None:
     answer = await browser.get(f"/api/threads?{query}")
 
     assert answer.status_code == 422
@@ -169,12 +169,14 @@ async def test_a_list_after_a_thread_that_does_not_exist_says_so(browser: Browse
 async def test_a_thread_is_running_while_another_of_its_family_is(
     browser: Browser, client: AsyncClient
 ) -> None:
-    thread_id = await talk(client, "one", "two")
-    said = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+    thread_id = await send_messages(client, "one", "two")
+    messages = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
     run = await client.create_run(thread_id)
-    branch = await browser.post(f"/api/threads/{thread_id}/branch", {"message_id": said[1]["id"]})
-    a_moment_later()
-    await talk(client, "zwei", thread_id=branch.json["id"])
+    branch = await browser.post(
+        f"/api/threads/{thread_id}/branch", {"message_id": messages[1]["id"]}
+    )
+    wait_a_millisecond()
+    await send_messages(client, "zwei", thread_id=branch.json["id"])
     [row] = (await browser.get("/api/threads")).json["data"]
 
     assert (row["id"], row["running"]) == (branch.json["id"], True)
@@ -185,16 +187,16 @@ async def test_a_thread_is_running_while_another_of_its_family_is(
 
 async def test_a_title_cannot_turn_text_around(browser: Browser, client: AsyncClient) -> None:
     await client.create_thread(title="a\u202eb\x1b[31m\nc")
-    thread_id = await talk(client, "hi")
+    thread_id = await send_messages(client, "hi")
     await client.update_thread(thread_id, title="a\u202eb\x1b[31m\nc")
 
     assert await list_titles(browser) == ["a<U+202E>b␛[31m c"]
 
 
-# Opening.
+# Opening threads.
 
 
-async def test_a_thread_is_opened_with_what_was_said_and_what_it_cost(
+async def test_a_thread_is_opened_with_its_messages_and_their_usage(
     browser: Browser, client: AsyncClient
 ) -> None:
     thread_id = await answer_thread(client, "Look at the garden", tools=[look])
@@ -215,25 +217,26 @@ async def test_a_thread_is_opened_with_what_was_said_and_what_it_cost(
 
 
 async def test_families_are_asked_for_only_of_threads_that_are_not_listed(chat: Chat) -> None:
-    counting = Counting(chat.site.client.transport)
-    client = AsyncClient.over(cast("AsyncTransport", counting))
+    transport = RecordingTransport(chat.site.client.transport)
+    client = AsyncClient.over(cast("AsyncTransport", transport))
     for _ in range(5):
-        thread_id = await talk(client, "Hello.")
+        thread_id = await send_messages(client, "Hello.")
         await client.create_run(thread_id)
-    counting.asked.clear()
-    all_of_them = await list_thread_rows(client, chat.site.relays, latest_threads(limit=10))
-    whole, counting.asked = counting.asked, []
-    newest = await list_thread_rows(client, chat.site.relays, latest_threads(limit=2))
+    transport.calls.clear()
+    all_rows = await list_thread_rows(client, chat.site.relays, latest_threads(limit=10))
+    first_calls, transport.calls = transport.calls, []
+    newest_rows = await list_thread_rows(client, chat.site.relays, latest_threads(limit=2))
 
-    assert [row.running for row in all_of_them.data] == [True] * 5
-    assert [row.running for row in newest.data] == [True] * 2
-    assert (len(whole), len(counting.asked)) == (3, 6)  # the list, the pinned ones, runs, families
+    assert [row.running for row in all_rows.data] == [True] * 5
+    assert [row.running for row in newest_rows.data] == [True] * 2
+    # The calls are for the list, the pinned threads, runs and families.
+    assert (len(first_calls), len(transport.calls)) == (3, 6)
 
 
 async def test_a_run_under_way_is_named_and_not_among_the_messages(
     browser: Browser, client: AsyncClient
 ) -> None:
-    thread_id = await talk(client, "hello")
+    thread_id = await send_messages(client, "hello")
     run = await client.create_run(thread_id, metadata={"via": "web"})
     answer = (await browser.get(f"/api/threads/{thread_id}/messages")).json
 
@@ -242,36 +245,36 @@ async def test_a_run_under_way_is_named_and_not_among_the_messages(
     assert (await browser.get("/api/threads")).json["data"][0]["running"] is True
 
 
-async def test_the_instructions_of_a_thread_are_told_unless_they_are_an_assistants(
+async def test_the_instructions_of_a_thread_are_sent_unless_they_are_an_assistants(
     browser: Browser, client: AsyncClient
 ) -> None:
     assistant = await client.create_assistant(instructions="Be brief.")
     plain = await answer_thread(client, "hi", instructions="Rhyme.")
     assisted = await answer_thread(client, "hi", assistant_id=assistant.id)
 
-    told = (await browser.get(f"/api/threads/{plain}/messages")).json
-    assert (told["system"], told["assistant_id"]) == ("Rhyme.", None)
-    told = (await browser.get(f"/api/threads/{assisted}/messages")).json
-    assert (told["system"], told["assistant_id"]) == (None, assistant.id)
+    answer = (await browser.get(f"/api/threads/{plain}/messages")).json
+    assert (answer["system"], answer["assistant_id"]) == ("Rhyme.", None)
+    answer = (await browser.get(f"/api/threads/{assisted}/messages")).json
+    assert (answer["system"], answer["assistant_id"]) == (None, assistant.id)
 
 
 async def test_a_long_thread_comes_in_pieces_from_its_end(
     browser: Browser, client: AsyncClient
 ) -> None:
-    thread_id = await talk(client, *(f"message {number}" for number in range(1, 26)))
-    seen: list[str] = []
+    thread_id = await send_messages(client, *(f"message {number}" for number in range(1, 26)))
+    texts: list[str] = []
     before = ""
     for more in (True, True, False):
         address = f"/api/threads/{thread_id}/messages?limit=10{before}"
         answer = (await browser.get(address)).json
-        seen = [message["parts"][0]["text"] for message in answer["messages"]] + seen
+        texts = [message["parts"][0]["text"] for message in answer["messages"]] + texts
         before = f"&before={answer['messages'][0]['metadata']['number']}"
         assert answer["has_earlier"] is more
 
-    assert seen == [f"message {number}" for number in range(1, 26)]
+    assert texts == [f"message {number}" for number in range(1, 26)]
 
 
-async def test_a_piece_begins_with_what_a_person_said(
+async def test_a_piece_begins_with_a_message_of_a_person(
     browser: Browser, client: AsyncClient
 ) -> None:
     thread_id = await answer_thread(client, "Look at the garden", tools=[look])
@@ -290,14 +293,14 @@ async def test_a_piece_begins_with_what_a_person_said(
 async def test_a_long_thread_is_opened_without_reading_its_beginning(
     chat: Chat, length: int
 ) -> None:
-    counting = Counting(chat.site.client.transport)
-    client = AsyncClient.over(cast("AsyncTransport", counting))
-    thread_id = await talk(client, *(f"message {number}" for number in range(length)))
-    counting.asked.clear()
-    opened = await read_thread(client, thread_id, None, 100)
+    transport = RecordingTransport(chat.site.client.transport)
+    client = AsyncClient.over(cast("AsyncTransport", transport))
+    thread_id = await send_messages(client, *(f"message {number}" for number in range(length)))
+    transport.calls.clear()
+    view = await read_thread(client, thread_id, None, 100)
 
-    assert len(opened.messages) == 100
-    assert len([call for call in counting.asked if isinstance(call, ListMessages)]) == 1
+    assert len(view.messages) == 100
+    assert len([call for call in transport.calls if isinstance(call, ListMessages)]) == 1
 
 
 async def test_a_summary_is_a_line_in_the_thread(browser: Browser, client: AsyncClient) -> None:
@@ -330,8 +333,8 @@ async def test_an_attachment_is_named_by_its_address_here(
 
 async def test_a_thread_that_is_opened_again_shows_what_was_streamed(browser: Browser) -> None:
     question = "When does the next flight from LAX to JFK leave?"
-    said = {"content": question}
-    streamed = await browser.open("POST", "/api/messages/process", said, buffered=True)
+    message = {"content": question}
+    streamed = await browser.open("POST", "/api/messages/process", message, buffered=True)
     judge = Judge(5).read(f"{frame}\n\n".encode() for frame in streamed.text.split("\n\n")[:-1])
     thread_id = judge.message["metadata"]["threadId"]
     [_, reply] = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
@@ -342,11 +345,11 @@ async def test_a_thread_that_is_opened_again_shows_what_was_streamed(browser: Br
     assert reply["metadata"].items() >= judge.message["metadata"].items()
 
 
-# Changing.
+# Changing threads.
 
 
 async def test_a_thread_is_renamed(browser: Browser, client: AsyncClient) -> None:
-    thread_id = await talk(client, "About bees")
+    thread_id = await send_messages(client, "About bees")
     answer = await browser.open("PATCH", f"/api/threads/{thread_id}", {"title": "Insects"})
 
     assert answer.json["title"] == "Insects"
@@ -356,59 +359,61 @@ async def test_a_thread_is_renamed(browser: Browser, client: AsyncClient) -> Non
 async def test_a_branch_ends_before_a_message_and_stands_in_the_list(
     browser: Browser, client: AsyncClient
 ) -> None:
-    thread_id = await talk(client, "one", "two", "three")
-    said = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
-    a_moment_later()
-    answer = await browser.post(f"/api/threads/{thread_id}/branch", {"message_id": said[1]["id"]})
+    thread_id = await send_messages(client, "one", "two", "three")
+    messages = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+    wait_a_millisecond()
+    answer = await browser.post(
+        f"/api/threads/{thread_id}/branch", {"message_id": messages[1]["id"]}
+    )
     branch = answer.json
-    await talk(client, "zwei", thread_id=branch["id"])
+    await send_messages(client, "zwei", thread_id=branch["id"])
 
     assert answer.status_code == 201
     assert (branch["messages"], branch["replaces"]) == (1, thread_id)
     [row] = (await browser.get("/api/threads")).json["data"]
     assert (row["id"], row["replaces"]) == (branch["id"], thread_id)
-    here = (await browser.get(f"/api/threads/{branch['id']}/messages")).json["branches"]
+    branches = (await browser.get(f"/api/threads/{branch['id']}/messages")).json["branches"]
     versions = [thread_id, branch["id"]]
     fork = {"number": 2, "at": versions, "here": 1, "repeated": False}
-    assert here == [fork | {"messages": versions, "columns": ["", ""]}]
+    assert branches == [fork | {"messages": versions, "columns": ["", ""]}]
 
 
 async def test_a_branch_that_is_requested_again_with_its_key_is_the_same_one(
     browser: Browser, client: AsyncClient
 ) -> None:
-    thread_id = await talk(client, "one", "two")
-    said = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
-    wanted = {"message_id": said[1]["id"], "repeat": True, "key": "asked-of-another-model"}
-    first, again = [
-        (await browser.post(f"/api/threads/{thread_id}/branch", wanted)).json for _ in range(2)
+    thread_id = await send_messages(client, "one", "two")
+    messages = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+    request = {"message_id": messages[1]["id"], "repeat": True, "key": "asked-of-another-model"}
+    first, second = [
+        (await browser.post(f"/api/threads/{thread_id}/branch", request)).json for _ in range(2)
     ]
 
-    assert first["id"] == again["id"]
+    assert first["id"] == second["id"]
     assert first["branch_begins"] == 2
     assert (await browser.get(f"/api/threads/{thread_id}")).json["branch_begins"] is None
     assert len((await client.list_threads()).data) == 2
 
 
-async def test_another_threads_message_is_none_to_branch_before(
+async def test_a_thread_is_not_branched_before_a_message_of_another_thread(
     browser: Browser, client: AsyncClient
 ) -> None:
-    one, other = await talk(client, "one"), await talk(client, "other")
-    said = (await browser.get(f"/api/threads/{other}/messages")).json["messages"]
-    answer = await browser.post(f"/api/threads/{one}/branch", {"message_id": said[0]["id"]})
+    one, other = await send_messages(client, "one"), await send_messages(client, "other")
+    messages = (await browser.get(f"/api/threads/{other}/messages")).json["messages"]
+    answer = await browser.post(f"/api/threads/{one}/branch", {"message_id": messages[0]["id"]})
 
     assert answer.status_code == 404
 
 
-async def test_a_deleted_thread_takes_along_what_it_stood_for(
+async def test_a_deleted_thread_takes_along_the_versions_that_it_replaces(
     browser: Browser, client: AsyncClient
 ) -> None:
-    thread_id = await talk(client, "one", "two")
-    other = await talk(client, "another")
-    said = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+    thread_id = await send_messages(client, "one", "two")
+    other = await send_messages(client, "another")
+    messages = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
     branch = (
-        await browser.post(f"/api/threads/{thread_id}/branch", {"message_id": said[1]["id"]})
+        await browser.post(f"/api/threads/{thread_id}/branch", {"message_id": messages[1]["id"]})
     ).json
-    await talk(client, "zwei", thread_id=branch["id"])
+    await send_messages(client, "zwei", thread_id=branch["id"])
     answer = await browser.open("DELETE", f"/api/threads/{branch['id']}")
 
     assert answer.json == {"id": branch["id"], "deleted": True}
@@ -419,22 +424,22 @@ async def test_a_temporary_thread_is_marked_in_no_list_and_kept_by_one_request(
     browser: Browser, client: AsyncClient
 ) -> None:
     thread_id = (await client.create_thread(temporary=True)).id
-    await talk(client, "one", "two", thread_id=thread_id)
-    opened = (await browser.get(f"/api/threads/{thread_id}/messages")).json
-    made = await browser.post(
-        f"/api/threads/{thread_id}/branch", {"message_id": opened["messages"][1]["id"]}
+    await send_messages(client, "one", "two", thread_id=thread_id)
+    view = (await browser.get(f"/api/threads/{thread_id}/messages")).json
+    branched = await browser.post(
+        f"/api/threads/{thread_id}/branch", {"message_id": view["messages"][1]["id"]}
     )
-    branch = made.json["id"]
-    await talk(client, "zwei", thread_id=branch)
+    branch = branched.json["id"]
+    await send_messages(client, "zwei", thread_id=branch)
 
-    assert opened["thread"]["temporary"] is True
-    assert made.json["temporary"] is True
+    assert view["thread"]["temporary"] is True
+    assert branched.json["temporary"] is True
     assert await list_titles(browser) == []
-    back = (await browser.get(f"/api/threads/{branch}/messages")).json["branches"]
-    assert back[0]["at"] == [thread_id, branch]
+    versions = (await browser.get(f"/api/threads/{branch}/messages")).json["branches"]
+    assert versions[0]["at"] == [thread_id, branch]
 
-    kept = await browser.open("PATCH", f"/api/threads/{branch}", {"temporary": False})
-    assert kept.json["temporary"] is False
+    changed = await browser.open("PATCH", f"/api/threads/{branch}", {"temporary": False})
+    assert changed.json["temporary"] is False
     assert (await client.get_thread(thread_id)).temporary is False
     assert await list_titles(browser) == ["one"]
     refused = await browser.open("PATCH", f"/api/threads/{branch}", {"temporary": True})
@@ -452,10 +457,10 @@ async def test_a_temporary_thread_is_marked_in_no_list_and_kept_by_one_request(
         {"mcp_servers": [{"name": "x"}]},
     ],
 )
-async def test_options_of_a_thread_that_cannot_be_are_refused(
+async def test_invalid_options_of_a_thread_are_refused(
     browser: Browser, client: AsyncClient, options: dict[str, Any]
 ) -> None:
-    thread_id = await talk(client, "one")
+    thread_id = await send_messages(client, "one")
     refused = await browser.open("PATCH", f"/api/threads/{thread_id}", {"options": options})
     new = await browser.post("/api/messages/process", {"content": "Go", "options": options})
 
@@ -463,8 +468,10 @@ async def test_options_of_a_thread_that_cannot_be_are_refused(
     assert (await browser.get(f"/api/threads/{thread_id}")).json["options"] == {}
 
 
-async def test_options_of_a_thread_are_changed_whole(browser: Browser, client: AsyncClient) -> None:
-    thread_id = await talk(client, "one")
+async def test_options_of_a_thread_are_replaced_as_a_whole(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await send_messages(client, "one")
     before = await client.get_thread(thread_id)
     path = f"/api/threads/{thread_id}"
     first = await browser.open("PATCH", path, {"options": {"temperature": 0.5}})
@@ -475,7 +482,7 @@ async def test_options_of_a_thread_are_changed_whole(browser: Browser, client: A
     assert (await client.get_thread(thread_id)).updated_at == before.updated_at
 
 
-# Taking home.
+# Exports.
 
 
 @pytest.mark.parametrize(
@@ -499,20 +506,22 @@ async def test_a_thread_is_exported_as_a_file(
     assert "About bees" in answer.text
 
 
-async def test_a_form_that_there_is_not_is_refused(browser: Browser, client: AsyncClient) -> None:
-    answer = await browser.get(f"/api/threads/{await talk(client, 'hi')}/export?as=pdf")
+async def test_an_unknown_format_of_an_export_is_refused(
+    browser: Browser, client: AsyncClient
+) -> None:
+    answer = await browser.get(f"/api/threads/{await send_messages(client, 'hi')}/export?as=pdf")
 
     assert answer.status_code == 422
 
 
-# Whose.
+# Owners.
 
 
-async def test_anothers_thread_is_unknown_on_every_way() -> None:
+async def test_a_thread_of_another_person_is_unknown_to_every_request() -> None:
     async with many_may_come() as chat:
         ann = await id_of(await browser_of(chat, "ann"))
         mine = chat.site.client.on_behalf_of(ann)
-        thread_id = await talk(mine, "secret")
+        thread_id = await send_messages(mine, "secret")
         [message] = (await mine.list_messages(thread_id)).data
         browser = await browser_of(chat, "bob")
         address = f"/api/threads/{thread_id}"
@@ -530,7 +539,9 @@ async def test_anothers_thread_is_unknown_on_every_way() -> None:
         assert (await mine.get_thread(thread_id)).title == "secret"
 
 
-async def test_a_page_learns_who_is_there_and_what_there_is(browser: Browser) -> None:
+async def test_a_page_learns_the_user_and_the_features_of_the_installation(
+    browser: Browser,
+) -> None:
     me = (await browser.get("/api/me")).json
 
     assert me["person"] == {"id": "local", "name": "local", "role": "admin"}
@@ -559,15 +570,15 @@ async def test_models_are_listed(browser: Browser) -> None:
 async def test_a_folder_moves_all_versions_of_a_thread_and_other_names_are_refused(
     browser: Browser, client: AsyncClient
 ) -> None:
-    made = await browser.post("/api/folders", {"name": " Taxes ", "instructions": "Be exact."})
-    folder = made.json["id"]
-    first = await talk(client, "one")
+    created = await browser.post("/api/folders", {"name": " Taxes ", "instructions": "Be exact."})
+    folder = created.json["id"]
+    first = await send_messages(client, "one")
     latest = await client.create_thread(metadata={"replaces": first})
-    await talk(client, *["two"] * 20, thread_id=latest.id)  # past the millisecond of "one"
+    await send_messages(client, *["two"] * 20, thread_id=latest.id)  # past the millisecond of "one"
 
     moved = await browser.open("PATCH", f"/api/threads/{latest.id}", {"folder_id": folder})
 
-    assert (made.status_code, made.json["name"]) == (201, "Taxes")
+    assert (created.status_code, created.json["name"]) == (201, "Taxes")
     assert moved.json["folder_id"] == folder
     assert (await client.get_thread(first)).folder_id == folder
     listed = await browser.get(f"/api/threads?folder_id={folder}")
@@ -576,7 +587,7 @@ async def test_a_folder_moves_all_versions_of_a_thread_and_other_names_are_refus
     assert (await browser.get("/api/folders")).json["data"] == [{"id": folder, "name": "Taxes"}]
     for name in ("", "a\nb", "\x1b[2J", "\u202ex", "x" * 129):
         assert (await browser.post("/api/folders", {"name": name})).status_code == 422
-    gone = await browser.open("DELETE", f"/api/folders/{folder}")
-    assert gone.json["deleted"] is True
+    deleted = await browser.open("DELETE", f"/api/folders/{folder}")
+    assert deleted.json["deleted"] is True
     assert (await client.get_thread(first)).folder_id is None
     assert (await browser.get(f"/api/folders/{folder}")).status_code == 404

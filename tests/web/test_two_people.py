@@ -51,7 +51,7 @@ class Tools:
         self.called = 0
 
     def get_flight_times(self, departure: str, arrival: str) -> str:
-        """Return the next flight."""
+        """The next flight."""
         self.called += 1
         return "16:35"
 

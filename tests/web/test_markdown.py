@@ -110,13 +110,13 @@ def draw_documents(times: int) -> list[tuple[str, list[int]]]:
 async def test_an_answer_that_came_in_pieces_is_the_one_that_came_at_once(answer: Answer) -> None:
     await answer.call("loadLibraries")
 
-    assert await answer.call("unequal", draw_documents(300)) == []
+    assert await answer.call("findDifferences", draw_documents(300)) == []
 
 
 async def test_nothing_in_an_answer_acts_wherever_it_is_cut(answer: Answer) -> None:
     await answer.call("loadLibraries")
 
-    faults_by_payload = {payload: await answer.call("wrongsOf", payload) for payload in PAYLOADS}
+    faults_by_payload = {payload: await answer.call("findFaults", payload) for payload in PAYLOADS}
 
     assert {payload: faults for payload, faults in faults_by_payload.items() if faults} == {}
 
@@ -126,7 +126,7 @@ async def test_a_finished_block_stays_the_same_element_while_the_answer_grows(
 ) -> None:
     finished = "# Head\n\ntext\n\n- a\n- b\n\n| a |\n|---|\n| b |\n\n"
 
-    assert await answer.call("kept", finished + "more", finished + "more *words*") == [
+    assert await answer.call("areKept", finished + "more", finished + "more *words*") == [
         *[True] * 4,
         False,
     ]
@@ -135,10 +135,13 @@ async def test_a_finished_block_stays_the_same_element_while_the_answer_grows(
 async def test_items_and_rows_stay_the_same_elements_while_others_follow(answer: Answer) -> None:
     items, rows = "- a\n- b", "| a |\n|---|\n| b |\n| c"
 
-    assert await answer.call("kept", items, items + "c\n- d", "li") == [True, False]
-    assert await answer.call("kept", items, items + "\n\n- d", "li") == [False, False]
-    assert await answer.call("kept", rows, rows + "d |\n| e |", "td") == [True, False]
-    assert await answer.call("kept", "> a\n>\n> b", "> a\n>\n> bc", "blockquote p") == [True, False]
+    assert await answer.call("areKept", items, items + "c\n- d", "li") == [True, False]
+    assert await answer.call("areKept", items, items + "\n\n- d", "li") == [False, False]
+    assert await answer.call("areKept", rows, rows + "d |\n| e |", "td") == [True, False]
+    assert await answer.call("areKept", "> a\n>\n> b", "> a\n>\n> bc", "blockquote p") == [
+        True,
+        False,
+    ]
 
 
 async def test_code_stays_the_same_element_from_its_first_line_to_its_colours(
@@ -146,13 +149,13 @@ async def test_code_stays_the_same_element_from_its_first_line_to_its_colours(
 ) -> None:
     code = "```python\nimport this\n"
 
-    assert await answer.call("kept", code, code + "x = 1\n```\n\ntext") == [True]
+    assert await answer.call("areKept", code, code + "x = 1\n```\n\ntext") == [True]
     await answer.page.wait_for_selector(".hljs-keyword")
     assert await answer.page.text_content("pre") == "import this\nx = 1"
 
 
 async def test_many_pieces_of_one_frame_are_drawn_once(answer: Answer) -> None:
-    drawn = await answer.call("drawingsOf", "a **bold** word")
+    drawn = await answer.call("countDrawings", "a **bold** word")
 
     assert drawn == {"drawings": 1, "words": "a bold word"}
 
@@ -323,7 +326,7 @@ async def test_a_formula_that_is_wrong_stays_as_it_was_written(answer: Answer) -
 async def test_an_answer_is_an_element_with_buttons_in_the_words_of_the_page(
     answer: Answer,
 ) -> None:
-    markup = await answer.call("asElement", "```\nx\n```")
+    markup = await answer.call("renderElement", "```\nx\n```")
 
     assert markup.startswith('<div class="markdown">')
     assert "Copy it</button>" in markup

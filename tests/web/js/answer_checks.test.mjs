@@ -29,13 +29,13 @@ test("typed arguments have to be one object", () => {
   assert.match(jsonError("{a: 1}") ?? "", /JSON/);
 });
 
-test("only what was changed is sent", () => {
+test("only changed arguments are sent", () => {
   assert.equal(editedArguments('{\n  "a": 1\n}', '{"a":1}'), undefined);
   assert.equal(editedArguments('{"a": 2}', '{"a":1}'), '{"a": 2}');
   assert.equal(editedArguments('{"a": 2}', "broken"), '{"a": 2}');
 });
 
-test("what comes amid typing is no answer", () => {
+test("a click amid typing is no answer", () => {
   assert.ok(!isMeant({ ...pressed, typed: pressed.now - 900 }));
   assert.ok(isMeant({ ...pressed, typed: pressed.now - 1000 }));
 });

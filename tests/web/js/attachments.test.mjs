@@ -14,12 +14,12 @@ test("a file is what models can read of it", () => {
   assert.equal(readableType("image/svg+xml", bytes("<svg/>")), "text/plain");
 });
 
-test("what nobody can read is none", () => {
+test("a file that no model can read has no type", () => {
   assert.equal(readableType("application/zip", new Uint8Array([80, 75, 3, 4, 0])), null);
   assert.equal(readableType("text/plain", new Uint8Array([0xff, 0xfe, 65])), null);
 });
 
-test("a character that is cut in two at the end of what is looked at is no fault", () => {
+test("a character that is cut in two at the end of the inspected bytes is no fault", () => {
   assert.equal(readableType("", bytes("é").slice(0, 1)), "text/plain");
 });
 
@@ -32,29 +32,29 @@ test("files that are too large, empty or too many are refused", () => {
   assert.equal(refusal({ name: "a", size: 10 }, limits, 0), null);
 });
 
-/** A list of files, and uploads whose end the test decides. */
-function opened() {
+/** Return a list of files, and uploads that end when the test decides. */
+function openAttachments() {
   const items = { value: /** @type {any[]} */ ([]) };
-  /** @type {{file: File, options: any, resolve: (kept: any) => void, reject: (error: Error) => void}[]} */
+  /** @type {{file: File, options: any, resolve: (file: any) => void, reject: (error: Error) => void}[]} */
   const uploads = [];
   /** @type {((upload: any) => void)[]} */
   const waiting = [];
   const upload = (/** @type {File} */ file, /** @type {any} */ options) =>
     new Promise((resolve, reject) => {
-      const begun = { file, options, resolve, reject };
-      uploads.push(begun);
-      waiting.shift()?.(begun);
+      const pending = { file, options, resolve, reject };
+      uploads.push(pending);
+      waiting.shift()?.(pending);
     });
-  const begun = () => new Promise((resolve) => waiting.push(resolve));
+  const nextUpload = () => new Promise((resolve) => waiting.push(resolve));
   const files = createAttachments({ items, limits: () => ({ upload_bytes: 100 }), upload: /** @type {any} */ (upload), say: ({ key }) => key });
-  return { items, uploads, begun, ...files };
+  return { items, uploads, nextUpload, ...files };
 }
 
-const settled = () => new Promise((resolve) => setImmediate(resolve));
+const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-test("a file is uploaded, and tells how far it is", async () => {
-  const { items, add, begun } = opened();
-  const started = begun();
+test("a file is uploaded, and shows its progress", async () => {
+  const { items, add, nextUpload } = openAttachments();
+  const started = nextUpload();
 
   add([new File(["words"], "a.txt", { type: "text/plain" })]);
   const { options, resolve } = await started;
@@ -62,41 +62,41 @@ test("a file is uploaded, and tells how far it is", async () => {
   assert.equal(items.value[0].progress, 0.5);
   assert.deepEqual(readyFiles(items.value), []);
   resolve({ id: "file_1", name: "a.txt", media_type: "text/plain", size: 5 });
-  await settled();
+  await settle();
 
   assert.deepEqual(readyFiles(items.value), [{ id: "file_1", name: "a.txt", type: "text/plain", size: 5 }]);
 });
 
 test("an upload that failed keeps its place and can be tried again", async () => {
-  const { items, add, begun, retry } = opened();
-  const first = begun();
+  const { items, add, nextUpload, retry } = openAttachments();
+  const first = nextUpload();
   add([new File(["words"], "a.txt", { type: "text/plain" })]);
   (await first).reject(new Error("The server could not be reached."));
-  await settled();
+  await settle();
   assert.deepEqual([items.value[0].state, items.value[0].problem], ["failed", "The server could not be reached."]);
 
-  const second = begun();
+  const second = nextUpload();
   retry(items.value[0].key);
   (await second).resolve({ id: "file_1", name: "a.txt", media_type: "text/plain", size: 5 });
-  await settled();
+  await settle();
 
   assert.equal(items.value[0].state, "ready");
 });
 
-test("what is refused is not uploaded and says why", async () => {
-  const { items, uploads, add } = opened();
+test("a refused file is not uploaded and says why", async () => {
+  const { items, uploads, add } = openAttachments();
 
   add([new File(["x".repeat(101)], "long.txt"), new File([new Uint8Array([80, 75, 0])], "a.zip")]);
-  await settled();
-  await settled();
+  await settle();
+  await settle();
 
   assert.deepEqual(items.value.map((item) => item.problem), ["attach.too_large", "attach.unreadable"]);
   assert.deepEqual(uploads, []);
 });
 
-test("a removed file's upload is given up", async () => {
-  const { items, add, begun, remove } = opened();
-  const started = begun();
+test("the upload of a removed file is aborted", async () => {
+  const { items, add, nextUpload, remove } = openAttachments();
+  const started = nextUpload();
   add([new File(["words"], "a.txt", { type: "text/plain" })]);
   const { options } = await started;
 

@@ -13,27 +13,27 @@ const call = (/** @type {string} */ id, state = "output-available") => ({
   state,
   output: "seen",
 });
-const said = (/** @type {string} */ text) => ({ type: "text", text, state: "done" });
-const thought = (/** @type {string} */ text) => ({ type: "reasoning", text, state: "done" });
+const textPart = (/** @type {string} */ text) => ({ type: "text", text, state: "done" });
+const reasoningPart = (/** @type {string} */ text) => ({ type: "reasoning", text, state: "done" });
 const status = (/** @type {string} */ id) => ({ type: "data-status", id, data: { status: "complete" } });
-const asked = (/** @type {string} */ id, /** @type {string} */ state) => ({
+const approvalPart = (/** @type {string} */ id, /** @type {string} */ state) => ({
   type: "data-approval",
   id,
   data: { toolCallId: id, state },
 });
 
 test("thirty calls in thirty turns are one group, with the thoughts between them", () => {
-  const turns = Array.from({ length: 30 }, (_, turn) => [STEP, thought("hm"), call(`c${turn}`), status(`c${turn}`)]);
+  const turns = Array.from({ length: 30 }, (_, turn) => [STEP, reasoningPart("hm"), call(`c${turn}`), status(`c${turn}`)]);
 
-  const shown = arrangeParts([...turns.flat(), STEP, said("It is 42.")]);
+  const arranged = arrangeParts([...turns.flat(), STEP, textPart("It is 42.")]);
 
-  assert.deepEqual(shown.map((each) => each.kind), ["reasoning", "tools", "text"]);
-  assert.equal(shown[1].items.length, 59);
+  assert.deepEqual(arranged.map((each) => each.kind), ["reasoning", "tools", "text"]);
+  assert.equal(arranged[1].items.length, 59);
 });
 
-test("words between calls part their groups", () => {
+test("text between calls separates their groups", () => {
   assert.deepEqual(
-    arrangeParts([call("a"), said("And now"), call("b"), said("  ")]).map((each) => each.kind),
+    arrangeParts([call("a"), textPart("And now"), call("b"), textPart("  ")]).map((each) => each.kind),
     ["tools", "text", "tools"],
   );
 });
@@ -49,15 +49,15 @@ test("a question stands after its calls until it is answered", () => {
   const calls = [call("a", "input-available"), call("b", "input-available")];
 
   assert.deepEqual(
-    arrangeParts([...calls, asked("a", "requested"), asked("b", "requested")]).map((each) => each.name),
+    arrangeParts([...calls, approvalPart("a", "requested"), approvalPart("b", "requested")]).map((each) => each.name),
     ["tools:a", "approval:a", "approval:b"],
   );
-  const [group, ...rest] = arrangeParts([...calls, asked("a", "approved"), asked("b", "refused")]);
+  const [group, ...rest] = arrangeParts([...calls, approvalPart("a", "approved"), approvalPart("b", "refused")]);
   assert.deepEqual(rest, []);
   assert.equal(group.approvals.b.state, "refused");
 });
 
-test("a call is what its parts say", () => {
+test("the state of a call follows from its parts", () => {
   const running = call("a", "input-available");
 
   assert.equal(stateOf(call("a", "input-streaming"), { live: true }), "writing");
@@ -71,19 +71,19 @@ test("a call is what its parts say", () => {
   assert.equal(stateOf(call("a", "output-error"), { approval: { state: "refused" } }), "refused");
 });
 
-test("calls are counted by how they stand and by their tools", () => {
+test("calls are counted by their states and by their tools", () => {
   assert.deepEqual(tally(["done", "failed", "done"]), { done: 2, failed: 1 });
   assert.deepEqual(countTools([{ type: "", toolName: "a" }, { type: "", toolName: "b" }, { type: "", toolName: "b" }]), [["b", 2], ["a", 1]]);
 });
 
-test("a tool's name is told from its server's", () => {
+test("the name of a tool is split from the name of its server", () => {
   assert.deepEqual(splitToolName("far__write", []), { own: "write", server: "far" });
   assert.deepEqual(splitToolName("a__b__write", [{ name: "a__b__write", server: "a__b" }]), { own: "write", server: "a__b" });
   assert.deepEqual(splitToolName("my__function", [{ name: "my__function", server: null }]), { own: "my__function", server: "" });
   assert.deepEqual(splitToolName("__x", []), { own: "__x", server: "" });
 });
 
-test("sizes and times are said as people say them", () => {
+test("sizes and times are written as people write them", () => {
   assert.equal(formatBytes(2_000_000, "en"), "2 MB");
   assert.equal(formatBytes(1_540, "de"), "1,5 kB");
   assert.equal(formatBytes(12, "en"), "12 bytes");

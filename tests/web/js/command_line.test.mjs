@@ -13,17 +13,17 @@ const LINES = [
   "  spaced\tout \n lines ",
 ];
 
-/** The words as a shell gives them to a program. */
-const seen = (line) => JSON.parse(execFileSync("/bin/sh", ["-c", `"$0" -e 'console.log(JSON.stringify(process.argv.slice(1)))' -- ${line.trim().replaceAll("\n", " ")}`, process.execPath], { encoding: "utf8" }));
+/** Return the words that a shell passes to a program. */
+const shellWords = (line) => JSON.parse(execFileSync("/bin/sh", ["-c", `"$0" -e 'console.log(JSON.stringify(process.argv.slice(1)))' -- ${line.trim().replaceAll("\n", " ")}`, process.execPath], { encoding: "utf8" }));
 
 test("a command line has the words that a shell sees", () => {
-  for (const line of LINES) assert.deepEqual(splitCommand(line), seen(line), line);
+  for (const line of LINES) assert.deepEqual(splitCommand(line), shellWords(line), line);
 });
 
 test("words are written so that a shell sees the same", () => {
   const words = ["a", "", "b c", "it's", '"', "$HOME", "${TOKEN}", "`id`", "a;b", "é", "*", "~", "#x", "\\"];
 
-  assert.deepEqual(seen(joinCommand(words)), words);
+  assert.deepEqual(shellWords(joinCommand(words)), words);
   assert.deepEqual(splitCommand(joinCommand(words)), words);
 });
 

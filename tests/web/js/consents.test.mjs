@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-const kept = new Map();
+const storage = new Map();
 globalThis.localStorage = /** @type {any} */ ({
-  getItem: (/** @type {string} */ name) => kept.get(name) ?? null,
-  setItem: (/** @type {string} */ name, /** @type {string} */ value) => kept.set(name, value),
+  getItem: (/** @type {string} */ name) => storage.get(name) ?? null,
+  setItem: (/** @type {string} */ name, /** @type {string} */ value) => storage.set(name, value),
 });
 
 const CHAT = "../../../src/antiphon/web/static/chat";
@@ -14,7 +14,7 @@ const { readingProvider } = await import(`${CHAT}/reading.mjs`);
 const ANN = { person: { id: "ann" }, spoken_by: "here" };
 const BOB = { person: { id: "bob" }, spoken_by: "here" };
 
-test("what one person agreed to does not count for another who logs in on the same computer", () => {
+test("an agreement of one person does not count for another who logs in on the same computer", () => {
   me.value = ANN;
   changeConsents({ sendsTextTo: "here", sendsVoiceTo: "there", readAnswers: true });
   assert.equal(readingProvider(), "here");
@@ -26,10 +26,10 @@ test("what one person agreed to does not count for another who logs in on the sa
   me.value = ANN;
   assert.equal(readingProvider(), "here");
   assert.equal(consents.value.readAnswers, true);
-  assert.deepEqual([...kept.keys()], ["antiphon.consents.ann"]);
+  assert.deepEqual([...storage.keys()], ["antiphon.consents.ann"]);
 });
 
-test("nobody agrees before the page knows who it is", () => {
+test("no agreement is stored before the page knows the person", () => {
   me.value = null;
   changeConsents({ sendsTextTo: "here" });
   assert.equal(consents.value.sendsTextTo, null);

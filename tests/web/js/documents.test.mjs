@@ -13,7 +13,7 @@ const call = (/** @type {string} */ toolName, /** @type {any} */ input, /** @typ
 });
 const result = (/** @type {number} */ page, file = "rules.pdf") => ({ source: `file_1a#${page}`, file, page, snippet: "x" });
 
-test("an answer stands on the pages that were read, else on the first that were found", () => {
+test("the sources of an answer are the pages that were read, else the first that were found", () => {
   const search = call("search_documents", { query: "vacation" }, { results: [1, 2, 3, 4].map((page) => result(page)) });
   const read = call("read_document", { file: "rules.pdf", page: 9 }, { ...result(9), text: "x" });
 
@@ -24,7 +24,7 @@ test("an answer stands on the pages that were read, else on the first that were 
   assert.deepEqual(sourcesOf([search, read, read]), [{ id: "file_1a", file: "rules.pdf", page: 9, query: "vacation" }]);
 });
 
-test("what is no result of these tools is no source", () => {
+test("an output that is no result of these tools is no source", () => {
   const odd = [
     call("other", {}, result(1)),
     call("read_document", {}, result(1), { state: "output-error" }),
@@ -58,8 +58,8 @@ test("a file says that its text is read, and then how many pages it has", async 
   const items = { value: /** @type {any[]} */ ([]) };
   const states = [{ status: "pending" }, { status: "ready", pages: 3 }];
   /** @type {(value?: unknown) => void} */
-  let read = () => {};
-  const done = new Promise((resolve) => (read = resolve));
+  let finish = () => {};
+  const done = new Promise((resolve) => (finish = resolve));
   const files = createAttachments({
     items,
     limits: () => ({}),
@@ -68,7 +68,7 @@ test("a file says that its text is read, and then how many pages it has", async 
     pause: async () => {},
     readState: async () => {
       const document = /** @type {any} */ (states.shift());
-      if (states.length === 0) setTimeout(read);
+      if (states.length === 0) setTimeout(finish);
       return { document };
     },
   });

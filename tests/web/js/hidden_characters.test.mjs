@@ -45,7 +45,7 @@ test("many blanks are counted where a person judges", () => {
   });
 });
 
-test("many of a kind are told by their number", () => {
+test("many characters of a kind are shown by their number", () => {
   const [piece] = revealPieces("\u200b".repeat(5000), true);
 
   assert.equal(piece.count, 5000);

@@ -6,7 +6,7 @@ import { questionBefore, mergeMessages, withAnswer } from "../../../src/antiphon
 const user = (id, key) => ({ id, role: "user", parts: [], metadata: {}, ...(key && { key }) });
 const answer = (id) => ({ id, role: "assistant", parts: [], metadata: {} });
 
-test("what the server has stands in the place of what was shown", () => {
+test("messages of the server replace those that were shown", () => {
   const shown = [user("m1"), answer("r1")];
   const saved = [user("m1"), answer("r1"), user("m2"), answer("r2")];
 
@@ -29,13 +29,13 @@ test("a message that was shown before it had its id keeps its place on the page"
   assert.deepEqual(mergeMessages(shown, saved).kept[2], user("m2", "mine"));
 });
 
-test("so does one that has no answer yet", () => {
+test("a message without an answer keeps its place on the page too", () => {
   const shown = [user("mine", "mine")];
 
   assert.deepEqual(mergeMessages(shown, [user("m1")]).kept, [user("m1", "mine")]);
 });
 
-test("and it keeps it when the history is read again", () => {
+test("a message keeps its place when the history is read again", () => {
   const shown = [user("m1", "mine"), answer("r1")];
 
   assert.deepEqual(mergeMessages(shown, [user("m1"), answer("r1")]).kept[0], user("m1", "mine"));
@@ -48,7 +48,7 @@ test("an answer answers the message before it", () => {
   assert.equal(questionBefore(messages, "m1").id, "m1");
 });
 
-test("an answer that goes on keeps the sources of what was cut", () => {
+test("an answer that goes on keeps the sources of its cut part", () => {
   const source = (url) => ({ type: "source-url", url });
   const text = (words) => ({ type: "text", text: words });
   const cut = { ...answer("r1"), parts: [text("Once upon a "), source("https://a.example/"), { type: "data-status" }] };
@@ -58,47 +58,47 @@ test("an answer that goes on keeps the sources of what was cut", () => {
   assert.deepEqual(now.parts, [text("Once upon a time."), source("https://a.example/"), source("https://b.example/")]);
 });
 
-const said = (text, more) => ({ id: text, role: "user", parts: [{ type: "text", text }], metadata: {}, ...more });
+const question = (text, more) => ({ id: text, role: "user", parts: [{ type: "text", text }], metadata: {}, ...more });
 const ids = ({ kept }) => kept.map(({ id, key }) => (key ? [id, key] : id));
 
-test("what was shown since the request stays behind what the server had by then", () => {
-  const asked = [user("m1"), answer("r1")];
-  const shown = [...asked, said("two", { key: "two" }), answer("r2")];
+test("messages that were shown since the request stay behind those of the server", () => {
+  const shownAtRequest = [user("m1"), answer("r1")];
+  const shown = [...shownAtRequest, question("two", { key: "two" }), answer("r2")];
 
-  assert.deepEqual(ids(mergeMessages(shown, asked, asked)), ["m1", "r1", ["two", "two"], "r2"]);
+  assert.deepEqual(ids(mergeMessages(shown, shownAtRequest, shownAtRequest)), ["m1", "r1", ["two", "two"], "r2"]);
 });
 
-test("it is shown once if the server had a part of it", () => {
-  const asked = [user("m1"), answer("r1")];
-  const shown = [...asked, said("two", { key: "two" }), answer("r2")];
-  const saved = [...asked, said("two", { id: "m2" })];
+test("a message is shown once if the server had it already", () => {
+  const shownAtRequest = [user("m1"), answer("r1")];
+  const shown = [...shownAtRequest, question("two", { key: "two" }), answer("r2")];
+  const saved = [...shownAtRequest, question("two", { id: "m2" })];
 
-  assert.deepEqual(ids(mergeMessages(shown, saved, asked)), ["m1", "r1", ["m2", "two"], "r2"]);
+  assert.deepEqual(ids(mergeMessages(shown, saved, shownAtRequest)), ["m1", "r1", ["m2", "two"], "r2"]);
 });
 
-test("a question without an answer from before is not taken for it", () => {
-  const asked = [user("m1"), answer("r1"), said("unanswered")];
-  const shown = [...asked, said("two", { key: "two" })];
+test("an earlier question without an answer is not taken for a new one", () => {
+  const shownAtRequest = [user("m1"), answer("r1"), question("unanswered")];
+  const shown = [...shownAtRequest, question("two", { key: "two" })];
 
-  assert.deepEqual(ids(mergeMessages(shown, asked, asked)), ["m1", "r1", "unanswered", ["two", "two"]]);
+  assert.deepEqual(ids(mergeMessages(shown, shownAtRequest, shownAtRequest)), ["m1", "r1", "unanswered", ["two", "two"]]);
 });
 
 test("earlier messages that were loaded since the request stay at the beginning", () => {
-  const asked = [user("m2"), answer("r2")];
-  const shown = [user("m1"), answer("r1"), ...asked, said("three", { key: "three" })];
+  const shownAtRequest = [user("m2"), answer("r2")];
+  const shown = [user("m1"), answer("r1"), ...shownAtRequest, question("three", { key: "three" })];
 
-  assert.deepEqual(ids(mergeMessages(shown, asked, asked)), ["m1", "r1", "m2", "r2", ["three", "three"]]);
+  assert.deepEqual(ids(mergeMessages(shown, shownAtRequest, shownAtRequest)), ["m1", "r1", "m2", "r2", ["three", "three"]]);
 });
 
-test("an answer that went on since the request stands in the place of what was cut", () => {
-  const asked = [user("m1"), answer("r1")];
+test("an answer that went on since the request replaces the cut one", () => {
+  const shownAtRequest = [user("m1"), answer("r1")];
   const shown = [user("m1"), { ...answer("r2"), metadata: { continues: true } }];
 
-  assert.deepEqual(ids(mergeMessages(shown, asked, asked)), ["m1", "r2"]);
+  assert.deepEqual(ids(mergeMessages(shown, shownAtRequest, shownAtRequest)), ["m1", "r2"]);
 });
 
-test("what the server no longer has is not kept if it was shown before the request", () => {
-  const asked = [user("m1"), answer("r1"), user("m2")];
+test("a message that the server no longer has goes if it was shown before the request", () => {
+  const shownAtRequest = [user("m1"), answer("r1"), user("m2")];
 
-  assert.deepEqual(ids(mergeMessages(asked, [user("m1"), answer("r1")], asked)), ["m1", "r1"]);
+  assert.deepEqual(ids(mergeMessages(shownAtRequest, [user("m1"), answer("r1")], shownAtRequest)), ["m1", "r1"]);
 });

@@ -3,17 +3,17 @@ import { test } from "node:test";
 
 import { compact, layOutForEditor, shorten, joinTokens, layOut } from "../../../src/antiphon/web/static/chat/json.mjs";
 
-const shown = (/** @type {string} */ text, /** @type {number} */ limit) => joinTokens(layOut(text, limit)?.tokens ?? []);
+const laidOut = (/** @type {string} */ text, /** @type {number} */ limit) => joinTokens(layOut(text, limit)?.tokens ?? []);
 
 test("an object is laid out line by line", () => {
-  assert.equal(shown('{"a":1,"b":[true,null],"c":{},"d":[]}'), '{\n  "a": 1,\n  "b": [\n    true,\n    null\n  ],\n  "c": {},\n  "d": []\n}');
+  assert.equal(laidOut('{"a":1,"b":[true,null],"c":{},"d":[]}'), '{\n  "a": 1,\n  "b": [\n    true,\n    null\n  ],\n  "c": {},\n  "d": []\n}');
 });
 
-test("numbers keep their digits and names given twice are there twice", () => {
-  assert.equal(shown('{"id":12345678901234567890,"id":1.50e+3}'), '{\n  "id": 12345678901234567890,\n  "id": 1.50e+3\n}');
+test("numbers keep their digits, and a name that occurs twice is shown twice", () => {
+  assert.equal(laidOut('{"id":12345678901234567890,"id":1.50e+3}'), '{\n  "id": 12345678901234567890,\n  "id": 1.50e+3\n}');
 });
 
-test("names are told from strings", () => {
+test("names are distinguished from strings", () => {
   assert.deepEqual(
     layOut('{"a":"b"}')?.tokens.map(({ kind, text }) => [kind, text]),
     [["mark", "{\n  "], ["name", '"a"'], ["mark", ": "], ["string", '"b"'], ["mark", "\n}"]],
@@ -21,14 +21,14 @@ test("names are told from strings", () => {
 });
 
 test("letters that were written as escapes are read", () => {
-  assert.equal(shown('["caf\\u00e9"]'), '[\n  "café"\n]');
+  assert.equal(laidOut('["caf\\u00e9"]'), '[\n  "café"\n]');
 });
 
 test("a line's end in a string breaks the line, a backslash and an n do not", () => {
-  assert.equal(shown('["one\\ntwo\\n\\nthree\\\\no"]'), '[\n  "one\\n\ntwo\\n\n\\n\nthree\\\\no"\n]');
+  assert.equal(laidOut('["one\\ntwo\\n\\nthree\\\\no"]'), '[\n  "one\\n\ntwo\\n\n\\n\nthree\\\\no"\n]');
 });
 
-test("what is no object and no list is not laid out", () => {
+test("a value that is no object and no list is not laid out", () => {
   for (const text of ["", "12", '"x"', "{broken", "[1,]", "NaN", "A sentence."]) {
     assert.equal(layOut(text), null, text);
   }
@@ -55,7 +55,7 @@ test("a hundred thousand brackets are no trouble", () => {
   assert.ok(layOut(deep)?.whole);
 });
 
-test("what is edited reads back as the same", () => {
+test("a text for the editor parses to the same value", () => {
   const value = { name: "a\u202eb\u200b\u{e0041}", lines: "one\ntwo", big: 1 };
 
   const text = layOutForEditor(JSON.stringify(value));
@@ -65,11 +65,11 @@ test("what is edited reads back as the same", () => {
   assert.match(text, /\\udb40\\udc41/);
 });
 
-test("what was typed is brought to one line, its digits kept", () => {
+test("typed arguments are brought to one line and keep their digits", () => {
   assert.equal(compact('{\n "id" : 12345678901234567890,\n "list": [1, 2]\n}'), '{"id": 12345678901234567890, "list": [1, 2]}');
 });
 
-test("what is no object is refused", () => {
+test("a text that is no object is refused", () => {
   assert.throws(() => compact("[1]"), { name: "SyntaxError", message: "" });
   assert.throws(() => compact("{a: 1}"), SyntaxError);
 });

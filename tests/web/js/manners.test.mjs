@@ -13,7 +13,7 @@ test("one pixel up is away, and the end is back", () => {
   assert.equal(isAway(true, at(500), at(580)), false);
 });
 
-test("growth does not take anybody away, nor bring anybody back", () => {
+test("growth neither takes a reader away from the end nor brings one back", () => {
   assert.equal(isAway(false, at(600), at(600, 1400)), false);
   assert.equal(isAway(true, at(300), at(300, 1400)), true);
 });
@@ -24,14 +24,14 @@ test("a text that shrinks leaves the reader at its end", () => {
 
 const seen = { id: "run_1", text: "", tool: "", status: "", thinking: false };
 
-test("an answer is heard when it begins, every seven seconds, and whole at its end", () => {
-  const begun = nextAnnouncement(null, seen, 0);
-  const quiet = nextAnnouncement(begun.heard, { ...seen, text: "It is" }, DIGEST_MS - 1);
+test("an answer is announced when it begins, every seven seconds, and in full at its end", () => {
+  const start = nextAnnouncement(null, seen, 0);
+  const quiet = nextAnnouncement(start.heard, { ...seen, text: "It is" }, DIGEST_MS - 1);
   const digest = nextAnnouncement(quiet.heard, { ...seen, text: "It is 42 **now**" }, DIGEST_MS);
   const last = nextAnnouncement(digest.heard, { ...seen, text: "It is 42 **now**.", status: "completed" }, DIGEST_MS + 1);
   const end = nextAnnouncement(last.heard, null, DIGEST_MS + 2);
 
-  assert.deepEqual(begun.says, [{ key: "announce.start" }]);
+  assert.deepEqual(start.says, [{ key: "announce.start" }]);
   assert.deepEqual(quiet.says, []);
   assert.deepEqual(digest.says, [{ key: "announce.digest", values: { count: 4 } }]);
   assert.deepEqual(last.says, []);
@@ -39,25 +39,25 @@ test("an answer is heard when it begins, every seven seconds, and whole at its e
   assert.deepEqual(nextAnnouncement(end.heard, null, DIGEST_MS + 3), { heard: null, says: [], full: null });
 });
 
-test("a digest tells which tool works", () => {
+test("a digest names the tool that works", () => {
   const { heard } = nextAnnouncement(null, seen, 0);
 
   assert.deepEqual(nextAnnouncement(heard, { ...seen, tool: "look" }, DIGEST_MS).says, [{ key: "announce.tool", values: { tool: "look" } }]);
 });
 
-test("a stopped answer is not told as a whole one", () => {
+test("a stopped answer is not announced as complete", () => {
   const { heard } = nextAnnouncement(null, { ...seen, text: "Half", status: "cancelled" }, 0);
 
   assert.deepEqual(nextAnnouncement(heard, null, 1).says, [{ key: "announce.stopped" }]);
 });
 
-test("an answer that is left while it goes on is not told as ended", () => {
+test("an answer that is left while it goes on is not announced as ended", () => {
   const { heard } = nextAnnouncement(null, { ...seen, text: "Half", status: "in_progress" }, 0);
 
   assert.deepEqual(nextAnnouncement(heard, null, 1), { heard: null, says: [], full: null });
 });
 
-test("signs of Markdown are not read aloud", () => {
+test("marks of Markdown are not read aloud", () => {
   assert.equal(plainWords("# Flights\n\n- **AA1** to [JFK](https://x.example)\n```py\nx = 1\n```"), "Flights\n\nAA1 to JFK\n\nx = 1");
 });
 
@@ -76,7 +76,7 @@ test("a question mark is help where nothing is written, and a slash with Ctrl ev
   assert.equal(shortcutFor(pressed("/", { ctrlKey: true, shiftKey: true }), true), "help");
 });
 
-test("what a writer composes, other keys and held ones mean nothing", () => {
+test("keys of an input method, other keys and held ones mean nothing", () => {
   assert.equal(shortcutFor(pressed("Escape", { isComposing: true }), true), null);
   assert.equal(shortcutFor(pressed("k"), false), null);
   assert.equal(shortcutFor(pressed("k", { ctrlKey: true, altKey: true }), false), null);

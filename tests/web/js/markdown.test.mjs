@@ -9,8 +9,8 @@ const markup = (/** @type {string} */ text) => blocksOf(text).blocks.filter(isSh
 const formulas = (/** @type {string} */ text) =>
   [...markup(text).matchAll(/<code class="maths( display)?">(.*?)<\/code>/gs)].map(([, display, tex]) => (display ? `[${tex}]` : tex));
 
-/** What is settled and what is open after a text came in these pieces. */
-function after(/** @type {string[]} */ pieces) {
+/** Return the settled and the open blocks after a text came in these pieces. */
+function parsePieces(/** @type {string[]} */ pieces) {
   let growth = NOTHING_YET;
   let text = "";
   /** @type {string[]} */
@@ -27,7 +27,7 @@ function after(/** @type {string[]} */ pieces) {
   return { settled, open: open.map(markupOf), growth };
 }
 
-test("formulas are told by their marks", () => {
+test("formulas are recognized by their marks", () => {
   assert.deepEqual(formulas("a $x^2$ b \\(y\\) c $$z$$ d \\[w\\]"), ["x^2", "y", "[z]", "[w]"]);
   assert.deepEqual(formulas("Hence\n$$\na\n= b\n$$\nwhere\n\\[\nc\n\\]"), ["[a\n= b]", "[c]"]);
   assert.deepEqual(formulas("$a_b$ and $c_d$, *x*"), ["a_b", "c_d"]);
@@ -63,15 +63,15 @@ test("a fence may name any language, but only by letters that can be a name", ()
   assert.equal(languageOf(undefined), "");
 });
 
-/** Each once took the square of its length, or worse, for one of the library's rules. */
-const BREATHTAKING = [
+/** Each once took quadratic time or worse in a rule of the library. */
+const SLOW_PATTERNS = [
   ...["**a", "_a ", "a_", "~a", "~~a~~ ", "***a ", "a.", "www.a)", "[", "[a](", "[a](<", "![a](b)", "[[a](b)", "[a](b)*", "\\[", "$a", "$$a"],
   ...["\\(", "`a``b", "<a href='", "> ", ">", "- ", "1. ", "- > ", "* \t", "<div>\n", "> a\nb\n", "a\n> b\n", "a | b\n-\n", "|a|\n|-|\n"],
   ...["a\n$$\n", "a\n\\[\n", "a\n# b\n", "- a\n***\n", "a\n=\n", "- [ ] a\n", "[a\n", "[a]: b\n", "a@b.", "\ta", "&a;"],
 ];
 
-test("what no person writes does not take the page's breath away", () => {
-  const texts = BREATHTAKING.map((row) => row.repeat(200_000 / row.length));
+test("a text that no person writes does not slow down the page", () => {
+  const texts = SLOW_PATTERNS.map((row) => row.repeat(200_000 / row.length));
   const slow = [...texts, `- ${"a\n".repeat(200_000)}`, `- a\n${"  - b\n".repeat(40_000)}`, `www.a${")".repeat(200_000)}`].filter((text) => {
     const before = process.cpuUsage().user;
     markup(text);
@@ -81,7 +81,7 @@ test("what no person writes does not take the page's breath away", () => {
   assert.deepEqual(slow.map((text) => text.slice(0, 20)), []);
 });
 
-test("a text that would take too long is shown as it was written, and what follows it is read", () => {
+test("a text that would take too long is shown as it was written, and the text after it is parsed", () => {
   const stars = "**a".repeat(15_000);
 
   assert.ok(markup(`${stars}\n\n**b**`) === `<p>${stars}</p>\n<p><strong>b</strong></p>`);
@@ -95,67 +95,67 @@ test("more items, cells or paragraphs than anybody draws are shown as they were 
 });
 
 test("a block is settled once a whole line of another one is there", () => {
-  assert.deepEqual(after(["text\n\n", "more"]).settled, []);
-  assert.deepEqual(after(["text\n\nmore\n"]).settled, ["<p>text</p>"]);
-  assert.deepEqual(after(["text\n#"]).settled, []);
-  assert.deepEqual(after(["text\n#foo\n"]).settled, []);
+  assert.deepEqual(parsePieces(["text\n\n", "more"]).settled, []);
+  assert.deepEqual(parsePieces(["text\n\nmore\n"]).settled, ["<p>text</p>"]);
+  assert.deepEqual(parsePieces(["text\n#"]).settled, []);
+  assert.deepEqual(parsePieces(["text\n#foo\n"]).settled, []);
 });
 
 test("a list stays open while it may become a loose one", () => {
-  assert.deepEqual(after(["- a\n\n"]).settled, []);
-  assert.equal(after(["- a\n", "\n- b\n", "\ntext\n"]).settled[0], "<ul>\n<li><p>a</p>\n</li>\n<li><p>b</p>\n</li>\n</ul>");
+  assert.deepEqual(parsePieces(["- a\n\n"]).settled, []);
+  assert.equal(parsePieces(["- a\n", "\n- b\n", "\ntext\n"]).settled[0], "<ul>\n<li><p>a</p>\n</li>\n<li><p>b</p>\n</li>\n</ul>");
 });
 
-test("code without an end is not read, and its last line waits for what it may be", () => {
-  const code = (/** @type {string[]} */ ...pieces) => after(pieces).open;
+test("code without an end is not parsed, and its last line waits until it is complete", () => {
+  const code = (/** @type {string[]} */ ...pieces) => parsePieces(pieces).open;
 
   assert.deepEqual(code("```js\n", "a\n", "b"), ['<pre><code class="language-js">a\nb</code></pre>']);
   assert.deepEqual(code("```js\n", "a\n``"), ['<pre><code class="language-js">a</code></pre>']);
   assert.deepEqual(code("```js\n", "a\n``", " b"), ['<pre><code class="language-js">a\n`` b</code></pre>']);
-  assert.deepEqual(after(["text\n\n~~~\n", "a\n~~~", "\nend\n"]).settled, ["<p>text</p>", '<pre><code class="language-">a</code></pre>']);
+  assert.deepEqual(parsePieces(["text\n\n~~~\n", "a\n~~~", "\nend\n"]).settled, ["<p>text</p>", '<pre><code class="language-">a</code></pre>']);
 });
 
 test("a name that was defined before is known later", () => {
-  assert.deepEqual(after(["[a]: https://e.org\n\ntext\n\n", "[a]"]).open.slice(-1), ['<p><a href="https://e.org">a</a></p>']);
+  assert.deepEqual(parsePieces(["[a]: https://e.org\n\ntext\n\n", "[a]"]).open.slice(-1), ['<p><a href="https://e.org">a</a></p>']);
 });
 
-test("a text that begins otherwise starts anew", () => {
-  const { growth } = after(["text\n\nmore\n"]);
+test("a text with another beginning is no continuation", () => {
+  const { growth } = parsePieces(["text\n\nmore\n"]);
 
   assert.equal(isContinuation(growth, "text\n\nmore\nand"), true);
   assert.equal(isContinuation(growth, "other"), false);
 });
 
-test("lines end alike, whoever wrote them", () => {
+test("lines end alike, whatever the system that wrote them", () => {
   assert.equal(normalizeNewlines("a\r\nb\rc\n"), "a\nb\nc\n");
 });
 
 test("a formula that has no end yet is neither a list nor a fence", () => {
-  assert.deepEqual(after(["$$\na\n- b\n"]).open, ['<p class="plain">$$\na\n- b\n</p>']);
-  assert.deepEqual(after(["$$\na\n", "- b\n", "$$\n", "text\n"]).settled, ['<p><code class="maths display">a\n- b</code></p>']);
+  assert.deepEqual(parsePieces(["$$\na\n- b\n"]).open, ['<p class="plain">$$\na\n- b\n</p>']);
+  assert.deepEqual(parsePieces(["$$\na\n", "- b\n", "$$\n", "text\n"]).settled, ['<p><code class="maths display">a\n- b</code></p>']);
 });
 
-test("in whatever pieces a text comes, what is settled stands there in the end", () => {
+test("however a text is cut, its settled blocks are blocks of the whole text", () => {
   const lines = ["text", "# Head", "- item", "  - sub", "1. one", "> quote", "```", "~~~", "    code", "---", "", "", "| a | b |", "|---|---|", "$$", "\\[", "\\]", "<div>", "$x$", "==="];
   let seed = 11;
   const die = (/** @type {number} */ sides) => ((seed = (seed * 1103515245 + 12345) % 2 ** 31), Math.floor((seed / 2 ** 31) * sides));
   for (let time = 0; time < 1000; time++) {
     const text = Array.from({ length: 1 + die(12) }, () => lines[die(lines.length)]).join("\n");
     const pieces = text.match(new RegExp(`[^]{1,${1 + die(7)}}`, "g")) ?? [];
-    const { settled } = after(pieces);
-    const whole = blocksOf(text).blocks.filter(isShown).map(markupOf);
-    assert.deepEqual(settled, whole.slice(0, settled.length), text);
+    const { settled } = parsePieces(pieces);
+    const blocks = blocksOf(text).blocks.filter(isShown).map(markupOf);
+    assert.deepEqual(settled, blocks.slice(0, settled.length), text);
   }
 });
 
-test("a link tells where it leads unless its words do", () => {
-  const told = (/** @type {string} */ words, /** @type {string} */ address) => unnamedDestination(words, /** @type {URL} */ (webAddress(address)));
+test("a link shows its destination unless its words do", () => {
+  const destination = (/** @type {string} */ words, /** @type {string} */ address) => unnamedDestination(words, /** @type {URL} */ (webAddress(address)));
 
-  assert.equal(told("here", "https://example.org/a"), "example.org");
-  assert.equal(told("example.org/b", "https://example.org/a"), "");
-  assert.equal(told("https://ok.example", "https://evil.example"), "evil.example");
-  assert.equal(told("https://ok.example", "https://ok.example@evil.example"), "evil.example");
-  assert.equal(told("ok.example", "https://ok.example:8443"), "ok.example:8443");
+  assert.equal(destination("here", "https://example.org/a"), "example.org");
+  assert.equal(destination("example.org/b", "https://example.org/a"), "");
+  assert.equal(destination("https://ok.example", "https://evil.example"), "evil.example");
+  assert.equal(destination("https://ok.example", "https://ok.example@evil.example"), "evil.example");
+  assert.equal(destination("ok.example", "https://ok.example:8443"), "ok.example:8443");
 });
 
 test("only the web and mail may be opened", () => {

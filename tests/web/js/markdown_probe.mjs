@@ -1,4 +1,4 @@
-/** What the tests of Markdown do inside the page: it is served beside the modules that are tested. */
+/** Functions of the Markdown tests inside the page: served beside the modules that are tested. */
 import { markdownView } from "/md.mjs";
 import { setMessages } from "/t.mjs";
 import { Markdown } from "/ui/markdown.mjs";
@@ -9,63 +9,63 @@ const FORBIDDEN =
 const AT_ONCE = { soon: (/** @type {() => void} */ work) => work(), never: () => {} };
 
 /** @type {string[]} */
-export const acted = [];
-addEventListener("securitypolicyviolation", (event) => acted.push(`policy: ${event.violatedDirective} ${event.blockedURI}`));
-addEventListener("error", (event) => acted.push(`error: ${event.message}`));
-for (const name of ["alert", "prompt", "confirm", "open"]) Object.assign(window, { [name]: () => acted.push(`called ${name}`) });
+export const incidents = [];
+addEventListener("securitypolicyviolation", (event) => incidents.push(`policy: ${event.violatedDirective} ${event.blockedURI}`));
+addEventListener("error", (event) => incidents.push(`error: ${event.message}`));
+for (const name of ["alert", "prompt", "confirm", "open"]) Object.assign(window, { [name]: () => incidents.push(`called ${name}`) });
 
-/** A place in the page and a view of it, whose drawing waits for nothing. */
-export function fresh() {
+/** Return a place in the page and a view of it that draws without waiting. */
+export function createView() {
   const place = document.createElement("div");
   place.className = "markdown";
   document.querySelector("main").replaceChildren(place);
   return { place, view: markdownView(place, { pace: AT_ONCE }) };
 }
 
-/** Formulas and colours are there at once from now on. */
+/** Load the libraries of formulas and colours, so that later views use them at once. */
 export async function loadLibraries() {
-  const { place, view } = fresh();
+  const { place, view } = createView();
   view.finish("$x$\n\n```js\nlet x\n```\n");
   while (!place.querySelector("math") || !place.querySelector(".hljs-keyword")) await frame();
 }
 
 export const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 
-/** Of texts with their cuts, those that look otherwise in pieces than at once; a line each. */
-export function unequal(documents) {
-  return documents.filter(([text, cuts]) => inPieces(text, cuts) !== atOnce(text)).map(([text]) => text);
+/** Return the texts that look different in pieces than at once. */
+export function findDifferences(documents) {
+  return documents.filter(([text, cuts]) => renderInPieces(text, cuts) !== renderAtOnce(text)).map(([text]) => text);
 }
 
-function inPieces(text, cuts) {
-  const { place, view } = fresh();
+function renderInPieces(text, cuts) {
+  const { place, view } = createView();
   for (const cut of cuts) view.update(text.slice(0, cut));
   view.finish(text);
   return place.innerHTML;
 }
 
-function atOnce(text) {
-  const { place, view } = fresh();
+function renderAtOnce(text) {
+  const { place, view } = createView();
   view.finish(text);
   return place.innerHTML;
 }
 
-/** Shows a text that is complete. */
+/** Show a text that is complete. */
 export function show(text) {
-  const { view } = fresh();
+  const { view } = createView();
   view.finish(text);
 }
 
-/** Which of the elements that are shown after the first text are there after the second. */
-export function kept(first, second, which = ".markdown > *") {
-  const { place, view } = fresh();
+/** Return for each element of the first text if it is still there after the second. */
+export function areKept(first, second, selector = ".markdown > *") {
+  const { place, view } = createView();
   view.update(first);
-  const before = [...place.querySelectorAll(which)];
+  const before = [...place.querySelectorAll(selector)];
   view.update(second);
   return before.map((element) => place.contains(element));
 }
 
-/** How often the page changes while a text comes in many pieces within two frames. */
-export async function drawingsOf(text) {
+/** Count the changes of the page while a text comes in many pieces within two frames. */
+export async function countDrawings(text) {
   const place = document.querySelector("main").appendChild(document.createElement("div"));
   const view = markdownView(place);
   let drawings = 0;
@@ -77,43 +77,43 @@ export async function drawingsOf(text) {
   return { drawings, words: place.textContent };
 }
 
-/** The element for other elements, with the words that it has for its buttons. */
-export async function asElement(text) {
+/** Render the element for other elements, with texts for its buttons; return its markup. */
+export async function renderElement(text) {
   setMessages("en", { "markdown.copy": "Copy it", "markdown.code": "Code" });
   render(html`<${Markdown} text=${text} />`, document.querySelector("main"));
   return document.querySelector("main").innerHTML;
 }
 
-/** What is wrong with a text that comes letter by letter, and in two pieces cut anywhere. */
-export function wrongsOf(text) {
-  const wrongs = new Set();
-  const look = (place) => wrongsIn(place).forEach((wrong) => wrongs.add(wrong));
-  const { place, view } = fresh();
+/** Return the faults of a text that comes letter by letter, and in two pieces cut anywhere. */
+export function findFaults(text) {
+  const faults = new Set();
+  const collect = (place) => faultsIn(place).forEach((fault) => faults.add(fault));
+  const { place, view } = createView();
   for (let end = 1; end <= text.length; end++) {
     view.update(text.slice(0, end));
-    look(place);
-    const other = fresh();
+    collect(place);
+    const other = createView();
     other.view.update(text.slice(0, end));
-    look(other.place);
+    collect(other.place);
     other.view.update(text);
-    look(other.place);
+    collect(other.place);
     other.view.finish(text);
-    look(other.place);
+    collect(other.place);
   }
-  acted.splice(0).forEach((wrong) => wrongs.add(wrong));
-  return [...wrongs];
+  incidents.splice(0).forEach((fault) => faults.add(fault));
+  return [...faults];
 }
 
-export function wrongsIn(place) {
+export function faultsIn(place) {
   const forbidden = [...place.querySelectorAll(FORBIDDEN)].map((element) => element.outerHTML);
-  return [...forbidden, ...[...place.querySelectorAll("*")].flatMap(wrongAttributes)];
+  return [...forbidden, ...[...place.querySelectorAll("*")].flatMap(faultyAttributes)];
 }
 
-function wrongAttributes(/** @type {Element} */ element) {
-  return [...element.attributes].filter(isWrong).map(({ name, value }) => `${element.localName} ${name}=${value}`);
+function faultyAttributes(/** @type {Element} */ element) {
+  return [...element.attributes].filter(isFaulty).map(({ name, value }) => `${element.localName} ${name}=${value}`);
 }
 
-function isWrong({ name, value }) {
+function isFaulty({ name, value }) {
   if (/^on|:|^(?:background|ping|poster|srcset|action|data)/.test(name)) return true;
   if (name === "src") return !isOwn(value);
   if (name === "href") return !/^(?:https?:\/\/|mailto:)/i.test(value) && !isOwn(value);

@@ -17,16 +17,16 @@ test("a name is shown without its provider", () => {
   assert.equal(nameOf({ id: "gpt-5", provider: "127.0.0.1" }), "gpt-5");
 });
 
-const OFFERED = [
+const TOOLS = [
   { name: "calculate", description: "Work out a sum", server: null },
   { name: "far__read", description: "Read a file", server: "far" },
   { name: "far__write", description: "Write a file", server: "far" },
 ];
-const chosen = (names = [], servers = []) => ({ names: new Set(names), servers: new Set(servers) });
+const select = (names = [], servers = []) => ({ names: new Set(names), servers: new Set(servers) });
 const lists = ({ names, servers }) => [[...names].sort(), [...servers].sort()];
 
-test("tools stand under their server, and what was chosen and is not there stands last", () => {
-  const groups = groupTools(OFFERED, ["near"], chosen(["lost"], ["away"]));
+test("tools stand under their server, and chosen ones that are missing stand last", () => {
+  const groups = groupTools(TOOLS, ["near"], select(["lost"], ["away"]));
   assert.deepEqual(groups.map(({ server, known, tools }) => [server, known, tools.length]), [
     [null, true, 1],
     ["far", true, 2],
@@ -37,19 +37,19 @@ test("tools stand under their server, and what was chosen and is not there stand
 });
 
 test("a search finds tools by name, description and server", () => {
-  const groups = groupTools(OFFERED, [], chosen());
+  const groups = groupTools(TOOLS, [], select());
   assert.deepEqual(searchTools(groups, "file READ").flatMap(({ tools }) => tools.map(({ name }) => name)), ["far__read"]);
   assert.deepEqual(searchTools(groups, "far").flatMap(({ tools }) => tools).length, 2);
   assert.deepEqual(searchTools(groups, "nothing"), []);
 });
 
-test("all of a server is the server itself, and without one tool it is the others", () => {
-  const [own, far] = groupTools(OFFERED, [], chosen());
-  const all = chooseGroup(far, true, chosen(["far__read", "calculate"]));
+test("choosing all tools of a server chooses the server, and without one tool the others", () => {
+  const [own, far] = groupTools(TOOLS, [], select());
+  const all = chooseGroup(far, true, select(["far__read", "calculate"]));
   assert.deepEqual(lists(all), [["calculate"], ["far"]]);
   assert.equal(countChosen(far, all), 2);
   assert.deepEqual(lists(chooseTool(far, "far__read", false, all)), [["calculate", "far__write"], []]);
   assert.deepEqual(lists(chooseGroup(far, false, all)), [["calculate"], []]);
   assert.deepEqual(lists(chooseGroup(own, false, all)), [[], ["far"]]);
-  assert.deepEqual(lists(chooseTool(far, "far__write", true, chosen(["far__read"]))), [["far__read", "far__write"], []]);
+  assert.deepEqual(lists(chooseTool(far, "far__write", true, select(["far__read"]))), [["far__read", "far__write"], []]);
 });

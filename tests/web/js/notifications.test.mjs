@@ -3,12 +3,12 @@ import test from "node:test";
 
 globalThis.addEventListener ??= () => {}; // for the page's other modules
 
-const shown = [];
+const sentNotifications = [];
 globalThis.Notification = class extends EventTarget {
   static permission = "granted";
   constructor(title, { body, tag }) {
     super();
-    shown.push([body, tag]);
+    sentNotifications.push([body, tag]);
   }
 };
 
@@ -18,23 +18,23 @@ const { BESIDE, MAIN, prefs } = await import(`${CHAT}/store.mjs`);
 const { batch } = await import(`${CHAT}/vendor/ui.mjs`);
 const { setMessages } = await import(`${CHAT}/t.mjs`);
 
-const seen = (thread, phase) => ({ thread, phase });
+const state = (thread, phase) => ({ thread, phase });
 
 test("an answer that ends and a question that opens are worth a notification, once", () => {
-  assert.equal(notificationBetween(seen("a", "streaming"), seen("a", "idle")), "answer");
-  assert.equal(notificationBetween(seen(null, "sending"), seen("a", "idle")), "answer");
-  assert.equal(notificationBetween(seen("a", "streaming"), seen("a", "asking")), "question");
-  assert.equal(notificationBetween(seen("a", "asking"), seen("a", "asking")), null);
+  assert.equal(notificationBetween(state("a", "streaming"), state("a", "idle")), "answer");
+  assert.equal(notificationBetween(state(null, "sending"), state("a", "idle")), "answer");
+  assert.equal(notificationBetween(state("a", "streaming"), state("a", "asking")), "question");
+  assert.equal(notificationBetween(state("a", "asking"), state("a", "asking")), null);
 });
 
-test("what the person stopped, another chat and an unsent message are not", () => {
-  assert.equal(notificationBetween(seen("a", "stopping"), seen("a", "idle")), null);
-  assert.equal(notificationBetween(seen("a", "streaming"), seen("b", "idle")), null);
-  assert.equal(notificationBetween(seen("a", "streaming"), seen(null, "idle")), null);
-  assert.equal(notificationBetween(seen("a", "idle"), seen("a", "sending")), null);
+test("a stopped answer, another chat and an unsent message are worth no notification", () => {
+  assert.equal(notificationBetween(state("a", "stopping"), state("a", "idle")), null);
+  assert.equal(notificationBetween(state("a", "streaming"), state("b", "idle")), null);
+  assert.equal(notificationBetween(state("a", "streaming"), state(null, "idle")), null);
+  assert.equal(notificationBetween(state("a", "idle"), state("a", "sending")), null);
 });
 
-test("each of two answers beside each other has its own, with the name of its model", () => {
+test("each of two answers side by side has its own notification, with the name of its model", () => {
   setMessages("en", { "announce.of_model": "{model}: {text}" });
   globalThis.document ??= { hidden: true };
   prefs.value = { ...prefs.value, notifications: true };
@@ -47,12 +47,12 @@ test("each of two answers beside each other has its own, with the name of its mo
   BESIDE.phase.value = "streaming";
   BESIDE.phase.value = "idle";
 
-  assert.deepEqual(shown.map(([body, tag]) => [body.split(":")[0], tag]), [["sun", "antiphon b"], ["moon", "antiphon a"], ["sun", "antiphon b"]]);
+  assert.deepEqual(sentNotifications.map(([body, tag]) => [body.split(":")[0], tag]), [["sun", "antiphon b"], ["moon", "antiphon a"], ["sun", "antiphon b"]]);
   MAIN.phase.value = "streaming";
   batch(() => {
     MAIN.opening.value = "c"; // a person goes elsewhere
     MAIN.phase.value = "idle";
   });
-  assert.equal(shown.length, 3);
+  assert.equal(sentNotifications.length, 3);
   stop();
 });

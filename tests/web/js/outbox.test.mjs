@@ -13,20 +13,20 @@ test("the second model is asked when the first is refused, which keeps its place
   assert.deepEqual(beside, { id: "one", options: { model: "a" }, refusal: "used up", isFirst: true });
 });
 
-test("a message that both were refused goes to the first again, and then to the second", () => {
+test("a message that both models were refused goes to the first again, and then to the second", () => {
   const { id, beside } = withModelsExchanged(withModelsExchanged(entry({ beside: BESIDE }), "used up"));
 
   assert.equal(id, "one");
   assert.deepEqual(beside, BESIDE);
 });
 
-const asked = (text) => ({ id: text, role: "user", parts: [{ type: "text", text }], metadata: {} });
+const userMessage = (text) => ({ id: text, role: "user", parts: [{ type: "text", text }], metadata: {} });
 
 test("a message that may have arrived is in the thread if that ends with it", () => {
   const sent = entry({ state: "sending", mayHaveArrived: true });
 
-  assert.ok(isLast(sent, [asked("moons"), asked("tides")]));
-  assert.ok(!isLast(sent, [asked("tides"), asked("moons")]));
-  assert.ok(!isLast({ ...sent, mayHaveArrived: false }, [asked("tides")]));
-  assert.ok(!isLast({ ...sent, state: "failed" }, [asked("tides")]));
+  assert.ok(isLast(sent, [userMessage("moons"), userMessage("tides")]));
+  assert.ok(!isLast(sent, [userMessage("tides"), userMessage("moons")]));
+  assert.ok(!isLast({ ...sent, mayHaveArrived: false }, [userMessage("tides")]));
+  assert.ok(!isLast({ ...sent, state: "failed" }, [userMessage("tides")]));
 });

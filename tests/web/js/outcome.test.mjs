@@ -5,7 +5,7 @@ import { outcomeOf } from "../../../src/antiphon/web/static/chat/outcome.mjs";
 import { outcomeWords, problemWords } from "../../../src/antiphon/web/static/chat/problems.mjs";
 import { setMessages } from "../../../src/antiphon/web/static/chat/t.mjs";
 
-test("an answer that is whole needs no word", () => {
+test("a complete answer needs no note", () => {
   assert.equal(outcomeOf({ status: "completed" }, false), null);
   assert.equal(outcomeOf({}, true), null);
 });
@@ -28,7 +28,7 @@ test("a part of an answer can be continued, unless there is none or it was filte
   assert.equal(outcomeOf({ status: "incomplete", reason: "content_filter" }, false)?.next, "retry");
 });
 
-test("a failure is told in the reader's language, with the server's words where they say more", () => {
+test("a failure is shown in the reader's language, with the server's words where they say more", () => {
   const auth = { key: "message.failed", problem: { code: "provider_auth", message: "Wrong key." }, next: null };
   const table = { "problem.provider_auth": "Schlüssel abgelehnt.", "problem.provider_error": "Fehler." };
   setMessages("de", table);

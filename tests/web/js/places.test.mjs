@@ -13,7 +13,7 @@ test("a place is a short name between two braces on one line", () => {
   assert.equal(countPlaces(TEXT), 2);
 });
 
-test("what is written at a place stands at all of its name, also with signs of a pattern", () => {
+test("text written at a place fills all places of its name, also with signs of a pattern", () => {
   const written = TEXT.replace("{{ city }}", () => "$& {{x}}");
   const filled = fillAlike(written, "city", 5, 13);
   assert.equal(filled.text, "From $& {{x}} to {{other city}}, and back to $& {{x}}.");

@@ -15,23 +15,23 @@ import { eventReader, isAfter } from "../../../src/antiphon/web/static/chat/sse.
 
 const GOLDEN = new URL("../../wires/golden/", import.meta.url);
 const STORIES = readdirSync(GOLDEN).filter((name) => name.endsWith(".sdk5.txt"));
-const told = (name) => readFileSync(new URL(`ui-${name}.sdk5.txt`, GOLDEN), "utf8");
-const read = (text) => eventReader()(text);
-const live = (text) => foldEvents(NOTHING, read(text));
+const readGolden = (name) => readFileSync(new URL(`ui-${name}.sdk5.txt`, GOLDEN), "utf8");
+const parseEvents = (text) => eventReader()(text);
+const foldText = (text) => foldEvents(NOTHING, parseEvents(text));
 const frame = (part, id) => `${id ? `id: ${id}\n` : ""}data: ${JSON.stringify(part)}\n\n`;
 
 test("a stream is read the same however it is cut", () => {
   for (const name of STORIES) {
     const text = readFileSync(new URL(name, GOLDEN), "utf8");
-    const whole = read(text);
+    const events = parseEvents(text);
     const reader = eventReader();
     const cut = [...text].flatMap((character) => reader(character));
 
-    assert.deepEqual(cut, whole, name);
+    assert.deepEqual(cut, events, name);
   }
 });
 
-test("lines end as they like, and comments are no events", () => {
+test("lines may end in any way, and comments are no events", () => {
   const text = ': hb\r\n\r\nid: r:1\rdata: {"a":\rdata: 1}\r\rdata: 2\n\n';
   const reader = eventReader();
   const events = [...text].flatMap((character) => reader(character));
@@ -44,28 +44,28 @@ test("lines end as they like, and comments are no events", () => {
 
 test("a stream cut at any event and gone on after its cursor makes the same message", () => {
   for (const name of STORIES) {
-    const events = read(readFileSync(new URL(name, GOLDEN), "utf8"));
-    const whole = foldEvents(NOTHING, events);
+    const events = parseEvents(readFileSync(new URL(name, GOLDEN), "utf8"));
+    const complete = foldEvents(NOTHING, events);
     for (let cut = 0; cut <= events.length; cut += 1) {
       const before = foldEvents(NOTHING, events.slice(0, cut));
       const after = foldEvents(before, events.slice(cut));
 
-      assert.deepEqual(after, whole, `${name} at ${cut}`);
+      assert.deepEqual(after, complete, `${name} at ${cut}`);
     }
   }
 });
 
-test("what comes again is not said again", () => {
+test("events that come again are not applied again", () => {
   for (const name of STORIES) {
-    const events = read(readFileSync(new URL(name, GOLDEN), "utf8"));
+    const events = parseEvents(readFileSync(new URL(name, GOLDEN), "utf8"));
     const once = foldEvents(NOTHING, events);
 
     assert.deepEqual(foldEvents(once, events).message, once.message, name);
   }
 });
 
-test("a run is one message, its calls with what became of them", () => {
-  const { message } = live(told("parallel-calls"));
+test("a run is one message, with its calls and their results", () => {
+  const { message } = foldText(readGolden("parallel-calls"));
 
   assert.equal(message.id, "run_2");
   assert.deepEqual(
@@ -85,22 +85,22 @@ test("a run is one message, its calls with what became of them", () => {
 });
 
 test("a run that waits for a person is not over", () => {
-  const asked = live(told("asked"));
+  const waiting = foldText(readGolden("asked"));
 
-  assert.equal(asked.ended, "finish");
-  assert.ok(isWaiting(asked));
-  assert.ok(!isOver(asked));
+  assert.equal(waiting.ended, "finish");
+  assert.ok(isWaiting(waiting));
+  assert.ok(!isOver(waiting));
 });
 
 test("a run that goes on after a person has answered waits no longer", () => {
-  const answered = foldEvents(live(told("asked")), read(frame({ type: "start-step" }, "run_2:9.1")));
+  const resumed = foldEvents(foldText(readGolden("asked")), parseEvents(frame({ type: "start-step" }, "run_2:9.1")));
 
-  assert.ok(!isWaiting(answered));
-  assert.equal(answered.ended, null);
+  assert.ok(!isWaiting(resumed));
+  assert.equal(resumed.ended, null);
 });
 
 test("an error is the end, and stays it", () => {
-  const failed = live(told("failed"));
+  const failed = foldText(readGolden("failed"));
 
   assert.equal(failed.ended, "error");
   assert.ok(isOver(failed));
@@ -108,28 +108,28 @@ test("an error is the end, and stays it", () => {
 });
 
 test("a stream that is done without an end is not over", () => {
-  const events = read(told("text"));
+  const events = parseEvents(readGolden("text"));
   const cut = events.filter(({ data }) => !data.includes('"finish"'));
 
   assert.ok(saysDone(cut));
   assert.ok(!isOver(foldEvents(NOTHING, cut)));
 });
 
-test("what was begun again is not shown", () => {
-  const { message } = live(told("restarted"));
+test("a turn that was restarted is not shown", () => {
+  const { message } = foldText(readGolden("restarted"));
 
   assert.equal(textOf(message), "It is 42.\n\nYes, 42.");
   assert.equal(currentParts(message.parts).filter((part) => part.type === "dynamic-tool").length, 1);
 });
 
-test("a call's arguments are seen while they come and gone when it is whole", () => {
+test("the raw arguments of a call are kept while they come, until the call is complete", () => {
   const start = frame({ type: "start", messageId: "r", messageMetadata: {} }, "r:1");
   const call = frame({ type: "tool-input-start", toolCallId: "c", toolName: "t", dynamic: true }, "r:2");
   const more = frame({ type: "tool-input-delta", toolCallId: "c", inputTextDelta: '{"a"' }, "r:3");
   const whole = frame({ type: "tool-input-available", toolCallId: "c", toolName: "t", input: { a: 1 } }, "r:4");
 
-  assert.equal(live(start + call + more).message.parts[0].inputText, '{"a"');
-  assert.deepEqual(live(start + call + more + whole).message.parts[0], {
+  assert.equal(foldText(start + call + more).message.parts[0].inputText, '{"a"');
+  assert.deepEqual(foldText(start + call + more + whole).message.parts[0], {
     type: "dynamic-tool",
     toolName: "t",
     toolCallId: "c",
@@ -138,19 +138,19 @@ test("a call's arguments are seen while they come and gone when it is whole", ()
   });
 });
 
-test("what a tool does now stands beside the message", () => {
+test("the progress of a running tool stands beside the message", () => {
   const start = frame({ type: "start", messageId: "r", messageMetadata: {} }, "r:1");
   const data = { toolCallId: "c", toolName: "t", state: "running", elapsed: 3 };
   const status = frame({ type: "data-tool-status", data, transient: true });
   const output = { progress: { done: 1, total: 2, message: "half" } };
   const progress = frame({ type: "tool-output-available", toolCallId: "c", output, preliminary: true });
-  const now = live(start + status + progress);
+  const now = foldText(start + status + progress);
 
   assert.deepEqual(now.message.parts, []);
   assert.deepEqual(now.tools.c, { state: "running", elapsed: 3, servers: [], progress: output.progress });
 });
 
-test("what is unknown or no JSON is passed over", () => {
+test("unknown events and invalid JSON are ignored", () => {
   const start = frame({ type: "start", messageId: "r", messageMetadata: {} }, "r:1");
   const hostile = [
     frame({ type: "execute", code: "alert(1)" }),
@@ -162,7 +162,7 @@ test("what is unknown or no JSON is passed over", () => {
     "event: message\ndata: 7\n\n",
   ].join("");
 
-  assert.deepEqual(live(start + hostile).message, live(start).message);
+  assert.deepEqual(foldText(start + hostile).message, foldText(start).message);
 });
 
 test("an id is after another by number, then by place", () => {
@@ -192,13 +192,13 @@ test("a long answer is read and folded in a moment", () => {
   assert.ok(spent.user < 1_500_000, `${spent.user} µs`);
 });
 
-test("a step that begins again stays in sight until something is said in its place", () => {
+test("a step that begins again stays in sight until text replaces it", () => {
   const before = [{ type: "step-start" }, { type: "text", text: "Half an" }, { type: "data-turn-restarted", data: {} }];
   const silent = [...before, { type: "step-start" }];
-  const again = [...silent, { type: "text", text: "Half" }];
+  const restarted = [...silent, { type: "text", text: "Half" }];
   const texts = (parts, options) => currentParts(parts, options).filter(({ type }) => type === "text").map(({ text }) => text);
 
   assert.deepEqual(texts(silent, { live: true }), ["Half an"]);
-  assert.deepEqual(texts(again, { live: true }), ["Half"]);
+  assert.deepEqual(texts(restarted, { live: true }), ["Half"]);
   assert.deepEqual(texts(silent), []);
 });

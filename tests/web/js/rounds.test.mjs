@@ -7,15 +7,15 @@ const user = (id, text = id) => ({ id, role: "user", parts: [{ type: "text", tex
 const answer = (id) => ({ id, role: "assistant", parts: [], metadata: {} });
 const file = (url) => ({ type: "file", url });
 
-/** The ids of rounds: question and answers of both sides, and if the question is one. */
-const shown = (rounds) =>
+/** Return the ids of rounds: question and answers of both sides, and if the question is the same. */
+const summarize = (rounds) =>
   rounds.map(({ turns, same }) => [...turns.map((turn) => turn && [turn.question?.id, ...turn.answers.map(({ id }) => id)]), same]);
 
 test("a question that both have stands once above both answers", () => {
   const left = [user("a1", "tides"), answer("r1"), user("a2", "night"), answer("r2")];
   const right = [user("b1", "tides"), answer("s1"), user("b2", "night")];
 
-  assert.deepEqual(shown(roundsOf(left, right)), [
+  assert.deepEqual(summarize(roundsOf(left, right)), [
     [["a1", "r1"], ["b1", "s1"], true],
     [["a2", "r2"], ["b2"], true],
   ]);
@@ -25,7 +25,7 @@ test("a question that only one has leaves the other side empty, and what follows
   const left = [user("a1", "tides"), user("a2", "night"), answer("r2")];
   const right = [user("b1", "tides"), user("b2", "moon"), answer("s2"), user("b3", "night")];
 
-  assert.deepEqual(shown(roundsOf(left, right)), [
+  assert.deepEqual(summarize(roundsOf(left, right)), [
     [["a1"], ["b1"], true],
     [null, ["b2", "s2"], false],
     [["a2", "r2"], ["b3"], true],
@@ -33,15 +33,15 @@ test("a question that only one has leaves the other side empty, and what follows
 });
 
 test("different questions stand each at its side", () => {
-  assert.deepEqual(shown(roundsOf([user("a1", "tides")], [user("b1", "moon")])), [[["a1"], ["b1"], false]]);
-  assert.deepEqual(shown(roundsOf([user("a1")], [])), [[["a1"], null, false]]);
+  assert.deepEqual(summarize(roundsOf([user("a1", "tides")], [user("b1", "moon")])), [[["a1"], ["b1"], false]]);
+  assert.deepEqual(summarize(roundsOf([user("a1")], [])), [[["a1"], null, false]]);
 });
 
 test("questions with different files are different", () => {
-  const asked = (id, url) => ({ ...user(id, "Look"), parts: [{ type: "text", text: "Look" }, file(url)] });
+  const questionWithFile = (id, url) => ({ ...user(id, "Look"), parts: [{ type: "text", text: "Look" }, file(url)] });
 
-  assert.equal(roundsOf([asked("a1", "/api/files/f")], [asked("b1", "/api/files/f")])[0].same, true);
-  assert.equal(roundsOf([asked("a1", "/api/files/f")], [asked("b1", "/api/files/g")])[0].same, false);
+  assert.equal(roundsOf([questionWithFile("a1", "/api/files/f")], [questionWithFile("b1", "/api/files/f")])[0].same, true);
+  assert.equal(roundsOf([questionWithFile("a1", "/api/files/f")], [questionWithFile("b1", "/api/files/g")])[0].same, false);
 });
 
 test("a question that was refused keeps its place before those that were asked later", () => {

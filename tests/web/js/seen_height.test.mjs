@@ -6,13 +6,13 @@ import { isSeenWhole, nextPart, seenTo } from "../../../src/antiphon/web/static/
 
 const view = (top) => ({ top, height: 100, whole: 1000 });
 
-test("what is passed without a gap has been seen", () => {
+test("a part that is scrolled past without a gap has been seen", () => {
   const seen = [0, 90, 180, 270].reduce((before, top) => seenTo(before, view(top)), 0);
 
   assert.equal(seen, 370);
 });
 
-test("who jumps to the end has not seen the middle", () => {
+test("a reader who jumps to the end has not seen the middle", () => {
   const seen = seenTo(seenTo(0, view(0)), view(900));
 
   assert.equal(seen, 100);
@@ -27,13 +27,13 @@ test("going on part by part comes to the end", () => {
 });
 
 test("members keep their order, their doubles and their digits", () => {
-  const found = members('{"b": {"x": [1, {"y": 2}]}, "a": "two\\nlines", "a": 12345678901234567890, "c": []}');
+  const list = members('{"b": {"x": [1, {"y": 2}]}, "a": "two\\nlines", "a": 12345678901234567890, "c": []}');
 
   assert.deepEqual(
-    found?.map(({ name, length }) => [name, length]),
+    list?.map(({ name, length }) => [name, length]),
     [["b", 17], ["a", 9], ["a", 20], ["c", 2]],
   );
-  assert.equal(found?.[2].value, "12345678901234567890");
+  assert.equal(list?.[2].value, "12345678901234567890");
   assert.deepEqual(members("{}"), []);
   assert.equal(members("[1]"), null);
   assert.equal(members("{no"), null);

@@ -10,7 +10,7 @@ const { setMessages } = await import(`${CHAT}/t.mjs`);
 const tableOf = async (code) => JSON.parse(await readFile(new URL(`${CHAT}/i18n/${code}.json`, import.meta.url), "utf-8"));
 const [german, english] = await Promise.all([tableOf("de"), tableOf("en")]);
 
-test("a known reason is said in the language of the page, with its values", () => {
+test("a known reason is shown in the language of the page, with its values", () => {
   setMessages("de", german);
 
   assert.equal(reasonInWords("it exited with code 1"), "Er hat sich mit dem Code 1 beendet.");

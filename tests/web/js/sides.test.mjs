@@ -1,4 +1,4 @@
-/** What the page's sides know without a page: days, figures, sums, words, colours. */
+/** Modules beside the conversation that need no page: days, sums, texts, colours. */
 import assert from "node:assert/strict";
 import test from "node:test";
 
@@ -24,7 +24,7 @@ test("threads stand under the days of the reader, newest first", () => {
   );
 });
 
-test("a thread of a clock that goes ahead is of today", () => {
+test("a thread with a time in the future is of today", () => {
   const [{ day }] = groupByDay([at(2026, 10, 22, 3)], NOON);
 
   assert.deepEqual(day, { name: "today" });
@@ -44,7 +44,7 @@ test("a chart has a bar for each day, days without use among them", () => {
   ]);
 });
 
-test("who used most stands first, and a cost that nobody knows counts for nothing", () => {
+test("the largest amount stands first, and an unknown cost counts as zero", () => {
   assert.deepEqual(rank(ROWS, "model", "tokens").map(({ name }) => name), ["b", "a"]);
   assert.deepEqual(rank(ROWS, "person", "cost"), [{ name: "ada", amount: 0.75 }, { name: "bo", amount: 0 }]);
   assert.equal(sum(ROWS, "runs"), 3);
@@ -61,7 +61,7 @@ test("a thread costs what its answers cost, where all of them are known", () => 
   assert.equal(total([]).cost, null);
 });
 
-test("words are filled with what they are given, as text and once", () => {
+test("placeholders are filled with their values, as text and once", () => {
   setMessages("en", { "x.y": "{a} and {b} and {c}", "n.one": "{count} thing", "n.other": "{count} things" });
 
   assert.equal(t("x.y", { a: "{b}", b: 2 }), "{b} and 2 and {c}");

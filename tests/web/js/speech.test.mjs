@@ -8,17 +8,17 @@ const { path } = await import(`${CHAT}/store.mjs`);
 
 test("an answer is read without code, marks and addresses", () => {
   const answer = "# Tides\n\nThe **moon** pulls, see [this page](https://example.org/a).\n\n```js\nconst a = 1;\n```\n\n- one\n- `two`\n\nMore: https://example.org/b";
-  const said = toSpeech(answer);
+  const spokenText = toSpeech(answer);
 
-  assert.equal(said.includes("const"), false);
-  assert.equal(/[#*`[\]]|https/.test(said), false);
-  assert.deepEqual(toPieces(said), ["Tides", "The moon pulls, see this page.", "one", "two", "More:"]);
+  assert.equal(spokenText.includes("const"), false);
+  assert.equal(/[#*`[\]]|https/.test(spokenText), false);
+  assert.deepEqual(toPieces(spokenText), ["Tides", "The moon pulls, see this page.", "one", "two", "More:"]);
 });
 
-test("of a link its words are read, also if its address has brackets", () => {
-  const said = toSpeech("See [the moon](https://example.org/Moon_(Earth) \"Moon\") and ![a tide](tide.png).");
+test("the words of a link are read, also if its address has brackets", () => {
+  const spokenText = toSpeech("See [the moon](https://example.org/Moon_(Earth) \"Moon\") and ![a tide](tide.png).");
 
-  assert.equal(said, "See the moon and a tide.");
+  assert.equal(spokenText, "See the moon and a tide.");
 });
 
 test("code that never ends, and tables, are left out or read as words", () => {

@@ -9,10 +9,10 @@ import { follow } from "../../../src/antiphon/web/static/chat/stream.mjs";
 const GOLDEN = new URL("../../wires/golden/", import.meta.url);
 const frames = (name) =>
   readFileSync(new URL(`ui-${name}.sdk5.txt`, GOLDEN), "utf8").split(/(?<=\n\n)/);
-const whole = (name) => foldEvents(NOTHING, eventReader()(frames(name).join("")));
+const foldGolden = (name) => foldEvents(NOTHING, eventReader()(frames(name).join("")));
 const response = (chunks) => new Response(new Blob(chunks).stream());
 
-/** A clock that waits for nothing, and tells how long it was asked to; watches never ring. */
+/** Return a clock that records pauses and does not wait for them; watchdogs never fire. */
 function clock(random = 0.5) {
   const pauses = [];
   const pause = (ms, signal) => {
@@ -23,8 +23,8 @@ function clock(random = 0.5) {
   return { pauses, pause, random: () => random, now: () => 0 };
 }
 
-/** Follows with these answers, one to an attach; the last is given again and again. */
-async function followed(answers, given = {}) {
+/** Follow a run with these responses, one for each attach; the last one is repeated. */
+async function followResponses(answers, options = {}) {
   const cursors = [];
   const lines = [];
   const time = clock();
@@ -39,7 +39,7 @@ async function followed(answers, given = {}) {
     onLine: (connected) => lines.push(connected),
     signal: new AbortController().signal,
     clock: time,
-    ...given,
+    ...options,
   });
   return { live, cursors, lines, pauses: time.pauses };
 }
@@ -51,9 +51,9 @@ test("a stream cut after any of its frames is gone on with, nothing missed and n
     return response(all.slice(at + 1));
   };
   for (let cut = 0; cut < all.length; cut += 1) {
-    const { live } = await followed([response(all.slice(0, cut)), after]);
+    const { live } = await followResponses([response(all.slice(0, cut)), after]);
 
-    assert.deepEqual(live.message, whole("mixed").message, `cut at ${cut}`);
+    assert.deepEqual(live.message, foldGolden("mixed").message, `cut at ${cut}`);
   }
 });
 
@@ -61,51 +61,51 @@ test("an end of the line without an end of the run is no end", async () => {
   const all = frames("text");
   const cut = [...all.filter((each) => !/"finish"|data-status/.test(each) && !/DONE/.test(each)), "data: [DONE]\n\n"];
   const rest = all.slice(-3);
-  const { live, lines } = await followed([response(cut), response(rest)]);
+  const { live, lines } = await followResponses([response(cut), response(rest)]);
 
   assert.equal(live.ended, "finish");
   assert.deepEqual(lines.at(-1), true);
   assert.ok(lines.includes(false));
 });
 
-test("who fails to attach tries again, later each time, and at most every 15 seconds", async () => {
+test("a failed attach is tried again, later each time, and at most every 15 seconds", async () => {
   const down = Array.from({ length: 9 }, () => new TypeError("network"));
-  const { pauses } = await followed([...down, response(frames("text"))]);
+  const { pauses } = await followResponses([...down, response(frames("text"))]);
 
   assert.deepEqual(pauses, [300, 600, 1200, 2400, 4800, 9600, 15_000, 15_000, 15_000]);
 });
 
 test("a server that asks for a pause is given it", async () => {
   const busy = Object.assign(new Error("busy"), { retryAfter: 7 });
-  const { pauses } = await followed([busy, response(frames("text"))]);
+  const { pauses } = await followResponses([busy, response(frames("text"))]);
 
   assert.deepEqual(pauses, [7000]);
 });
 
-test("what cannot get better is not tried again", async () => {
-  const gone = Object.assign(new Error("gone"), { fatal: true });
+test("a fatal error is not tried again", async () => {
+  const fatal = Object.assign(new Error("gone"), { fatal: true });
 
-  await assert.rejects(followed([gone]), /gone/);
+  await assert.rejects(followResponses([fatal]), /gone/);
 });
 
 test("where nothing runs there is nothing to follow", async () => {
-  const { live, cursors } = await followed([new Response(null, { status: 204 })]);
+  const { live, cursors } = await followResponses([new Response(null, { status: 204 })]);
 
   assert.equal(live.message, null);
   assert.equal(cursors.length, 1);
 });
 
-test("a run that waits for a person is asked after, and gone on with", async () => {
-  const asked = frames("asked");
-  const answered = frames("mixed").slice(-8).map((each) => each.replaceAll("run_2:2", "run_2:9"));
-  const { live, lines, pauses } = await followed([response(asked), response(answered)]);
+test("a run that waits for a person is polled, and followed once it goes on", async () => {
+  const waiting = frames("asked");
+  const resumed = frames("mixed").slice(-8).map((each) => each.replaceAll("run_2:2", "run_2:9"));
+  const { live, lines, pauses } = await followResponses([response(waiting), response(resumed)]);
 
   assert.deepEqual(pauses, [4000]);
   assert.equal(textOf(live.message), "May I?\n\nAll done.");
   assert.ok(!lines.includes(false));
 });
 
-test("a stream that says nothing for so long is broken", async () => {
+test("a stream that is silent for too long is broken", async () => {
   const silent = (_, signal) =>
     new Response(new ReadableStream({ start: (c) => signal.addEventListener("abort", () => c.error(signal.reason)) }));
   const rings = [];
@@ -138,7 +138,7 @@ test("never two attaches at once", async () => {
   let most = 0;
   const all = frames("text");
   let at = 0;
-  await followed([
+  await followResponses([
     async () => {
       open += 1;
       most = Math.max(most, open);
@@ -151,9 +151,9 @@ test("never two attaches at once", async () => {
   assert.equal(most, 1);
 });
 
-test("who stops following is let go at once", async () => {
+test("following ends at once when it is aborted", async () => {
   const leave = new AbortController();
-  const following = followed([() => new Promise(() => {})].map((never) => () => {
+  const following = followResponses([() => new Promise(() => {})].map((never) => () => {
     leave.abort();
     return Promise.reject(leave.signal.reason);
   }), { signal: leave.signal });

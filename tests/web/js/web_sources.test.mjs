@@ -4,13 +4,13 @@ import { test } from "node:test";
 import { normalAddress, webSourcesOf } from "../../../src/antiphon/web/static/chat/web_sources.mjs";
 
 const tool = (output, state = "output-available") => ({ type: "dynamic-tool", state, output });
-const text = (said) => ({ type: "text", text: said });
+const text = (words) => ({ type: "text", text: words });
 
 test("the links of an answer that a tool has found are its sources, in the answer's order", () => {
   const found = { results: [{ url: "https://a.example/1", title: "One" }, { link: "https://b.example/", name: "Two" }, { url: "https://c.example/", title: "Three" }] };
-  const said = "See [this](https://b.example/) and https://a.example/1. Again: https://b.example/";
+  const words = "See [this](https://b.example/) and https://a.example/1. Again: https://b.example/";
 
-  assert.deepEqual(webSourcesOf([tool(JSON.stringify(found)), text(said)]), [
+  assert.deepEqual(webSourcesOf([tool(JSON.stringify(found)), text(words)]), [
     { url: "https://b.example/", title: "Two" },
     { url: "https://a.example/1", title: "One" },
   ]);
@@ -34,16 +34,16 @@ test("pages that the provider cites come first, in the order of its list, each o
 
 test("titles are found in plain text and in Markdown too", () => {
   const plain = "Title: The sea\nURL: https://a.example/sea\n\n- [The moon](https://a.example/moon)";
-  const said = "https://a.example/sea, https://a.example/moon";
+  const words = "https://a.example/sea, https://a.example/moon";
 
-  assert.deepEqual(webSourcesOf([tool(plain), text(said)]).map(({ title }) => title), ["The sea", "The moon"]);
+  assert.deepEqual(webSourcesOf([tool(plain), text(words)]).map(({ title }) => title), ["The sea", "The moon"]);
 });
 
-test("what no tool has found is no source, and neither is what a failed tool says", () => {
-  const said = text("https://a.example/ https://b.example/");
+test("an address that no tool has found is no source, and neither is one of a failed tool", () => {
+  const part = text("https://a.example/ https://b.example/");
 
-  assert.deepEqual(webSourcesOf([said]), []);
-  assert.deepEqual(webSourcesOf([tool("https://a.example/", "output-error"), said]), []);
+  assert.deepEqual(webSourcesOf([part]), []);
+  assert.deepEqual(webSourcesOf([tool("https://a.example/", "output-error"), part]), []);
   assert.deepEqual(webSourcesOf([tool("https://a.example/"), text("no links")]), []);
 });
 

@@ -1,5 +1,5 @@
-"""A WSGI application on a server of ours: what is lost on the way is nothing, and nobody is waited
-for who has left.
+"""A WSGI application on Antiphon's own server: nothing is lost on the way, and the server does not
+wait for a reader who has left.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SECONDS = 60
 
 
 class Wire:
-    """One request to an ASGI application, and what comes back."""
+    """One request to an ASGI application, and its response."""
 
     def __init__(self, app: Bridge) -> None:
         self._app = app
-        self._sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._came: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.task: asyncio.Task[None] | None = None
 
     def ask(
@@ -60,20 +60,20 @@ class Wire:
         }
         for place, piece in enumerate(pieces or (b"",), 1):
             more = place < len(pieces) or not ends
-            self._sent.put_nowait({"type": "http.request", "body": piece, "more_body": more})
+            self._to_app.put_nowait({"type": "http.request", "body": piece, "more_body": more})
         self.task = asyncio.create_task(
-            self._app(scope, self._sent.get, self._came.put)  # type: ignore[arg-type]
+            self._app(scope, self._to_app.get, self._from_app.put)  # type: ignore[arg-type]
         )
         return self
 
     def leave(self) -> None:
-        self._sent.put_nowait({"type": "http.disconnect"})
+        self._to_app.put_nowait({"type": "http.disconnect"})
 
     async def next(self) -> dict[str, Any]:
         async with asyncio.timeout(SECONDS):
-            return await self._came.get()
+            return await self._from_app.get()
 
-    async def whole(self) -> tuple[int, dict[bytes, bytes], bytes]:
+    async def read_response(self) -> tuple[int, dict[bytes, bytes], bytes]:
         start = await self.next()
         body = b""
         while True:
@@ -179,31 +179,31 @@ async def app() -> Flask:
     return app
 
 
-class Bridged:
-    """A bridge, at which requests are made."""
+class BridgeClient:
+    """A bridge and the requests to it."""
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
 
-    def __call__(self, *asked: Any, **more: Any) -> Wire:
-        return Wire(self.bridge).ask(*asked, **more)
+    def __call__(self, *arguments: Any, **more: Any) -> Wire:
+        return Wire(self.bridge).ask(*arguments, **more)
 
     def begin_request(self, path: str, piece: bytes) -> Wire:
-        """A request whose body does not end."""
+        """Begin a request whose body does not end."""
         return Wire(self.bridge).ask(path, piece, method="POST", ends=False)
 
 
 @pytest.fixture
-async def bridged(app: Flask) -> AsyncGenerator[Bridged]:
+async def client(app: Flask) -> AsyncGenerator[BridgeClient]:
     bridge = Bridge(app, largest=1000)
-    yield Bridged(bridge)
+    yield BridgeClient(bridge)
     bridge.close()
 
 
 async def test_a_body_in_pieces_arrives_whole_and_repeated_headers_stay_apart(
-    bridged: Bridged,
+    client: BridgeClient,
 ) -> None:
-    wire = bridged("/echo", b"one ", b"two", method="POST", query=b"q=%20a")
+    wire = client("/echo", b"one ", b"two", method="POST", query=b"q=%20a")
     start = await wire.next()
     body = await wire.next()
 
@@ -213,78 +213,82 @@ async def test_a_body_in_pieces_arrives_whole_and_repeated_headers_stay_apart(
     assert cookies == [b"a=1", b"b=2"]
 
 
-async def test_a_body_that_is_too_large_is_refused_before_anybody_reads_it(
-    bridged: Bridged,
+async def test_a_body_that_is_too_large_is_refused_before_the_application_reads_it(
+    client: BridgeClient,
 ) -> None:
-    status, headers, body = await bridged("/echo", b"x" * 1001, method="POST").whole()
+    status, headers, body = await client("/echo", b"x" * 1001, method="POST").read_response()
 
     assert status == 413
     assert headers[b"content-type"] == b"application/problem+json"
     assert b"too_large" in body
 
 
-async def test_a_body_without_a_length_is_read_by_the_view(bridged: Bridged) -> None:
-    """By `Transfer-Encoding: chunked`, which is done with when the view is called."""
-    sent = [(b"transfer-encoding", b"chunked")]
-    _, _, body = await bridged("/echo", b"one ", b"two", method="POST", headers=sent).whole()
+async def test_a_body_without_a_length_is_read_by_the_view(client: BridgeClient) -> None:
+    """A chunked body is complete when the view is called."""
+    headers = [(b"transfer-encoding", b"chunked")]
+    _, _, body = await client(
+        "/echo", b"one ", b"two", method="POST", headers=headers
+    ).read_response()
 
     assert body == b"one two"
 
 
-async def test_bodies_take_no_more_room_than_is_meant_for_all_of_them(bridged: Bridged) -> None:
-    open_ones = [bridged.begin_request("/echo", b"x" * 1000) for _ in range(AT_ONCE)]
-    refused = await bridged("/echo", b"y", method="POST").whole()
-    for wire in open_ones:
+async def test_all_bodies_together_take_no_more_memory_than_their_limit(
+    client: BridgeClient,
+) -> None:
+    open_requests = [client.begin_request("/echo", b"x" * 1000) for _ in range(AT_ONCE)]
+    refused = await client("/echo", b"y", method="POST").read_response()
+    for wire in open_requests:
         wire.leave()
         await wire.task
-    taken = await bridged("/echo", b"y", method="POST").whole()
+    accepted = await client("/echo", b"y", method="POST").read_response()
 
     assert refused[0] == 503
     assert b"retry-after" in refused[1]
-    assert taken[0] == 200
+    assert accepted[0] == 200
 
 
-async def test_a_body_that_stands_still_is_not_waited_for(app: Any) -> None:
+async def test_a_body_that_stalls_is_not_waited_for(app: Any) -> None:
     bridge = Bridge(app, 1000, timeouts=BridgeTimeouts(pause=0.01))
-    status, _, _ = await Bridged(bridge).begin_request("/echo", b"x").whole()
+    status, _, _ = await BridgeClient(bridge).begin_request("/echo", b"x").read_response()
 
     assert status == 408
     bridge.close()
 
 
-async def test_pages_come_while_every_call_of_the_api_waits(bridged: Bridged, app: Any) -> None:
-    stuck = [bridged("/api/stuck") for _ in range(THREADS)]
-    page = await bridged("/page").whole()
+async def test_pages_come_while_every_call_of_the_api_waits(client: BridgeClient, app: Any) -> None:
+    stuck = [client("/api/stuck") for _ in range(THREADS)]
+    page = await client("/page").read_response()
     app.unstuck.set()
-    answers = [await wire.whole() for wire in stuck]
+    answers = [await wire.read_response() for wire in stuck]
 
     assert page[2] == b"page"
     assert {status for status, _, _ in answers} == {200}
 
 
-async def test_one_address_leaves_threads_for_another(bridged: Bridged, app: Any) -> None:
-    stuck = [bridged("/api/stuck") for _ in range(THREADS)]
-    other = await bridged("/api/quick", peer="127.0.0.2").whole()
+async def test_one_address_leaves_threads_for_another(client: BridgeClient, app: Any) -> None:
+    stuck = [client("/api/stuck") for _ in range(THREADS)]
+    other = await client("/api/quick", peer="127.0.0.2").read_response()
     app.unstuck.set()
-    answers = [await wire.whole() for wire in stuck]
+    answers = [await wire.read_response() for wire in stuck]
 
     assert other[2] == b"quick"
     assert {status for status, _, _ in answers} == {200}
 
 
-async def test_a_body_that_is_awaited_comes_with_its_length(bridged: Bridged, app: Any) -> None:
-    wire = bridged("/awaited")
+async def test_a_body_that_is_awaited_comes_with_its_length(client: BridgeClient, app: Any) -> None:
+    wire = client("/awaited")
     app.go.set()
-    status, headers, body = await wire.whole()
+    status, headers, body = await wire.read_response()
 
     assert (status, body, headers[b"content-length"]) == (200, b"[]", b"2")
     assert headers[b"content-type"] == b"application/json"
 
 
 async def test_a_body_that_is_awaited_is_not_made_for_a_reader_who_has_left(
-    bridged: Bridged, app: Any
+    client: BridgeClient, app: Any
 ) -> None:
-    wire = bridged("/awaited")
+    wire = client("/awaited")
     async with asyncio.timeout(SECONDS):
         await app.begun.wait()
         wire.leave()
@@ -293,10 +297,10 @@ async def test_a_body_that_is_awaited_is_not_made_for_a_reader_who_has_left(
 
 
 @pytest.mark.parametrize("path", ["/awaited/nothing", "/nothing"])
-async def test_what_fails_before_anything_is_there_is_answered_as_a_problem(
-    bridged: Bridged, path: str
+async def test_a_failure_before_the_first_byte_is_answered_as_a_problem(
+    client: BridgeClient, path: str
 ) -> None:
-    status, headers, body = await bridged(path).whole()
+    status, headers, body = await client(path).read_response()
 
     assert (status, headers[b"content-type"]) == (404, b"application/problem+json")
     assert (headers[b"x-beside"], headers[b"content-length"]) == (b"1", b"%d" % len(body))
@@ -304,17 +308,17 @@ async def test_what_fails_before_anything_is_there_is_answered_as_a_problem(
 
 
 async def test_a_header_with_an_underscore_is_not_taken_for_one_with_a_hyphen(
-    bridged: Bridged,
+    client: BridgeClient,
 ) -> None:
-    sent = [(b"x_forwarded_user", b"mallory"), (b"x-plain", b"a"), (b"x-plain", b"b")]
-    _, _, body = await bridged("/headers", headers=sent).whole()
+    headers = [(b"x_forwarded_user", b"mallory"), (b"x-plain", b"a"), (b"x-plain", b"b")]
+    _, _, body = await client("/headers", headers=headers).read_response()
 
     assert b"mallory" not in body
     assert b'"X-Plain":"a,b"' in body.replace(b" ", b"")
 
 
-async def test_a_stream_is_sent_as_it_comes_and_ends(bridged: Bridged, app: Any) -> None:
-    wire = bridged("/stream")
+async def test_a_stream_is_sent_as_it_comes_and_ends(client: BridgeClient, app: Any) -> None:
+    wire = client("/stream")
     start, first = await wire.next(), await wire.next()
     app.go.set()
     second, end = await wire.next(), await wire.next()
@@ -327,13 +331,13 @@ async def test_a_stream_is_sent_as_it_comes_and_ends(bridged: Bridged, app: Any)
 
 async def test_frames_are_written_without_their_task_where_the_server_can(app: Any) -> None:
     loop = asyncio.get_running_loop()
-    told: list[bytes] = []
+    frames_written: list[bytes] = []
     room = [True, False, True]
 
     def write(make: Callable[[], bytes]) -> bool:
         if not room.pop(0):
             return False
-        told.append(make())
+        frames_written.append(make())
         return True
 
     async def frames(write_now: WriteNow | None) -> AsyncGenerator[bytes]:
@@ -348,11 +352,13 @@ async def test_frames_are_written_without_their_task_where_the_server_can(app: A
         return EventStream(frames, loop, {})
 
     bridge = Bridge(app, 1000)
-    _, _, body = await Wire(bridge).ask("/at-once", extensions={WRITE: {"now": write}}).whole()
+    _, _, body = (
+        await Wire(bridge).ask("/at-once", extensions={WRITE: {"now": write}}).read_response()
+    )
     bridge.close()
 
     assert body == b"data: 1\n\n[True, False]"
-    assert told == [b"data: 2\n\n", b"data: 4\n\n"]
+    assert frames_written == [b"data: 2\n\n", b"data: 4\n\n"]
 
 
 async def test_a_stream_learns_that_its_server_cannot_write_at_once(app: Any) -> None:
@@ -366,16 +372,16 @@ async def test_a_stream_learns_that_its_server_cannot_write_at_once(app: Any) ->
         return EventStream(frames, loop, {})
 
     bridge = Bridge(app, 1000)
-    _, _, body = await Wire(bridge).ask("/plain").whole()
+    _, _, body = await Wire(bridge).ask("/plain").read_response()
     bridge.close()
 
     assert body == b"None"
 
 
 async def test_a_silent_stream_notices_at_once_that_its_reader_has_left(
-    bridged: Bridged, app: Any
+    client: BridgeClient, app: Any
 ) -> None:
-    wire = bridged("/stream")
+    wire = client("/stream")
     await wire.next()
     await wire.next()
     wire.leave()
@@ -384,7 +390,7 @@ async def test_a_silent_stream_notices_at_once_that_its_reader_has_left(
         await wire.task
 
 
-async def test_a_silent_stream_gives_signs_of_life(app: Any) -> None:
+async def test_a_silent_stream_sends_heartbeats(app: Any) -> None:
     bridge = Bridge(app, 1000, timeouts=BridgeTimeouts(silence=0.01))
     wire = Wire(bridge).ask("/stream")
     await wire.next()
@@ -395,10 +401,10 @@ async def test_a_silent_stream_gives_signs_of_life(app: Any) -> None:
     bridge.close()
 
 
-async def test_a_reader_who_takes_nothing_is_dropped(app: Any) -> None:
+async def test_a_reader_who_does_not_read_is_dropped(app: Any) -> None:
     bridge = Bridge(app, 1000, timeouts=BridgeTimeouts(patience=0.01))
-    asked, stuck = asyncio.Queue[Any](), asyncio.Event()
-    asked.put_nowait({"type": "http.request", "body": b""})
+    to_app, stuck = asyncio.Queue[Any](), asyncio.Event()
+    to_app.put_nowait({"type": "http.request", "body": b""})
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.body":
@@ -406,7 +412,7 @@ async def test_a_reader_who_takes_nothing_is_dropped(app: Any) -> None:
 
     scope = {"type": "http", "method": "GET", "path": "/stream", "query_string": b"", "headers": []}
     async with asyncio.timeout(SECONDS):
-        await bridge(scope, asked.get, send)
+        await bridge(scope, to_app.get, send)
 
     assert app.ended.is_set()
     bridge.close()
@@ -416,8 +422,8 @@ async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) 
     bridge = Bridge(app, 1000)
     account = UnsentBytes(PIECE * 7)
     extensions = {UNSENT: {"bytes": account}}
-    asked, sizes, taken = asyncio.Queue[Any](), [], asyncio.Semaphore(0)
-    asked.put_nowait({"type": "http.request", "body": b""})
+    to_app, sizes, taken = asyncio.Queue[Any](), [], asyncio.Semaphore(0)
+    to_app.put_nowait({"type": "http.request", "body": b""})
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.body":
@@ -433,30 +439,32 @@ async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) 
         "client": ("127.0.0.1", 5),
         "extensions": extensions,
     }
-    slow = asyncio.ensure_future(bridge(scope, asked.get, send))
+    slow = asyncio.ensure_future(bridge(scope, to_app.get, send))
     async with asyncio.timeout(SECONDS):
         while not sizes:
             await asyncio.sleep(0)
-        held = account.total
-        refused, headers, _ = await Wire(bridge).ask("/large", extensions=extensions).whole()
+        total = account.total
+        refused, headers, _ = (
+            await Wire(bridge).ask("/large", extensions=extensions).read_response()
+        )
         with account.hold("another", 1):
             pass
         for _ in range(5):
             taken.release()
         await slow
-    answered, _, body = await Wire(bridge).ask("/large", extensions=extensions).whole()
+    status, _, body = await Wire(bridge).ask("/large", extensions=extensions).read_response()
     bridge.close()
 
-    assert held == PIECE * 3 + 1
+    assert total == PIECE * 3 + 1
     assert sizes == [PIECE, PIECE, PIECE, 1, 0]
     assert (refused, headers[b"retry-after"]) == (503, b"1")
-    assert (answered, len(body), account.total) == (200, PIECE * 3 + 1, 0)
+    assert (status, len(body), account.total) == (200, PIECE * 3 + 1, 0)
 
 
-async def test_streams_end_when_the_server_is_about_to(app: Any) -> None:
+async def test_streams_end_when_the_server_is_about_to_stop(app: Any) -> None:
     bridge = Bridge(app, 1000, closing=lambda: True, timeouts=BridgeTimeouts(blink=0.01))
     wire = Wire(bridge).ask("/stream")
-    _, _, body = await wire.whole()
+    _, _, body = await wire.read_response()
 
     assert body == b"data: 1\n\n" + HEARTBEAT
     bridge.close()
@@ -477,8 +485,8 @@ async def test_nothing_is_put_into_a_file_and_a_server_that_stops_does_not_end_i
     bridge.close()
 
 
-async def test_a_file_that_breaks_off_is_never_ended(bridged: Bridged) -> None:
-    wire = bridged("/broken")
+async def test_a_file_that_breaks_off_is_never_ended(client: BridgeClient) -> None:
+    wire = client("/broken")
     _, half = await wire.next(), await wire.next()
 
     assert (half["body"], half["more_body"]) == (b"half", True)
@@ -488,7 +496,7 @@ async def test_a_file_that_breaks_off_is_never_ended(bridged: Bridged) -> None:
 
 
 def test_any_wsgi_server_may_iterate_the_stream(app: Any) -> None:
-    """No bridge: a thread that may wait, and a loop elsewhere."""
+    """Without the bridge, a thread iterates the stream while the loop runs in another thread."""
     loop = asyncio.new_event_loop()
 
     async def frames() -> AsyncGenerator[bytes]:
@@ -502,13 +510,13 @@ def test_any_wsgi_server_may_iterate_the_stream(app: Any) -> None:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        told = app.test_client().get("/elsewhere").data
+        body = app.test_client().get("/elsewhere").data
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
-    assert told == b"data: 1\n\ndata: 2\n\n"
+    assert body == b"data: 1\n\ndata: 2\n\n"
 
 
 def test_a_stream_that_outlives_its_loop_is_dropped_without_a_word() -> None:

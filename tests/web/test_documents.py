@@ -1,4 +1,4 @@
-"""Documents over the web: how far they are read, their pages, and the tools that search them."""
+"""Documents over the web: the state of their text, their pages, and the tools that search them."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ async def browser(chat: Chat) -> Browser:
 async def upload(browser: Browser, text: str = TEXT, name: str = "rules.txt") -> str:
     """Upload a text and wait until it is read; return the file's id."""
     file = FileStorage(BytesIO(text.encode()), filename=name, content_type="text/plain")
-    sent = await browser.open("POST", "/api/files", data={"file": file}, buffered=True)
-    assert sent.json["document"] == {"status": "pending"}
-    file_id: str = sent.json["id"]
+    answer = await browser.open("POST", "/api/files", data={"file": file}, buffered=True)
+    assert answer.json["document"] == {"status": "pending"}
+    file_id: str = answer.json["id"]
     async with asyncio.timeout(120):
-        while (await state(browser, file_id))["document"]["status"] == "pending":
+        while (await read_state(browser, file_id))["document"]["status"] == "pending":
             await asyncio.sleep(0.02)
     return file_id
 
 
-async def state(browser: Browser, file_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = (await browser.get(f"/api/files/{file_id}/document")).json
-    return found
+async def read_state(browser: Browser, file_id: str) -> dict[str, Any]:
+    document: dict[str, Any] = (await browser.get(f"/api/files/{file_id}/document")).json
+    return document
 
 
 async def test_a_page_is_shown_with_the_words_that_were_found(browser: Browser) -> None:
     file_id = await upload(browser)
     page = await browser.get(f"/api/files/{file_id}/pages/1?q=vacation+days")
 
-    assert (await state(browser, file_id))["document"] == {"status": "ready", "pages": 1}
+    assert (await read_state(browser, file_id))["document"] == {"status": "ready", "pages": 1}
     assert page.json == {
         "file": "rules.txt",
         "number": 1,
@@ -81,7 +81,7 @@ async def test_the_picture_of_a_page_is_nothing_but_a_picture(browser: Browser) 
 
 async def test_a_file_without_text_says_why(browser: Browser) -> None:
     file_id = await upload(browser, " ", "blank.txt")
-    assert (await state(browser, file_id))["document"]["reason"] == "empty"
+    assert (await read_state(browser, file_id))["document"]["reason"] == "empty"
 
 
 async def test_runs_get_the_tools_where_documents_are_attached(
@@ -92,15 +92,17 @@ async def test_runs_get_the_tools_where_documents_are_attached(
         body = {"content": "Hello", "attachments": attachments}
         await browser.open("POST", "/api/messages/process", body, buffered=True)
     runs = (await chat.site.client.list_runs()).data
-    offered = [{tool.name for tool in run.tools} for run in runs]
+    names_by_run = [{tool.name for tool in run.tools} for run in runs]
     names = {"search_documents", "read_document"}
-    assert [names & each for each in offered] == [names, set()]
+    assert [names & each for each in names_by_run] == [names, set()]
 
 
 async def test_an_assistant_keeps_its_files(browser: Browser) -> None:
     file_id = await upload(browser)
-    made = await browser.open("POST", "/api/assistants", {"name": "clerk", "file_ids": [file_id]})
-    changed = await browser.open("PATCH", f"/api/assistants/{made.json['id']}", {"file_ids": []})
+    created = await browser.open(
+        "POST", "/api/assistants", {"name": "clerk", "file_ids": [file_id]}
+    )
+    changed = await browser.open("PATCH", f"/api/assistants/{created.json['id']}", {"file_ids": []})
     refused = await browser.open("POST", "/api/assistants", {"name": "b", "file_ids": ["file_x"]})
-    assert (made.json["file_ids"], changed.json["file_ids"]) == ([file_id], [])
+    assert (created.json["file_ids"], changed.json["file_ids"]) == ([file_id], [])
     assert refused.status_code == 404

@@ -30,7 +30,7 @@ async def person(chat: Chat, name: str) -> Browser:
     return await chat.browser(headers={"X-Forwarded-User": name}).arrive()
 
 
-def a_shape(server: str, tool: str) -> ToolIdentity:
+def tool_identity_of(server: str, tool: str) -> ToolIdentity:
     return ToolIdentity(
         server=server,
         origin="here",
@@ -45,20 +45,20 @@ def allow(folder: Path, owner: str, *tools: tuple[str, str]) -> GrantsFile:
     file = grants_file(folder, owner)
     file.parent.mkdir(parents=True, exist_ok=True)
     grants = GrantsFile(file)
-    grants.add([a_shape(*each) for each in tools])
+    grants.add([tool_identity_of(*each) for each in tools])
     return grants
 
 
-async def test_each_person_sees_and_takes_back_what_they_always_allowed(chat: Chat) -> None:
+async def test_each_person_sees_and_revokes_their_lasting_permissions(chat: Chat) -> None:
     ann, ben = await person(chat, "ann"), await person(chat, "ben")
     folder = data_folder(os.environ)
     owners = [(await each.get("/api/me")).json["person"]["id"] for each in (ann, ben)]
     tools = (("far", "touch"), ("far", "echo"), ("", "shell"))
     hers, his = (allow(folder, owner, *tools) for owner in owners)
 
-    shown = (await ann.get("/api/grants")).json["data"]
-    assert [(each["server"], each["tool"]) for each in shown] == list(tools)
-    assert shown[0]["description"] == "It is touch.<U+202E>"
+    listed = (await ann.get("/api/grants")).json["data"]
+    assert [(each["server"], each["tool"]) for each in listed] == list(tools)
+    assert listed[0]["description"] == "It is touch.<U+202E>"
     revoked = await ann.post("/api/grants/revoke", {"server": "far", "tool": "touch"})
     assert revoked.json == {"revoked": 1}
     assert hers.find("far", "touch") is None
@@ -69,7 +69,7 @@ async def test_each_person_sees_and_takes_back_what_they_always_allowed(chat: Ch
 
 
 @pytest.mark.slow
-async def test_the_settings_list_what_is_always_allowed_and_take_it_back(
+async def test_the_settings_list_lasting_permissions_and_revoke_them(
     chromium: Chromium, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data" / "antiphon"

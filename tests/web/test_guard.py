@@ -1,4 +1,4 @@
-"""The guard: each route of the application, and each attempt to pass it."""
+"""The guard of the web chat: every route is tried with every attempt to pass the guard."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ STRANGERS: Mapping[str, Headers] = {
     "a page of a sibling": {"Origin": None, "Sec-Fetch-Site": "same-site"},
 }
 UPLOADS = frozenset({"POST /api/files", "POST /api/transcriptions"})
-"""Routes that take a form, and no JSON."""
-NO_JSON: Mapping[str, Headers] = {
+"""Routes that take a form instead of JSON."""
+OTHER_MEDIA_TYPES: Mapping[str, Headers] = {
     name: {"Content-Type": name}
     for name in ("text/plain", "application/x-www-form-urlencoded", "application/json-patch")
 }
@@ -39,32 +39,32 @@ async def locked() -> AsyncIterator[Chat]:
         yield chat
 
 
-async def statuses(
+async def request_routes(
     chat: Chat, browser: Browser, headers: Headers, kinds: tuple[str, ...]
 ) -> dict[str, int]:
     """Return the status of each route of these kinds for these headers."""
-    found = {}
+    by_route = {}
     for route, path in routes(chat.app).items():
         if ROWS[route] in kinds:
             method = route.partition(" ")[0]
             body = None if method == "GET" else {}
             answer = await browser.open(method, path, body, headers)
-            found[route] = answer.status_code
+            by_route[route] = answer.status_code
             answer.close()
-    return found
+    return by_route
 
 
 async def test_every_route_has_its_row(chat: Chat) -> None:
     assert set(routes(chat.app)) <= set(ROWS)
 
 
-async def test_who_is_here_and_comes_from_our_page_passes_everywhere(chat: Chat) -> None:
+async def test_a_logged_in_browser_at_the_page_of_the_chat_passes_everywhere(chat: Chat) -> None:
     browser = await chat.browser().arrive()
 
-    found = await statuses(chat, browser, {}, (PAGE, READ, CHANGE, CLIENT, LOGIN))
+    statuses = await request_routes(chat, browser, {}, (PAGE, READ, CHANGE, CLIENT, LOGIN))
     assert {
         route: status
-        for route, status in found.items()
+        for route, status in statuses.items()
         if status in GUARDED and route not in UPLOADS
     } == {}
 
@@ -72,10 +72,10 @@ async def test_who_is_here_and_comes_from_our_page_passes_everywhere(chat: Chat)
 async def test_a_foreign_host_is_not_answered_anywhere(chat: Chat) -> None:
     browser = await chat.browser().arrive()
 
-    found = await statuses(
+    statuses = await request_routes(
         chat, browser, {"Host": "rebound.example"}, (PAGE, READ, CHANGE, CLIENT, LOGIN)
     )
-    assert set(found.values()) == {421}
+    assert set(statuses.values()) == {421}
     assert (await browser.get("/healthz", {"Host": "10.0.0.7:8000"})).status_code == 200
 
 
@@ -83,35 +83,39 @@ async def test_a_foreign_host_is_not_answered_anywhere(chat: Chat) -> None:
 async def test_another_page_changes_and_reads_nothing(chat: Chat, stranger: str) -> None:
     browser = await chat.browser().arrive()
 
-    found = await statuses(chat, browser, STRANGERS[stranger], (READ, CHANGE, CLIENT, LOGIN))
-    assert {route: status for route, status in found.items() if status != 403} == {}
+    statuses = await request_routes(
+        chat, browser, STRANGERS[stranger], (READ, CHANGE, CLIENT, LOGIN)
+    )
+    assert {route: status for route, status in statuses.items() if status != 403} == {}
 
 
-@pytest.mark.parametrize("media_type", NO_JSON)
-async def test_what_a_form_could_send_is_not_taken(chat: Chat, media_type: str) -> None:
+@pytest.mark.parametrize("media_type", OTHER_MEDIA_TYPES)
+async def test_media_types_that_a_form_could_send_are_refused(chat: Chat, media_type: str) -> None:
     browser = await chat.browser().arrive()
 
-    found = await statuses(chat, browser, NO_JSON[media_type], (CHANGE, CLIENT, LOGIN))
-    assert {route: status for route, status in found.items() if status != 415} == {}
+    statuses = await request_routes(
+        chat, browser, OTHER_MEDIA_TYPES[media_type], (CHANGE, CLIENT, LOGIN)
+    )
+    assert {route: status for route, status in statuses.items() if status != 415} == {}
 
 
 @pytest.mark.parametrize("token", ["", "another", "é"])
 async def test_without_the_token_of_the_session_nothing_changes(chat: Chat, token: str) -> None:
     browser = await chat.browser().arrive()
 
-    found = await statuses(chat, browser, {"X-Antiphon-CSRF": token}, (CHANGE,))
-    # These are no uploads, which is looked at first.
-    assert {r: status for r, status in found.items() if status != 403 and r not in UPLOADS} == {}
+    statuses = await request_routes(chat, browser, {"X-Antiphon-CSRF": token}, (CHANGE,))
+    # Uploads are refused earlier, since this body is no form.
+    assert {r: status for r, status in statuses.items() if status != 403 and r not in UPLOADS} == {}
 
 
 @pytest.mark.parametrize("cookie", [None, "garbage", "eyJwZXJzb24iOiJsb2NhbCJ9.aaaaaa.bbbb"])
-async def test_without_a_cookie_of_ours_there_is_nobody(locked: Chat, cookie: str | None) -> None:
+async def test_without_a_valid_cookie_nobody_is_logged_in(locked: Chat, cookie: str | None) -> None:
     browser = locked.browser()
     if cookie:
         browser.takes(cookie)
 
-    found = await statuses(locked, browser, {}, (READ, CHANGE, CLIENT))
-    assert {r: status for r, status in found.items() if status != 401 and r not in UPLOADS} == {}
+    statuses = await request_routes(locked, browser, {}, (READ, CHANGE, CLIENT))
+    assert {r: status for r, status in statuses.items() if status != 401 and r not in UPLOADS} == {}
 
 
 async def test_on_loopback_the_page_makes_the_cookie_and_it_suffices(chat: Chat) -> None:
@@ -130,7 +134,7 @@ async def test_on_loopback_the_page_makes_the_cookie_and_it_suffices(chat: Chat)
     assert "Secure" not in attributes
 
 
-async def test_one_browsers_cookie_is_another_ones_stranger(chat: Chat) -> None:
+async def test_the_token_of_one_browser_does_not_hold_for_another(chat: Chat) -> None:
     first, second = await chat.browser().arrive(), await chat.browser().arrive()
 
     second.csrf = first.csrf
@@ -140,7 +144,7 @@ async def test_one_browsers_cookie_is_another_ones_stranger(chat: Chat) -> None:
     assert first.cookie() != second.cookie()
 
 
-async def test_a_cookie_of_another_installation_is_none(
+async def test_a_cookie_of_another_installation_is_refused(
     chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cookie = (await chat.browser().arrive()).cookie()
@@ -184,7 +188,7 @@ async def test_a_proxy_on_this_machine_for_this_machine_is_let_through(chat: Cha
     assert answer.status_code == 200
 
 
-async def test_a_name_of_the_settings_is_answered_and_no_other(locked: Chat) -> None:
+async def test_a_host_name_of_the_settings_is_answered_and_no_other(locked: Chat) -> None:
     named = await locked.browser("http://chat.lan").get("/")
     other = await locked.browser("http://chat.lan.evil.example").get("/")
 
@@ -196,18 +200,18 @@ async def test_a_name_of_the_settings_is_answered_and_no_other(locked: Chat) -> 
 async def test_every_answer_has_its_headers(chat: Chat, path: str) -> None:
     answer = await (await chat.browser().arrive()).get(path)
 
-    told = answer.headers
-    assert told["X-Content-Type-Options"] == "nosniff"
-    assert told["Referrer-Policy"] == "no-referrer"
-    assert told["Cross-Origin-Opener-Policy"] == "same-origin"
-    assert told["Cross-Origin-Resource-Policy"] == "same-origin"
-    assert told["X-Frame-Options"] == "DENY"
-    assert "camera=()" in told["Permissions-Policy"]
-    assert "default-src 'none'" in told["Content-Security-Policy"]
-    assert "frame-ancestors 'none'" in told["Content-Security-Policy"]
-    assert not [name for name, _ in told if name.lower().startswith("access-control")]
+    headers = answer.headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert "camera=()" in headers["Permissions-Policy"]
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert not [name for name, _ in headers if name.lower().startswith("access-control")]
     if path.startswith("/api/"):
-        assert told["Cache-Control"] == "no-store"
+        assert headers["Cache-Control"] == "no-store"
 
 
 async def test_the_page_may_run_its_own_scripts_and_nothing_else(chat: Chat) -> None:
@@ -223,7 +227,7 @@ HOSTILE = "x\r\nSet-Cookie: a=b, <script>alert(1)</script>, ../../../etc/passwd;
 
 
 @pytest.mark.parametrize("name", ["Accept-Language", "Referer", "User-Agent", "X-Forwarded-Proto"])
-async def test_hostile_headers_are_told_to_nobody(chat: Chat, name: str) -> None:
+async def test_hostile_headers_are_not_sent_back(chat: Chat, name: str) -> None:
     browser = await chat.browser().arrive()
     hostile = HOSTILE.replace("\r\n", "")  # no server lets a line break through
 
@@ -252,7 +256,7 @@ async def test_no_address_writes_a_header(chat: Chat, path: str) -> None:
     assert "evil" not in answer.headers.get("Location", "")
 
 
-async def test_other_origins_are_asked_in_vain_by_a_preflight(chat: Chat) -> None:
+async def test_a_preflight_of_another_origin_is_refused(chat: Chat) -> None:
     answer = await chat.browser().open(
         "OPTIONS",
         "/api/messages/process",

@@ -1,4 +1,4 @@
-"""The web chat on a WSGI server of other people, a thread to each stream."""
+"""The web chat on another WSGI server, with a thread for each stream."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     )
     assert program.stderr
     async with asyncio.timeout(SECONDS):
-        said = ""
-        while not (found := re.search(r"Listening at: (http://\S+)", said)):
+        output = ""
+        while not (match := re.search(r"Listening at: (http://\S+)", output)):
             line = await program.stderr.readline()
-            assert line, said
-            said += line.decode()
+            assert line, output
+            output += line.decode()
     reading = asyncio.create_task(program.stderr.read())
-    yield found[1]
+    yield match[1]
     program.terminate()
     async with asyncio.timeout(SECONDS):
         await program.wait()

@@ -24,14 +24,14 @@ ALL_CODES = [*range(0xD800), *range(0xE000, 0x110000)]
 def test_what_the_terminal_reveals_the_page_reveals(place: Place, judged: bool, node: Path) -> None:
     program = f"""
         const {{ revealPieces }} = await import({json.dumps(HIDDEN.as_uri())});
-        const shown = (code) => {{
+        const isShown = (code) => {{
           const character = String.fromCodePoint(code);
           const pieces = revealPieces(character, {json.dumps(judged)});
           return pieces.map((piece) => piece.text).join("") === character;
         }};
         const hidden = [];
         for (let code = 0; code < 0x110000; code += 1)
-          if ((code < 0xd800 || code >= 0xe000) && !shown(code)) hidden.push(code);
+          if ((code < 0xd800 || code >= 0xe000) && !isShown(code)) hidden.push(code);
         console.log(JSON.stringify(hidden));
     """
 
@@ -66,13 +66,13 @@ def test_arguments_that_are_edited_in_the_page_have_nothing_hidden_in_them(node:
     program = f"""
         const {{ layOutForEditor }} = await import({module});
         const text = String.fromCodePoint(...{json.dumps(default_ignorable())});
-        const shown = layOutForEditor(JSON.stringify({{ text }}));
-        console.log(JSON.stringify([shown, JSON.parse(shown).text === text]));
+        const edited = layOutForEditor(JSON.stringify({{ text }}));
+        console.log(JSON.stringify([edited, JSON.parse(edited).text === text]));
     """
-    shown, same = _run_program(node, program)
+    edited, same = _run_program(node, program)
 
     assert same
-    assert clean(shown, "approval") == shown
+    assert clean(edited, "approval") == edited
 
 
 def _run_program(node: Path, program: str) -> Any:

@@ -21,7 +21,7 @@ from antiphon.web.limits import (
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -30,33 +30,33 @@ class Clock:
         return self.now
 
 
-def count_taken(rate: RateLimit, who: str, many: int) -> int:
+def count_passed(rate: RateLimit, client: str, count: int) -> int:
     """Return the number of requests that were let through."""
     passed = 0
-    for _ in range(many):
+    for _ in range(count):
         try:
-            rate.take(who)
+            rate.take(client)
         except TooMany:
             continue
         passed += 1
     return passed
 
 
-def test_so_many_pass_in_a_row_and_then_one_as_often_as_the_pace_has_it() -> None:
+def test_a_burst_passes_and_then_one_request_at_each_interval() -> None:
     clock = Clock()
     rate = RateLimit(6, 60, "messages", clock)
 
-    assert count_taken(rate, "ann", 10) == 6
+    assert count_passed(rate, "ann", 10) == 6
     clock.now = 10
-    assert count_taken(rate, "ann", 10) == 1
+    assert count_passed(rate, "ann", 10) == 1
     clock.now = 1000
-    assert count_taken(rate, "ann", 10) == 6
+    assert count_passed(rate, "ann", 10) == 6
 
 
-def test_who_is_refused_is_told_when_there_is_room_again() -> None:
+def test_a_refused_client_is_told_when_to_retry() -> None:
     clock = Clock()
     rate = RateLimit(6, 60, "messages", clock)
-    count_taken(rate, "ann", 6)
+    count_passed(rate, "ann", 6)
 
     with pytest.raises(TooMany) as refused:
         rate.take("ann")
@@ -64,13 +64,13 @@ def test_who_is_refused_is_told_when_there_is_room_again() -> None:
     rate.take("ann")
 
 
-def test_each_has_their_own() -> None:
+def test_each_client_has_its_own_limit() -> None:
     rate = RateLimit(2, 60, "messages", Clock())
 
-    assert [count_taken(rate, who, 3) for who in ("ann", "bob")] == [2, 2]
+    assert [count_passed(rate, client, 3) for client in ("ann", "bob")] == [2, 2]
 
 
-def test_what_was_no_guess_is_given_back() -> None:
+def test_a_login_that_was_no_guess_is_refunded() -> None:
     rate = RateLimit(1, 60, "logins", Clock())
 
     for _ in range(5):
@@ -78,7 +78,7 @@ def test_what_was_no_guess_is_given_back() -> None:
         rate.refund("ann")
 
 
-def test_a_flood_of_names_takes_no_more_room_than_was_meant_for_it() -> None:
+def test_a_flood_of_names_takes_no_more_memory_than_its_limit() -> None:
     clock = Clock()
     rate = RateLimit(1, 60, "logins", clock)
     for number in range(MAX_REMEMBERED + 50):
@@ -86,42 +86,42 @@ def test_a_flood_of_names_takes_no_more_room_than_was_meant_for_it() -> None:
 
     with pytest.raises(TooMany):
         rate.take(str(MAX_REMEMBERED + 49))
-    assert count_taken(rate, "0", 1) == 1  # the oldest are let off
+    assert count_passed(rate, "0", 1) == 1  # the oldest are forgotten
 
 
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 5))
 def test_in_no_stretch_of_time_do_more_pass_than_twice_the_rate(
-    pauses: list[float], many: int
+    pauses: list[float], rate_per_minute: int
 ) -> None:
     clock = Clock()
-    rate = RateLimit(many, 60, "messages", clock)
+    rate = RateLimit(rate_per_minute, 60, "messages", clock)
     passed = []
     for pause in pauses:
         clock.now += pause
-        if count_taken(rate, "ann", 1):
+        if count_passed(rate, "ann", 1):
             passed.append(clock.now)
 
     for begin in passed:
-        assert sum(begin <= at < begin + 60 for at in passed) <= 2 * many
+        assert sum(begin <= at < begin + 60 for at in passed) <= 2 * rate_per_minute
 
 
 def test_streams_are_counted_together_and_for_each() -> None:
     streams = StreamLimit(3, 2)
-    places = [streams.admit("ann"), streams.admit("ann")]
+    tickets = [streams.admit("ann"), streams.admit("ann")]
 
     with pytest.raises(Overloaded) as refused:
         streams.admit("ann")
     assert refused.value.details["retry_after"] > 0
-    places.append(streams.admit("bob"))
+    tickets.append(streams.admit("bob"))
     with pytest.raises(Overloaded):
         streams.admit("cleo")
-    places[0].release()
-    places[0].release()
+    tickets[0].release()
+    tickets[0].release()
     assert streams.open == 2
     streams.admit("cleo").release()
 
 
-def test_a_place_that_nobody_took_is_free_again() -> None:
+def test_a_ticket_that_nobody_holds_is_free_again() -> None:
     streams = StreamLimit(1, 1)
     streams.admit("ann")
 
@@ -149,21 +149,24 @@ def test_guesses_from_one_network_count_together() -> None:
     guesses.take("ann", "2001:db8:0:1::1")
 
 
-def test_who_is_alone_may_have_all_streams() -> None:
+def test_the_only_user_of_an_installation_may_have_all_streams() -> None:
     alone = create_limits(Settings(web_streams=70)).streams
     among_others = create_limits(Settings(web_streams=70, login="password")).streams
 
-    assert [len(places(streams, "ann")) for streams in (alone, among_others)] == [70, STREAMS_EACH]
+    assert [len(take_tickets(streams, "ann")) for streams in (alone, among_others)] == [
+        70,
+        STREAMS_EACH,
+    ]
 
 
-def places(streams: StreamLimit, who: str) -> list[StreamTicket]:
-    """As many as there are for them."""
-    found = []
+def take_tickets(streams: StreamLimit, client: str) -> list[StreamTicket]:
+    """Return as many tickets as this client gets."""
+    tickets = []
     try:
         while True:
-            found.append(streams.admit(who))
+            tickets.append(streams.admit(client))
     except Overloaded:
-        return found
+        return tickets
 
 
 def test_links_that_lead_nowhere_are_limited_and_those_that_lead_somewhere_are_not() -> None:

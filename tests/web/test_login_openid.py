@@ -1,4 +1,4 @@
-"""In through OpenID Connect: whom the provider vouches for, and nobody whom it does not."""
+"""Logins by OpenID Connect: persons whom the provider vouches for get in, and nobody else."""
 
 from __future__ import annotations
 
@@ -47,37 +47,37 @@ async def chat(provider: Provider) -> AsyncIterator[Chat]:
         yield chat
 
 
-async def log_in(browser: Browser, provider: Provider, begin: str = "/login/oidc") -> str:
-    """Through the provider and back; where the browser is sent in the end."""
-    away = await browser.get(begin)
-    assert away.status_code == 303, away.text
-    return await come_back(browser, provider.agree(away.headers["Location"]))
+async def log_in(browser: Browser, provider: Provider, start: str = "/login/oidc") -> str:
+    """Log in at the provider; return the address to which the browser is sent in the end."""
+    redirect = await browser.get(start)
+    assert redirect.status_code == 303, redirect.text
+    return await follow_callback(browser, provider.agree(redirect.headers["Location"]))
 
 
-async def come_back(browser: Browser, callback: str) -> str:
-    back = await browser.get(callback, {"Sec-Fetch-Site": "cross-site"})
-    assert back.status_code == 303, back.text
-    return back.headers["Location"]
+async def follow_callback(browser: Browser, callback: str) -> str:
+    answer = await browser.get(callback, {"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 303, answer.text
+    return answer.headers["Location"]
 
 
-async def people(chat: Chat) -> list[tuple[str, str, str | None]]:
-    found = (await chat.site.client.list_people()).data
-    return [(person.name, person.role, person.subject) for person in found]
+async def list_people(chat: Chat) -> list[tuple[str, str, str | None]]:
+    persons = (await chat.site.client.list_people()).data
+    return [(person.name, person.role, person.subject) for person in persons]
 
 
-async def is_in(browser: Browser) -> bool:
+async def is_logged_in(browser: Browser) -> bool:
     return (await browser.get("/api/nothing")).status_code == 404
 
 
-async def test_whom_the_provider_knows_is_made_at_first_sight_and_found_again(
+async def test_a_person_whom_the_provider_knows_is_created_at_the_first_login_and_found_again(
     chat: Chat, provider: Provider
 ) -> None:
     for _ in range(2):
         browser = chat.browser()
         assert await log_in(browser, provider) == "/"
-        assert await is_in(browser)
+        assert await is_logged_in(browser)
 
-    assert await people(chat) == [("ann", "user", f"{provider.issuer}|1")]
+    assert await list_people(chat) == [("ann", "user", f"{provider.issuer}|1")]
 
 
 async def test_the_provider_is_asked_for_a_code_with_a_challenge_a_state_and_a_nonce(
@@ -85,13 +85,13 @@ async def test_the_provider_is_asked_for_a_code_with_a_challenge_a_state_and_a_n
 ) -> None:
     await log_in(chat.browser(), provider)
 
-    asked = provider.asked[0]
-    assert asked["response_type"] == "code"
-    assert asked["client_id"] == CLIENT
-    assert asked["code_challenge_method"] == "S256"
-    assert asked["redirect_uri"] == f"{ADDRESS}/login/oidc/callback"
-    assert set(asked["scope"].split()) == {"openid", "profile", "email"}
-    assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 20
+    query = provider.asked[0]
+    assert query["response_type"] == "code"
+    assert query["client_id"] == CLIENT
+    assert query["code_challenge_method"] == "S256"
+    assert query["redirect_uri"] == f"{ADDRESS}/login/oidc/callback"
+    assert set(query["scope"].split()) == {"openid", "profile", "email"}
+    assert min(len(query[name]) for name in ("state", "nonce", "code_challenge")) >= 20
 
 
 async def test_behind_a_proxy_the_way_back_is_the_public_address(provider: Provider) -> None:
@@ -101,7 +101,7 @@ async def test_behind_a_proxy_the_way_back_is_the_public_address(provider: Provi
         await log_in(browser, provider)
 
         assert provider.asked[0]["redirect_uri"] == f"{public}/login/oidc/callback"
-        assert await is_in(browser)
+        assert await is_logged_in(browser)
 
 
 async def test_people_are_told_apart_by_their_subject_and_by_nothing_else(
@@ -112,7 +112,7 @@ async def test_people_are_told_apart_by_their_subject_and_by_nothing_else(
     provider.claims = {"sub": "2", "preferred_username": "ann", "email": "ann@example.org"}
     await log_in(chat.browser(), provider)
 
-    assert [(name, role) for name, role, _ in await people(chat)] == [
+    assert [(name, role) for name, role, _ in await list_people(chat)] == [
         ("ann", "admin"),
         ("ann 2", "user"),
         ("ann 3", "user"),
@@ -136,107 +136,107 @@ async def test_admins_are_those_whose_verified_address_is_named(
     provider.claims = {"sub": "9", **claims}
     await log_in(chat.browser(), provider)
 
-    assert [found for _, found, _ in await people(chat)] == [role]
+    assert [stored_role for _, stored_role, _ in await list_people(chat)] == [role]
 
 
-async def test_who_becomes_admin_at_the_provider_is_one_at_the_next_login(
+async def test_a_person_who_becomes_admin_at_the_provider_is_one_at_the_next_login(
     chat: Chat, provider: Provider
 ) -> None:
     await log_in(chat.browser(), provider)
     provider.claims |= {"email": "boss@example.org", "email_verified": True}
     await log_in(chat.browser(), provider)
 
-    assert [role for _, role, _ in await people(chat)] == ["admin"]
+    assert [role for _, role, _ in await list_people(chat)] == ["admin"]
 
 
 @pytest.mark.parametrize(
     "name",
     ["\u202eeve\x00", "<script>alert(1)</script>", "x" * 5000, "", 7, ["ann"], None, " "],
 )
-async def test_any_name_that_the_provider_gives_is_made_one(
+async def test_any_name_that_the_provider_gives_becomes_a_valid_name(
     chat: Chat, provider: Provider, name: object
 ) -> None:
     provider.claims = {"sub": "1", "preferred_username": name}
 
     assert await log_in(chat.browser(), provider) == "/"
-    ((kept, _, _),) = await people(chat)
-    assert kept.isprintable()
-    assert 0 < len(kept) <= 128
+    ((stored_name, _, _),) = await list_people(chat)
+    assert stored_name.isprintable()
+    assert 0 < len(stored_name) <= 128
 
 
 async def test_the_browser_goes_on_to_the_page_it_wanted(chat: Chat, provider: Provider) -> None:
-    begin = "/login/oidc?next=/t/thread_1"
+    start = "/login/oidc?next=/t/thread_1"
 
-    assert await log_in(chat.browser(), provider, begin) == "/t/thread_1"
+    assert await log_in(chat.browser(), provider, start) == "/t/thread_1"
 
 
 @pytest.mark.parametrize(
-    "elsewhere",
+    "address",
     [
         *("https://evil.example", "//evil.example", "/\\evil.example", "/%5cevil.example"),
         *("javascript:alert(1)", "/t/../../evil", "/t/x\r\nX: y", "/api/logout", "/login", "evil"),
     ],
 )
-async def test_nobody_is_sent_elsewhere_from_here(
-    chat: Chat, provider: Provider, elsewhere: str
+async def test_a_login_does_not_redirect_to_another_site(
+    chat: Chat, provider: Provider, address: str
 ) -> None:
-    away = await chat.browser().open("GET", "/login/oidc", query_string={"next": elsewhere})
-    assert away.headers["Location"].startswith(provider.issuer)
+    redirect = await chat.browser().open("GET", "/login/oidc", query_string={"next": address})
+    assert redirect.headers["Location"].startswith(provider.issuer)
 
     browser = chat.browser()
-    away = await browser.open("GET", "/login/oidc", query_string={"next": elsewhere})
-    assert await come_back(browser, provider.agree(away.headers["Location"])) == "/"
+    redirect = await browser.open("GET", "/login/oidc", query_string={"next": address})
+    assert await follow_callback(browser, provider.agree(redirect.headers["Location"])) == "/"
 
 
 async def test_a_login_that_another_browser_began_is_not_ended_here(
     chat: Chat, provider: Provider
 ) -> None:
-    theirs, mine = chat.browser(), chat.browser()
-    away = await theirs.get("/login/oidc")
-    callback = provider.agree(away.headers["Location"])
+    other, browser = chat.browser(), chat.browser()
+    redirect = await other.get("/login/oidc")
+    callback = provider.agree(redirect.headers["Location"])
 
-    assert await come_back(mine, callback) == "/login?problem=oidc_stale"
-    assert not await is_in(mine)
-    assert await come_back(theirs, callback) == "/"
+    assert await follow_callback(browser, callback) == "/login?problem=oidc_stale"
+    assert not await is_logged_in(browser)
+    assert await follow_callback(other, callback) == "/"
 
 
 @pytest.mark.parametrize("callback", ["", "?code=x", "?state=x", "?code=x&state=x", "?error=x"])
-async def test_a_way_back_that_nobody_was_sent_on_leads_to_the_login(
+async def test_a_callback_of_a_login_that_nobody_began_leads_to_the_login(
     chat: Chat, callback: str
 ) -> None:
-    where = await come_back(chat.browser(), f"/login/oidc/callback{callback}")
+    location = await follow_callback(chat.browser(), f"/login/oidc/callback{callback}")
 
-    assert where in ("/login?problem=oidc_stale", "/login?problem=oidc_refused")
+    assert location in ("/login?problem=oidc_stale", "/login?problem=oidc_refused")
 
 
-async def test_a_way_back_is_gone_once(chat: Chat, provider: Provider) -> None:
+async def test_a_callback_works_once(chat: Chat, provider: Provider) -> None:
     browser = chat.browser()
-    away = await browser.get("/login/oidc")
-    callback = provider.agree(away.headers["Location"])
+    redirect = await browser.get("/login/oidc")
+    callback = provider.agree(redirect.headers["Location"])
 
-    assert await come_back(browser, callback) == "/"
-    assert await come_back(browser, callback) == "/login?problem=oidc_stale"
+    assert await follow_callback(browser, callback) == "/"
+    assert await follow_callback(browser, callback) == "/login?problem=oidc_stale"
 
 
-async def test_what_the_provider_says_in_its_refusal_is_told_to_nobody(
+async def test_the_text_of_a_refusal_by_the_provider_is_neither_shown_nor_logged(
     chat: Chat, caplog: pytest.LogCaptureFixture
 ) -> None:
     hostile = "call 0900-123456 at once"
     callback = f"/login/oidc/callback?error=access_denied&error_description={hostile}"
 
-    assert await come_back(chat.browser(), callback) == "/login?problem=oidc_refused"
+    assert await follow_callback(chat.browser(), callback) == "/login?problem=oidc_refused"
     assert hostile not in caplog.text
 
 
 async def test_the_cookie_is_new_after_the_login(chat: Chat, provider: Provider) -> None:
     browser = chat.browser()
-    away = await browser.get("/login/oidc")
+    redirect = await browser.get("/login/oidc")
     before = browser.cookie()
-    await come_back(browser, provider.agree(away.headers["Location"]))
+    await follow_callback(browser, provider.agree(redirect.headers["Location"]))
 
     assert before
     assert browser.cookie() != before
-    assert not await is_in(chat.browser().takes(before))
+    assert not await is_logged_in(chat.browser().takes(before))
 
 
 async def test_many_logins_that_were_begun_fit_into_the_cookie(
@@ -244,10 +244,10 @@ async def test_many_logins_that_were_begun_fit_into_the_cookie(
 ) -> None:
     browser = chat.browser()
     for _ in range(20):
-        away = await browser.get("/login/oidc")
+        redirect = await browser.get("/login/oidc")
 
     assert len(str(browser.cookie())) < 3000
-    assert await come_back(browser, provider.agree(away.headers["Location"])) == "/"
+    assert await follow_callback(browser, provider.agree(redirect.headers["Location"])) == "/"
 
 
 def without(name: str) -> Callable[[Claims], Claims]:
@@ -258,7 +258,7 @@ def having(**changes: Any) -> Callable[[Claims], Claims]:
     return lambda claims: {**claims, **changes}
 
 
-FORGED: dict[str, dict[str, Any]] = {
+FORGERIES: dict[str, dict[str, Any]] = {
     "for another client": {"change": having(aud="another")},
     "for another client, in our name": {"change": having(aud="another", azp=CLIENT)},
     "for several, by another": {"change": having(aud=[CLIENT, "another"], azp="another")},
@@ -285,26 +285,26 @@ FORGED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("forged", FORGED)
-async def test_a_token_that_does_not_hold_lets_nobody_in(
-    chat: Chat, provider: Provider, forged: str
+@pytest.mark.parametrize("forgery", FORGERIES)
+async def test_an_invalid_token_logs_nobody_in(
+    chat: Chat, provider: Provider, forgery: str
 ) -> None:
-    for name, value in FORGED[forged].items():
+    for name, value in FORGERIES[forgery].items():
         setattr(provider, name, value)
     browser = chat.browser()
 
-    where = await log_in(browser, provider)
-    assert where in ("/login?problem=oidc_untrusted", "/login?problem=oidc_unreachable")
-    assert not await is_in(browser)
-    assert await people(chat) == []
+    location = await log_in(browser, provider)
+    assert location in ("/login?problem=oidc_untrusted", "/login?problem=oidc_unreachable")
+    assert not await is_logged_in(browser)
+    assert await list_people(chat) == []
 
 
 async def test_an_answer_of_another_provider_is_not_taken(chat: Chat, provider: Provider) -> None:
     browser = chat.browser()
-    away = await browser.get("/login/oidc")
-    callback = provider.agree(away.headers["Location"], iss="https://evil.example")
+    redirect = await browser.get("/login/oidc")
+    callback = provider.agree(redirect.headers["Location"], iss="https://evil.example")
 
-    assert await come_back(browser, callback) == "/login?problem=oidc_untrusted"
+    assert await follow_callback(browser, callback) == "/login?problem=oidc_untrusted"
 
 
 async def test_a_provider_that_has_new_keys_is_asked_for_them(
@@ -318,7 +318,7 @@ async def test_a_provider_that_has_new_keys_is_asked_for_them(
     assert await log_in(chat.browser(), provider) == "/"
 
 
-async def test_a_provider_that_takes_secrets_in_the_body_alone_is_told_so(
+async def test_a_provider_that_takes_secrets_in_the_body_alone_gets_them_there(
     chat: Chat, provider: Provider
 ) -> None:
     provider.about = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
@@ -336,34 +336,34 @@ async def test_a_provider_that_takes_secrets_in_the_body_alone_is_told_so(
         {"authorization_endpoint": "javascript:alert(1)"},
     ],
 )
-async def test_a_provider_that_says_odd_things_of_itself_is_said_to_be_out_of_order(
+async def test_a_provider_with_invalid_metadata_is_reported_as_unreachable(
     chat: Chat, provider: Provider, about: Claims, caplog: pytest.LogCaptureFixture
 ) -> None:
     provider.about = about
 
-    away = await chat.browser().get("/login/oidc")
-    assert away.headers["Location"] == "/login?problem=oidc_unreachable"
+    redirect = await chat.browser().get("/login/oidc")
+    assert redirect.headers["Location"] == "/login?problem=oidc_unreachable"
     assert "OpenID Connect" in caplog.text
 
 
-async def test_a_provider_that_does_not_answer_is_said_to_be_out_of_order_and_asked_again(
+async def test_a_provider_that_does_not_answer_is_reported_as_unreachable_and_asked_again(
     provider: Provider,
 ) -> None:
     async with chat_with("http://127.0.0.1:9") as chat:
         for _ in range(2):
-            away = await chat.browser().get("/login/oidc")
-            assert away.headers["Location"] == "/login?problem=oidc_unreachable"
+            redirect = await chat.browser().get("/login/oidc")
+            assert redirect.headers["Location"] == "/login?problem=oidc_unreachable"
 
 
-async def test_a_provider_that_is_silent_leaves_room_for_everybody_else(
+async def test_a_silent_provider_does_not_block_other_requests(
     chat: Chat, provider: Provider
 ) -> None:
     provider.silent = True
-    begun = [chat.browser().get("/login/oidc") for _ in range(LOGINS_AT_ONCE + 1)]
-    tasks = [asyncio.create_task(each) for each in begun]
+    requests = [chat.browser().get("/login/oidc") for _ in range(LOGINS_AT_ONCE + 1)]
+    tasks = [asyncio.create_task(each) for each in requests]
 
-    ended, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    assert [each.result().headers["Location"] for each in ended] == [
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert [each.result().headers["Location"] for each in done] == [
         "/login?problem=oidc_unreachable"
     ]
     assert (await chat.browser().get("/login")).status_code == 200
@@ -372,7 +372,7 @@ async def test_a_provider_that_is_silent_leaves_room_for_everybody_else(
         assert (await task).headers["Location"].startswith(provider.issuer)
 
 
-async def test_who_is_disabled_does_not_come_in_again(chat: Chat, provider: Provider) -> None:
+async def test_a_disabled_person_does_not_get_in_again(chat: Chat, provider: Provider) -> None:
     await log_in(chat.browser(), provider)
     (person,) = (await chat.site.client.list_people()).data
     await chat.site.client.update_person(person.id, disabled=True)
@@ -380,7 +380,9 @@ async def test_who_is_disabled_does_not_come_in_again(chat: Chat, provider: Prov
     assert await log_in(chat.browser(), provider) == "/login?problem=person_disabled"
 
 
-async def test_the_password_of_a_person_opens_nothing_here(chat: Chat, provider: Provider) -> None:
+async def test_with_this_login_the_password_of_a_person_opens_nothing(
+    chat: Chat, provider: Provider
+) -> None:
     await chat.person("ann")
 
     body = {"name": "ann", "password": "correct horse battery"}

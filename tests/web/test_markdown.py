@@ -220,13 +220,13 @@ async def test_a_text_that_would_freeze_the_page_is_laid_out_in_pieces(
 
     await answer.call("show", BLOCKS[kind] + text)
 
-    shown = await answer.page.text_content(".markdown")
+    drawn_text = await answer.page.text_content(".markdown")
     longest = (
         "Math.max(...[...document.querySelectorAll('.piece')]"
         ".filter((piece) => !piece.querySelector('.piece'))"
         ".map((piece) => piece.textContent.length))"
     )
-    assert text.replace("*", "").strip() in (shown or "").replace("*", "")
+    assert text.replace("*", "").strip() in (drawn_text or "").replace("*", "")
     assert await answer.page.evaluate(longest) <= 1000
 
 
@@ -310,9 +310,9 @@ async def test_text_that_only_looks_like_a_footnote_stays_text(answer: Answer, t
 
     assert await answer.page.locator("button.footnote-mark").count() == 0
     first = text.split("\n", 1)[0].replace("`", "")
-    shown = await answer.page.locator("main").inner_text()
-    assert "[^" in shown
-    assert first.split("](")[0].strip("[") in shown
+    drawn_text = await answer.page.locator("main").inner_text()
+    assert "[^" in drawn_text
+    assert first.split("](")[0].strip("[") in drawn_text
 
 
 async def test_a_formula_that_is_wrong_stays_as_it_was_written(answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""Behind nginx an answer arrives word by word, with its usual settings too, and behind two."""
+"""Behind nginx an answer arrives word by word: with default settings too, and behind two nginx."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ NGINX = shutil.which("nginx")
 pytestmark = pytest.mark.skipif(
     NGINX is None, reason="there is no nginx (apt-get install nginx-light)"
 )
-USUAL = "gzip on; gzip_types *; gzip_min_length 1;"
-AS_TOLD = "proxy_http_version 1.1; proxy_buffering off; gzip off; proxy_read_timeout 1h;"
-BEFORE_ANOTHER = "proxy_pass_header X-Accel-Buffering; gzip on; gzip_types *;"
+USUAL_SETTINGS = "gzip on; gzip_types *; gzip_min_length 1;"
+SETTINGS_OF_THE_GUIDE = (
+    "proxy_http_version 1.1; proxy_buffering off; gzip off; proxy_read_timeout 1h;"
+)
+BUFFERING_SETTINGS = "proxy_pass_header X-Accel-Buffering; gzip on; gzip_types *;"
 CONFIG = """
 daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/error;
 events {{ worker_connections 64; }}
@@ -42,8 +44,8 @@ http {{
 
 
 @asynccontextmanager
-async def _nginx(folder: Path, url: str, settings: str) -> AsyncGenerator[str]:
-    """One in front of that address; gives its own."""
+async def _run_nginx(folder: Path, url: str, settings: str) -> AsyncGenerator[str]:
+    """Run nginx in front of this address; yield its own address."""
     folder.mkdir()
     port = find_port()
     file = folder / "nginx.conf"
@@ -52,7 +54,7 @@ async def _nginx(folder: Path, url: str, settings: str) -> AsyncGenerator[str]:
     program = await asyncio.create_subprocess_exec(str(NGINX), *errors, "-c", str(file))
     try:
         async with asyncio.timeout(SECONDS):
-            while not await _answers(port):
+            while not await _is_listening(port):
                 assert program.returncode is None, (folder / "error").read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -60,7 +62,7 @@ async def _nginx(folder: Path, url: str, settings: str) -> AsyncGenerator[str]:
         await program.wait()
 
 
-async def _answers(port: int) -> bool:
+async def _is_listening(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -72,7 +74,12 @@ async def _answers(port: int) -> bool:
 
 @pytest.mark.parametrize(
     "chain",
-    [[USUAL], [AS_TOLD], [AS_TOLD, AS_TOLD], [BEFORE_ANOTHER, USUAL]],
+    [
+        [USUAL_SETTINGS],
+        [SETTINGS_OF_THE_GUIDE],
+        [SETTINGS_OF_THE_GUIDE, SETTINGS_OF_THE_GUIDE],
+        [BUFFERING_SETTINGS, USUAL_SETTINGS],
+    ],
     ids=["usual settings", "settings of the guide", "two in a row", "two, the inner one buffering"],
 )
 async def test_words_come_one_by_one_through_nginx(
@@ -82,7 +89,7 @@ async def test_words_come_one_by_one_through_nginx(
     async with chatting() as (here, model), AsyncExitStack() as stack:
         url = here.url
         for place, settings in enumerate(chain):
-            url = await stack.enter_async_context(_nginx(tmp_path / str(place), url, settings))
+            url = await stack.enter_async_context(_run_nginx(tmp_path / str(place), url, settings))
         browser = await stack.enter_async_context(_browser(here, url))
         async with browser.post({"content": "Count."}) as stream:
             reply = await model.next_request()
@@ -98,7 +105,7 @@ async def test_words_come_one_by_one_through_nginx(
 
 @asynccontextmanager
 async def _browser(here: Served, url: str) -> AsyncGenerator[Served]:
-    """A browser that knows the chat by the proxy's address."""
+    """Open a browser that knows the chat by the address of the proxy."""
     headers = {"Accept-Encoding": "gzip"}
     async with httpx2.AsyncClient(base_url=url, timeout=SECONDS, headers=headers) as http:
         await http.get("/")

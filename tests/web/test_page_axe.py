@@ -1,7 +1,7 @@
 """Each view of the page can be read and used by everybody: axe-core has no findings.
 
-The short form looks at each view once by all rules, and at its colours in the dark; the long one
-looks at everything in all colours, on a phone too. Views of the administration are slow.
+The short tests check each view once by all rules, and its colours in the dark theme; the long ones
+check everything in all themes, on a phone too. Views of the administration are slow.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ def shell(command: str) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def lived_in(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
+async def used_chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
     """A page with a thread, an assistant and a key."""
     async with chatting(chromium, tmp_path, "--no-servers") as chat:
-        await live_in(chat)
+        await fill_chat(chat)
         yield chat
 
 
-async def live_in(chat: Chat) -> None:
+async def fill_chat(chat: Chat) -> None:
     await chat.say("Show me what you can write.")
     reply = await chat.model.next_request()
     await reply.think("A little of everything.")
@@ -76,7 +76,7 @@ async def live_in(chat: Chat) -> None:
     await chat.wait_until_idle()
     me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
     headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}
-    made = {
+    bodies = {
         "assistants": {"name": "Poet", "instructions": "Verse only.", "starters": ["On rain"]},
         "admin/keys": {
             "name": "Report",
@@ -88,7 +88,7 @@ async def live_in(chat: Chat) -> None:
         "admin/webhooks": {"owner": "local", "url": "https://hooks.invalid/antiphon"},
         "admin/schedules": {"owner": "local", "message": "Report.", "cron": "@daily"},
     }
-    for kind, body in made.items():
+    for kind, body in bodies.items():
         address = f"{chat.up.url}/api/{kind}"
         answer = await chat.context.request.post(address, data=body, headers=headers)
         assert answer.ok, await answer.text()
@@ -98,8 +98,8 @@ async def live_in(chat: Chat) -> None:
     assert answer.ok, await answer.text()
 
 
-async def views(chat: Chat) -> AsyncIterator[str]:
-    """Goes to one view of conversations after the other, and says which it is."""
+async def walk_views(chat: Chat) -> AsyncIterator[str]:
+    """Open the views of conversations in turn, and yield the name of each."""
     await chat.sees("A list, a table and code")
     thread = f"/t/{chat.thread}"
     yield thread
@@ -131,8 +131,8 @@ async def views(chat: Chat) -> AsyncIterator[str]:
     yield "/nowhere"
 
 
-async def sections(chat: Chat) -> AsyncIterator[str]:
-    """The same for the administration."""
+async def walk_sections(chat: Chat) -> AsyncIterator[str]:
+    """Open the views of the administration in turn, and yield the address of each."""
     await open_address(chat, "/admin", ".page h2")
     for section in SECTIONS:
         link = chat.page.locator(f'.sections a[href="/admin/{section}"]')
@@ -160,58 +160,58 @@ async def open_address(chat: Chat, address: str, sign: str) -> None:
 
 
 VIEWS = [
-    pytest.param(views, id="conversations"),
-    pytest.param(sections, id="administration", marks=pytest.mark.slow),
+    pytest.param(walk_views, id="conversations"),
+    pytest.param(walk_sections, id="administration", marks=pytest.mark.slow),
 ]
 
 
 @pytest.mark.parametrize("walk", VIEWS)
 async def test_every_view_is_faultless_and_fits_the_narrowest_phone(
-    lived_in: Chat, axe: str, walk: Callable[[Chat], AsyncIterator[str]]
+    used_chat: Chat, axe: str, walk: Callable[[Chat], AsyncIterator[str]]
 ) -> None:
     german = '{"language": "de"}'  # which has the longest words
-    await lived_in.page.evaluate("prefs => localStorage.setItem('antiphon.prefs', prefs)", german)
-    await lived_in.page.reload()
-    await expect(lived_in.page.locator("html")).to_have_attribute("lang", "de")
-    found = {}
-    async for view in walk(lived_in):
-        await size(lived_in, WIDE)
-        found[view] = await findings(lived_in.page, axe)
-        await wear(lived_in, "dark")
-        found[f"{view}, dark"] = await findings(lived_in.page, axe, "color-contrast")
-        await wear(lived_in, "light")
-        await size(lived_in, NARROW)
-        found[f"{view}, narrow"] = await wider(lived_in.page)
+    await used_chat.page.evaluate("prefs => localStorage.setItem('antiphon.prefs', prefs)", german)
+    await used_chat.page.reload()
+    await expect(used_chat.page.locator("html")).to_have_attribute("lang", "de")
+    faults_by_view = {}
+    async for view in walk(used_chat):
+        await set_size(used_chat, WIDE)
+        faults_by_view[view] = await findings(used_chat.page, axe)
+        await show_theme(used_chat, "dark")
+        faults_by_view[f"{view}, dark"] = await findings(used_chat.page, axe, "color-contrast")
+        await show_theme(used_chat, "light")
+        await set_size(used_chat, NARROW)
+        faults_by_view[f"{view}, narrow"] = await wider(used_chat.page)
 
-    assert {view: faults for view, faults in found.items() if faults} == {}
+    assert {view: faults for view, faults in faults_by_view.items() if faults} == {}
 
 
 @pytest.mark.slow
 async def test_the_sidebar_its_menu_and_the_settings_are_faultless(
-    lived_in: Chat, axe: str
+    used_chat: Chat, axe: str
 ) -> None:
-    page = lived_in.page
-    await size(lived_in, PHONE)
-    await open_address(lived_in, "/", "#composer")
+    page = used_chat.page
+    await set_size(used_chat, PHONE)
+    await open_address(used_chat, "/", "#composer")
     await page.get_by_role("button", name="Show sidebar").click()
     await page.locator(".thread").get_by_role("button").click()
     await expect(page.get_by_role("menu")).to_be_visible()
-    found = await findings(page, axe)
+    faults = await findings(page, axe)
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Settings").click()
     await expect(page.get_by_role("dialog")).to_be_visible()
-    found += await findings(page, axe)
+    faults += await findings(page, axe)
 
-    assert found == []
+    assert faults == []
 
 
 @pytest.mark.slow
 async def test_tags_and_marked_threads_are_faultless_in_all_colours(
-    lived_in: Chat, axe: str
+    used_chat: Chat, axe: str
 ) -> None:
-    page = lived_in.page
-    await size(lived_in, PHONE)
-    await open_address(lived_in, "/", "#composer")
+    page = used_chat.page
+    await set_size(used_chat, PHONE)
+    await open_address(used_chat, "/", "#composer")
     await page.get_by_role("button", name="Show sidebar").click()
     await page.locator(".thread").get_by_role("button").click()
     await page.get_by_role("menuitem", name="Tags").click()
@@ -222,12 +222,12 @@ async def test_tags_and_marked_threads_are_faultless_in_all_colours(
     await page.locator(".thread").get_by_role("checkbox").check()
     bar = page.get_by_role("group", name="1 selected")
     await bar.get_by_role("button", name="Tags").click()
-    found = await findings(page, axe) + await wider(page)
+    faults = await findings(page, axe) + await wider(page)
     for theme in THEMES:
-        await wear(lived_in, theme)
-        found += await findings(page, axe, "color-contrast")
+        await show_theme(used_chat, theme)
+        faults += await findings(page, axe, "color-contrast")
 
-    assert found == []
+    assert faults == []
 
 
 async def test_calls_and_questions_are_faultless_in_all_colours_and_on_a_phone(
@@ -246,62 +246,62 @@ async def test_calls_and_questions_are_faultless_in_all_colours_and_on_a_phone(
         question = chat.page.locator(".approval")
         await expect(question).to_be_visible()
         await question.get_by_role("button", name="Edit").click()
-        # It takes the focus once it is drawn, which must not be in the middle of the message.
+        # The field takes the focus once it is drawn; the next message must not be typed before.
         await expect(question.get_by_label("Arguments, as you want them")).to_be_focused()
         await chat.say("And this waits.")
         await expect(chat.asked.nth(1)).to_contain_text("Will be sent")
-        found = {"asked": await _check_view(chat, axe)}
+        faults_by_view = {"asked": await _check_view(chat, axe)}
         await question.get_by_role("button", name="Refuse").first.click()
         await (await chat.model.next_request()).refuse(400, "no such thing")
         await (await chat.model.next_request()).answer("# Done\n\n### Well")
         await chat.sees("Well")
         await chat.wait_until_idle()
         await expect(chat.page.locator("a[download]")).to_have_count(1)
-        found["ended"] = await _check_view(chat, axe)
+        faults_by_view["ended"] = await _check_view(chat, axe)
 
-    assert {view: faults for view, faults in found.items() if faults} == {}
+    assert {view: faults for view, faults in faults_by_view.items() if faults} == {}
 
 
 async def _check_view(chat: Chat, axe: str) -> list[str]:
     """Return the faults of the current view, in all colours and on the narrowest phone."""
-    found = await findings(chat.page, axe)
+    faults = await findings(chat.page, axe)
     for theme in THEMES:
-        await wear(chat, theme)
-        found += await findings(chat.page, axe, "color-contrast")
-    await size(chat, NARROW)
-    found += await findings(chat.page, axe) + await wider(chat.page)
-    await size(chat, WIDE)
-    return found
+        await show_theme(chat, theme)
+        faults += await findings(chat.page, axe, "color-contrast")
+    await set_size(chat, NARROW)
+    faults += await findings(chat.page, axe) + await wider(chat.page)
+    await set_size(chat, WIDE)
+    return faults
 
 
 @pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("window", [WIDE, PHONE, NARROW])
-@pytest.mark.parametrize("walk", [views, sections])
+@pytest.mark.parametrize("walk", [walk_views, walk_sections])
 async def test_every_view_is_faultless_in_all_colours_and_sizes(
-    lived_in: Chat,
+    used_chat: Chat,
     axe: str,
     walk: Callable[[Chat], AsyncIterator[str]],
     theme: str,
     window: tuple[int, int],
 ) -> None:
-    await size(lived_in, window)
-    found = {}
-    async for view in walk(lived_in):
-        await wear(lived_in, theme)
-        found[view] = await findings(lived_in.page, axe) + await wider(lived_in.page)
+    await set_size(used_chat, window)
+    faults_by_view = {}
+    async for view in walk(used_chat):
+        await show_theme(used_chat, theme)
+        faults_by_view[view] = await findings(used_chat.page, axe) + await wider(used_chat.page)
 
-    assert {view: faults for view, faults in found.items() if faults} == {}
+    assert {view: faults for view, faults in faults_by_view.items() if faults} == {}
 
 
-async def size(chat: Chat, window: tuple[int, int]) -> None:
+async def set_size(chat: Chat, window: tuple[int, int]) -> None:
     width, height = window
     await chat.page.set_viewport_size({"width": width, "height": height})
 
 
-async def wear(chat: Chat, theme: str) -> None:
-    """Colours at once: while they change, neither the old nor the new ones are there."""
+async def show_theme(chat: Chat, theme: str) -> None:
+    """Show this theme at once, and wait until no colour is in transition."""
     await chat.page.emulate_media(reduced_motion="reduce")
     await chat.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     await chat.page.evaluate(

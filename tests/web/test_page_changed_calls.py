@@ -1,4 +1,4 @@
-"""Calls that a person changed or stopped show what became of them, live and after a reload."""
+"""Calls that a person changed or stopped show their result, live and after a reload."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.support.web.chats import Chat, chatting
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
-    """A page whose model has one tool, which asks each time."""
+    """A page whose model has one tool, which needs approval each time."""
     (tmp_path / "tools.py").write_text(TOOLS)
     flags = ("--no-servers", "--tools", str(tmp_path / "tools.py"), "--ask", "*")
     async with chatting(chromium, tmp_path, *flags) as chat:
         yield chat
 
 
-async def asks(chat: Chat) -> dict[str, str]:
-    """Have the model call the tool; what a client has to say in its answer."""
+async def ask_for_a_call(chat: Chat) -> dict[str, str]:
+    """Have the model call the tool; return the values that an approval has to name."""
     await chat.say("Do it.")
     reply = await chat.model.next_request()
     await reply.call("shell", {"command": "rm -rf /"}, id="c0")
     await reply.end("tool_calls")
     await expect(chat.page.locator(".approval")).to_be_visible()
-    asked = await chat.page.evaluate(
+    call = await chat.page.evaluate(
         """async (id) => {
           const { active_run: run } = await (await fetch(`/api/threads/${id}/messages`)).json();
           const reader = (await fetch(`/api/runs/${run.id}/stream`)).body
@@ -44,13 +44,13 @@ async def asks(chat: Chat) -> dict[str, str]:
         }""",
         chat.thread,
     )
-    return dict(asked)
+    return dict(call)
 
 
 async def test_a_call_shows_the_arguments_with_which_it_ran(chat: Chat, tmp_path: Path) -> None:
-    asked = await asks(chat)
-    answer = {"approved": True, "args_hash": asked["hash"], "arguments": '{"command": "ls"}'}
-    address = f"{chat.up.url}/api/runs/{asked['run']}/approvals/{asked['call']}"
+    call = await ask_for_a_call(chat)
+    answer = {"approved": True, "args_hash": call["hash"], "arguments": '{"command": "ls"}'}
+    address = f"{chat.up.url}/api/runs/{call['run']}/approvals/{call['call']}"
     assert (await chat.context.request.post(address, data=answer)).ok
     reply = await chat.model.next_request()
     assert ran(tmp_path) == ["ls"]
@@ -76,7 +76,7 @@ async def test_a_call_shows_the_arguments_with_which_it_ran(chat: Chat, tmp_path
 
 @pytest.mark.slow
 async def test_a_call_that_waited_when_its_run_was_stopped_shows_as_stopped(chat: Chat) -> None:
-    await asks(chat)
+    await ask_for_a_call(chat)
     await chat.page.get_by_role("button", name="Stop the answer").click()
     await chat.sees("Stopped")
     await chat.wait_until_idle()

@@ -30,11 +30,11 @@ def draw() -> ToolResult:
     picture = Blob(media_type="image/png", data=data, name="<b>sea.png")
     return ToolResult("Drawn.", content=(picture,))
 '''
-WHOLE = "".join(f"line {n} of a measurement\n" for n in range(20_000)).encode()
+MEASUREMENT = "".join(f"line {n} of a measurement\n" for n in range(20_000)).encode()
 
 
 @pytest.mark.slow
-async def test_what_was_too_much_to_be_said_is_a_file_under_its_call(
+async def test_an_output_that_is_too_long_is_a_file_under_its_call(
     chromium: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "tools.py").write_text(TOOLS)
@@ -54,8 +54,8 @@ async def test_what_was_too_much_to_be_said_is_a_file_under_its_call(
 
 
 async def _check_files(chat: Chat) -> None:
-    """Both files are there, each under its call, to the byte; the picture opens to be saved."""
-    assert await _download(chat, _tool(chat, "measure").locator("a[download]")) == WHOLE
+    """Check that both files can be saved, each under its call, and that the picture opens."""
+    assert await _download(chat, _tool(chat, "measure").locator("a[download]")) == MEASUREMENT
     picture = _tool(chat, "draw").locator(".picture")
     await expect(picture.locator("img")).to_have_js_property("naturalWidth", 1)
     await picture.click()
@@ -68,6 +68,6 @@ def _tool(chat: Chat, name: str) -> Locator:
 
 
 async def _download(chat: Chat, link: Locator) -> bytes:
-    async with chat.page.expect_download() as saving:
+    async with chat.page.expect_download() as download_info:
         await link.click()
-    return Path(await (await saving.value).path()).read_bytes()
+    return Path(await (await download_info.value).path()).read_bytes()

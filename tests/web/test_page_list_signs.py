@@ -33,7 +33,9 @@ async def test_a_chat_that_waits_for_its_person_says_so_in_the_list(
 
 
 @pytest.mark.slow
-async def test_a_chat_that_was_answered_elsewhere_is_marked_until_it_is_opened(chat: Chat) -> None:
+async def test_a_chat_that_was_answered_while_closed_is_marked_until_it_is_opened(
+    chat: Chat,
+) -> None:
     await chat.say("Tell me.")
     reply = await chat.model.next_request()
     await expect(chat.page.locator(".thread")).to_have_count(1)

@@ -46,12 +46,12 @@ async def test_a_pasted_book_is_sent_whole_and_shown_in_part(chat: Chat) -> None
     await chat.composer.press("Enter")
     await chat.sees("Read.")
     await chat.wait_until_idle()
-    shown = await chat.asked.first.inner_text()
+    drawn_text = await chat.asked.first.inner_text()
     sent = chat.model.requests[0]["messages"][-1]["content"]
 
     assert len(sent) == len(BOOK)
     assert sha256(sent.encode()).digest() == sha256(BOOK.encode()).digest()
-    assert len(shown) < 5000
+    assert len(drawn_text) < 5000
 
 
 @pytest.mark.slow

@@ -35,10 +35,10 @@ async def test_options_of_a_new_chat_go_with_it_and_stay(chat: Chat) -> None:
     await expect(changed).to_be_visible()
     await say(chat, "How much is it?", "Four.")
 
-    asked = chat.model.requests[-1]
-    assert (asked["temperature"], asked["reasoning_effort"]) == (0.25, "low")
-    assert 300 in (asked.get("max_tokens"), asked.get("max_completion_tokens"))
-    assert [tool["function"]["name"] for tool in asked["tools"]] == ["calculate"]
+    request = chat.model.requests[-1]
+    assert (request["temperature"], request["reasoning_effort"]) == (0.25, "low")
+    assert 300 in (request.get("max_tokens"), request.get("max_completion_tokens"))
+    assert [tool["function"]["name"] for tool in request["tools"]] == ["calculate"]
     await chat.page.reload()
     await chat.sees("Four.")
     dialog = await open_options(chat, "Options for this chat: changed")
@@ -48,8 +48,8 @@ async def test_options_of_a_new_chat_go_with_it_and_stay(chat: Chat) -> None:
     await dialog.get_by_role("button", name="Reset all").click()
     await expect(changed).to_have_count(0)
     await say(chat, "And now?", "Five.")
-    asked = chat.model.requests[-1]
-    assert "temperature" not in asked
-    assert len(asked["tools"]) > 1
+    request = chat.model.requests[-1]
+    assert "temperature" not in request
+    assert len(request["tools"]) > 1
     await chat.page.get_by_role("button", name="New chat").click()
     await expect(chat.page.get_by_role("button", name="Options for this chat")).to_be_visible()

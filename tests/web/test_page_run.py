@@ -50,7 +50,7 @@ async def test_two_runs_of_a_chat_are_compared_and_the_comparison_is_an_address(
 
 
 @pytest.mark.slow
-async def test_a_run_that_is_not_there_is_said_to_be_unknown(chat: Chat) -> None:
+async def test_a_run_that_does_not_exist_is_shown_as_unknown(chat: Chat) -> None:
     await chat.page.goto(f"{chat.up.url}/r/run_none")
 
     await expect(chat.page.get_by_text("There is no such run, or it is not yours.")).to_be_visible()

@@ -14,7 +14,7 @@ from tests.support.web.accessible import axe as axe
 from tests.support.web.accessible import findings, set_theme
 from tests.support.web.chats import Chat, chatting
 
-FOUND = {
+RESULTS = {
     "results": [
         {"url": "https://tides.example/moon", "title": "The moon pulls"},
         {"url": "https://tides.example/sun", "title": "<img src=x onerror=alert(1)>\u202e"},
@@ -31,7 +31,7 @@ from antiphon import tool
 @tool
 def search(words: str) -> str:
     """Search for pages."""
-    return {json.dumps(json.dumps(FOUND))}
+    return {json.dumps(json.dumps(RESULTS))}
 '''
 ANSWER = """The [sun](https://tides.example/sun) helps, but the moon is nearer
 (https://tides.example/moon). See also [this](https://elsewhere.example/) and
@@ -54,7 +54,7 @@ async def cited(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
 
 
 @pytest.mark.slow
-async def test_links_to_what_a_tool_has_found_are_numbered_and_listed(cited: Chat) -> None:
+async def test_links_to_pages_that_a_tool_has_found_are_numbered_and_listed(cited: Chat) -> None:
     sources = cited.page.get_by_role("region", name="Sources")
     await expect(sources.get_by_role("listitem")).to_have_count(2)
     links = sources.get_by_role("link")

@@ -38,7 +38,7 @@ async def test_each_view_is_the_same_page(chat: Chat, address: str) -> None:
     assert (page.status_code, page.data) == (200, first.data)
 
 
-async def test_the_files_of_the_page_are_compressed_for_a_browser_that_reads_that(
+async def test_the_files_of_the_page_are_compressed_for_a_browser_that_accepts_it(
     chat: Chat,
 ) -> None:
     browser = chat.browser()
@@ -56,7 +56,7 @@ async def test_the_files_of_the_page_are_compressed_for_a_browser_that_reads_tha
         assert packed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
 
 
-async def test_a_browser_can_install_the_page_with_icons_that_are_there(chat: Chat) -> None:
+async def test_a_browser_can_install_the_page_with_icons_that_exist(chat: Chat) -> None:
     browser = chat.browser()
     page = await browser.open("GET", "/", None, HTML)
     fresh = chat.browser()
@@ -76,14 +76,16 @@ async def test_a_browser_can_install_the_page_with_icons_that_are_there(chat: Ch
         assert icon["sizes"] == f"{width}x{width}"
 
 
-async def test_where_there_is_nothing_a_browser_is_given_the_page_and_told(chat: Chat) -> None:
+async def test_at_an_unknown_address_a_browser_gets_the_page_with_status_404(chat: Chat) -> None:
     page = await chat.browser().open("GET", "/nowhere", None, HTML)
 
     assert (page.status_code, page.mimetype) == (404, "text/html")
 
 
 @pytest.mark.parametrize("address", ["/api/nothing", "/static/old/chat/main.mjs"])
-async def test_what_is_no_page_is_answered_with_a_problem(chat: Chat, address: str) -> None:
+async def test_an_unknown_address_of_the_api_or_a_file_is_answered_with_a_problem(
+    chat: Chat, address: str
+) -> None:
     answer = await (await chat.browser().arrive()).open("GET", address, None, HTML)
 
     assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")

@@ -1,4 +1,4 @@
-"""People as the web chat remembers them for a moment."""
+"""The cache of persons in the web chat."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.support.web.visiting import open_chat
 SECONDS = 60
 
 
-class Late:
-    """A transport whose first answer about a person comes when it is let go."""
+class DelayedTransport:
+    """A transport that holds its first answer about a person until `release` is set."""
 
     def __init__(self, transport: AsyncTransport) -> None:
-        self.read, self.go = asyncio.Event(), asyncio.Event()
+        self.was_read, self.release = asyncio.Event(), asyncio.Event()
         self._transport = transport
 
     async def send(self, call: Any, key: str | None = None) -> Any:
         answer = await self._transport.send(call, key)
-        if isinstance(call, GetPerson) and not self.read.is_set():
-            self.read.set()
-            await self.go.wait()
+        if isinstance(call, GetPerson) and not self.was_read.is_set():
+            self.was_read.set()
+            await self.release.wait()
         return answer
 
 
@@ -33,13 +33,15 @@ async def test_a_record_that_comes_late_does_not_replace_a_newer_one() -> None:
     async with open_chat() as chat, asyncio.timeout(SECONDS):
         record = await chat.person("ann")
         ann = User(id=record.id, name=record.name, generation=record.generation)
-        late = Late(chat.site.client.transport)
-        people = UserDirectory(AsyncClient.over(cast("AsyncTransport", late)), clock=lambda: 0.0)
-        looking = asyncio.create_task(people.find(ann.id, ann.generation, "tab"))
-        await late.read.wait()
+        transport = DelayedTransport(chat.site.client.transport)
+        people = UserDirectory(
+            AsyncClient.over(cast("AsyncTransport", transport)), clock=lambda: 0.0
+        )
+        lookup = asyncio.create_task(people.find(ann.id, ann.generation, "tab"))
+        await transport.was_read.wait()
         await people.log_out(ann, "tab")
-        late.go.set()
+        transport.release.set()
 
-        assert await looking is None
+        assert await lookup is None
         assert await people.find(ann.id, ann.generation, "tab") is None
         assert await people.find(ann.id, ann.generation, "another") is not None

@@ -1,4 +1,4 @@
-"""One message of the web chat, with a tool, seen by browser, Flask, SDK, backend and model."""
+"""One message of the web chat, with a tool: the steps of browser, Flask, SDK, backend and model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.support.web.visiting import Chat, open_chat
 FLIGHT = '{"departure":"LAX","arrival":"JFK"}'
 QUESTION = "When does the next flight from LAX to JFK leave?"
 
-# The numbers are those of docs/flows/web.md. `sdk` is a request to the backend, `model` what it
-# asks the LLM, `tool` the handler of the app, `page` what the browser gets, who reads in its own
-# time.
+# The numbers are those of docs/flows/web.md. `sdk` is a request to the backend, `model` a request
+# to the LLM, `tool` the handler of the app, `page` a response to the browser, which reads at its
+# own pace.
 APP = [
     "2 3 sdk: POST /v1/messages",
     "4 5 sdk: POST /v1/runs",
@@ -54,14 +54,14 @@ NOT_BEFORE = {
 
 
 class _Flow:
-    """The app in this process, before a backend in another, with everything seen on its way."""
+    """The app in this process and a backend in another, with a record of all that they send."""
 
     def __init__(self, chat: Chat, story: Story) -> None:
         self.chat = chat
         self.story = story
 
     async def post(self, body: dict[str, Any]) -> None:
-        """The browser posts a message, and reads to the end."""
+        """Post a message as the browser, and read the stream to its end."""
         browser = self.chat.browser()
         await browser.get("/")
         self.story.clear()
@@ -109,23 +109,27 @@ async def flow(tmp_path: Path) -> AsyncIterator[_Flow]:
 async def test_the_steps_are_those_of_the_drawing_and_in_its_order(flow: _Flow) -> None:
     await flow.post({"content": QUESTION})
 
-    story, told = flow.story, "\n".join(flow.story)
-    assert _missing(APP, story) == [], told
-    assert _missing(PAGE, story) == [], told
+    story, text = flow.story, "\n".join(flow.story)
+    assert _missing(APP, story) == [], text
+    assert _missing(PAGE, story) == [], text
     for later, sooner in NOT_BEFORE.items():
-        assert story.index(sooner) < story.index(later), told
+        assert story.index(sooner) < story.index(later), text
 
 
-async def test_the_page_is_told_complete_once_the_output_is_saved(flow: _Flow) -> None:
+async def test_the_page_learns_that_a_call_is_complete_once_its_output_is_saved(
+    flow: _Flow,
+) -> None:
     await flow.post({"content": QUESTION})
 
-    saved = [at for at, line in enumerate(flow.story) if line == "sdk: POST /v1/messages"]
-    assert saved[1] < flow.story.index("page: data-status complete")
+    positions = [
+        position for position, line in enumerate(flow.story) if line == "sdk: POST /v1/messages"
+    ]
+    assert positions[1] < flow.story.index("page: data-status complete")
     assert "page: data-status complete" in flow.story[: flow.story.index("page: text-delta")]
 
 
 def _missing(steps: list[str], story: Story) -> list[str]:
-    """The steps that do not come, each after the one before it."""
+    """Return the steps that do not occur in this order."""
     rest = iter(story)
     return [step for step in steps if step.lstrip("0123456789 ") not in rest]
 
@@ -140,7 +144,7 @@ def _event_name(data: str) -> str:
 
 
 def _plain(line: str) -> str:
-    """A request line without its query and ids."""
+    """Return a request line without its query and ids."""
     method, _, target = line.partition(" ")
     path = target.partition("?")[0].split("/")
     plain = "/".join("{run}" if part.startswith("run_") else part for part in path)

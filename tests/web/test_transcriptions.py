@@ -39,24 +39,24 @@ async def send(
     browser: Browser, audio: bytes = b"sound", kind: str = "audio/webm;codecs=opus", **fields: str
 ) -> Any:
     file = FileStorage(BytesIO(audio), filename="speech", content_type=kind)
-    agreed = (await browser.get("/api/me")).json["transcribed_by"]
-    fields = {"provider": agreed} | fields
+    provider = (await browser.get("/api/me")).json["transcribed_by"]
+    fields = {"provider": provider} | fields
     return await browser.open(
         "POST", "/api/transcriptions", data={"file": file, **fields}, buffered=True
     )
 
 
 async def speak(browser: Browser, text: str) -> Any:
-    agreed = (await browser.get("/api/me")).json["spoken_by"]
-    return await browser.post("/api/speech", {"text": text, "provider": agreed})
+    provider = (await browser.get("/api/me")).json["spoken_by"]
+    return await browser.post("/api/speech", {"text": text, "provider": provider})
 
 
 async def test_a_recording_comes_back_as_text_and_is_not_kept(
     browser: Browser, fake: FakeTranscriber
 ) -> None:
-    sent = await send(browser, language="de")
+    answer = await send(browser, language="de")
 
-    assert (sent.status_code, sent.json) == (200, {"text": "Good morning."})
+    assert (answer.status_code, answer.json) == (200, {"text": "Good morning."})
     assert fake.recordings[0].audio == b"sound"
     assert fake.recordings[0].media_type == "audio/webm"
     assert fake.recordings[0].fields["language"] == "de"
@@ -73,38 +73,40 @@ async def test_the_page_may_use_the_microphone_and_knows_where_the_sound_goes(
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"),
+    ("fields", "status"),
     [
         ({"audio": b""}, 422),
         ({"kind": "text/html"}, 422),
         ({"language": "x\r\ny"}, 422),
     ],
 )
-async def test_what_is_no_recording_is_refused_and_not_sent(
-    browser: Browser, fake: FakeTranscriber, sent: dict[str, Any], status: int
+async def test_an_invalid_recording_is_refused_and_not_sent(
+    browser: Browser, fake: FakeTranscriber, fields: dict[str, Any], status: int
 ) -> None:
-    answer = await send(browser, **sent)
+    answer = await send(browser, **fields)
 
     assert answer.status_code == status
     assert fake.recordings == []
 
 
-@pytest.mark.parametrize("agreed", ["", "here (https://elsewhere.example)"])
+@pytest.mark.parametrize("provider", ["", "here (https://elsewhere.example)"])
 async def test_nothing_is_sent_to_a_provider_that_the_person_did_not_agree_to(
-    browser: Browser, fake: FakeTranscriber, agreed: str
+    browser: Browser, fake: FakeTranscriber, provider: str
 ) -> None:
     me = (await browser.get("/api/me")).json
 
-    heard = await send(browser, provider=agreed)
-    spoken = await browser.post("/api/speech", {"text": "Hello.", "provider": agreed})
+    transcription = await send(browser, provider=provider)
+    speech = await browser.post("/api/speech", {"text": "Hello.", "provider": provider})
 
-    for refused, provider in ((heard, "transcribed_by"), (spoken, "spoken_by")):
+    for refused, field in ((transcription, "transcribed_by"), (speech, "spoken_by")):
         assert (refused.status_code, refused.json["code"]) == (409, "conflict")
-        assert me[provider] in refused.get_data(as_text=True)
+        assert me[field] in refused.get_data(as_text=True)
     assert (fake.recordings, fake.texts) == ([], [])
 
 
-async def test_an_error_of_the_provider_is_told(browser: Browser, fake: FakeTranscriber) -> None:
+async def test_an_error_of_the_provider_is_passed_on(
+    browser: Browser, fake: FakeTranscriber
+) -> None:
     fake.status, fake.body = 400, b'{"error": {"message": "The audio is too short."}}'
 
     answer = await send(browser)
@@ -125,13 +127,13 @@ async def test_without_the_setting_there_is_nothing_to_send_to() -> None:
 async def test_a_text_comes_back_as_speech_that_the_page_may_play(
     browser: Browser, fake: FakeTranscriber
 ) -> None:
-    spoken = await speak(browser, "Hello.")
+    speech = await speak(browser, "Hello.")
     page, me = await browser.get("/"), await browser.get("/api/me")
 
-    assert (spoken.status_code, spoken.data) == (200, fake.speech)
-    assert spoken.headers["Content-Type"] == "audio/wav"
-    assert spoken.headers["X-Content-Type-Options"] == "nosniff"
-    assert spoken.headers["Cache-Control"] == "no-store"
+    assert (speech.status_code, speech.data) == (200, fake.speech)
+    assert speech.headers["Content-Type"] == "audio/wav"
+    assert speech.headers["X-Content-Type-Options"] == "nosniff"
+    assert speech.headers["Cache-Control"] == "no-store"
     assert fake.texts[0]["input"] == "Hello."
     assert me.json["spoken_by"] == f"here ({fake.url.removesuffix('/v1')})"
     assert page.headers["Content-Security-Policy"].endswith("; media-src blob:")
@@ -141,17 +143,17 @@ async def test_a_text_that_cannot_be_spoken_is_refused_with_the_reason(
     browser: Browser, fake: FakeTranscriber
 ) -> None:
     empty = await speak(browser, "")
-    long = await speak(browser, "x" * 4097)
+    too_long = await speak(browser, "x" * 4097)
     fake.status, fake.body = 400, b'{"error": {"message": "No such voice."}}'
     failed = await speak(browser, "Hello.")
 
-    assert (empty.status_code, long.status_code) == (422, 422)
+    assert (empty.status_code, too_long.status_code) == (422, 422)
     assert "No such voice." in failed.json["title"] + failed.json.get("detail", "")
     assert len(fake.texts) == 1
 
 
 @pytest.mark.parametrize("path", ["/api/speech", "/api/transcriptions"])
-async def test_the_provider_is_left_when_the_browser_leaves_and_its_work_is_counted(
+async def test_the_request_to_the_provider_ends_when_the_browser_leaves_and_its_work_is_counted(
     fake: FakeTranscriber, path: str
 ) -> None:
     providers = {"here": {"base_url": fake.url, "retries": 0}}
@@ -162,9 +164,9 @@ async def test_the_provider_is_left_when_the_browser_leaves_and_its_work_is_coun
         me = (await browser.get("/api/me")).json
         bridge = Bridge(create_app(chat.site, is_bridged=True), largest=100_000)
         kind, body = make_body(path, me)
-        sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        came: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
-        sent.put_nowait({"type": "http.request", "body": body})
+        to_server: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        to_browser: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+        to_server.put_nowait({"type": "http.request", "body": body})
         headers = {
             "host": "localhost:8000",
             "origin": "http://localhost:8000",
@@ -172,7 +174,7 @@ async def test_the_provider_is_left_when_the_browser_leaves_and_its_work_is_coun
             "cookie": f"antiphon_session={browser.cookie()}",
             "x-antiphon-csrf": browser.csrf,
         }
-        answering = asyncio.create_task(
+        request = asyncio.create_task(
             bridge(
                 {
                     "type": "http",
@@ -182,18 +184,18 @@ async def test_the_provider_is_left_when_the_browser_leaves_and_its_work_is_coun
                     "headers": [(name.encode(), v.encode()) for name, v in headers.items()],
                     "client": ("127.0.0.1", 5),
                 },
-                sent.get,
-                came.put,
+                to_server.get,
+                to_browser.put,
             )
         )
         await fake.wait_for(1)
-        sent.put_nowait({"type": "http.disconnect"})
+        to_server.put_nowait({"type": "http.disconnect"})
 
         async with asyncio.timeout(30):
-            await answering
+            await request
             await fake.left.wait()
         (row,) = (await chat.site.client.transport.send(GetUsage())).rows
-        assert came.empty()
+        assert to_browser.empty()
         assert (row.unpriced, row.runs) == (1, 0)
         bridge.close()
 

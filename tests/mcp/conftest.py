@@ -1,4 +1,4 @@
-"""Servers over HTTP, one process for all tests: what they answer does not depend on the past."""
+"""Servers over HTTP, one process for all tests: their answers do not depend on earlier calls."""
 
 from collections.abc import Iterator
 

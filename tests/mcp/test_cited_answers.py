@@ -1,4 +1,4 @@
-"""Answers to MCP clients: with the sources that a provider cites, and with their rest."""
+"""Answers to MCP clients: with the sources that a provider cites, and with a continued rest."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ async def test_an_answer_lists_the_pages_that_its_provider_cites() -> None:
         assert isinstance(answer, AskOutput)
         more = {"text": "What else?", "thread_id": answer.thread_id}
         second = await handlers.call("ask", more, ignore)
-        read = await handlers.call("read_thread", {"thread_id": answer.thread_id}, ignore)
-        whole = await handlers.markdown(answer.thread_id)
+        thread = await handlers.call("read_thread", {"thread_id": answer.thread_id}, ignore)
+        markdown = await handlers.markdown(answer.thread_id)
 
     assert answer.text == f"The moon[1].\n\n{SOURCES}"
     assert isinstance(second, AskOutput)
     assert second.text == "Nothing more."
-    assert isinstance(read, ReadThreadOutput)
-    assert read.messages[1].text == answer.text
-    assert f"## assistant\n\nThe moon[1].\n\n{SOURCES}\n\n## user" in whole
+    assert isinstance(thread, ReadThreadOutput)
+    assert thread.messages[1].text == answer.text
+    assert f"## assistant\n\nThe moon[1].\n\n{SOURCES}\n\n## user" in markdown
 
 
 async def test_a_cut_answer_and_its_rest_are_one_answer() -> None:
     script = Script().reply("Once upon a ", finish="length").reply("time.")
     async with AsyncClient(settings=script.settings()) as client:
         handlers = McpHandlers(client, script.settings())
-        cut = await handlers.call("ask", {"text": "A story."}, ignore)
-        assert isinstance(cut, AskOutput)
-        async for _ in client.converse(thread_id=cut.thread_id, continues=True):
+        cut_answer = await handlers.call("ask", {"text": "A story."}, ignore)
+        assert isinstance(cut_answer, AskOutput)
+        async for _ in client.converse(thread_id=cut_answer.thread_id, continues=True):
             pass
-        whole = await handlers.markdown(cut.thread_id)
+        markdown = await handlers.markdown(cut_answer.thread_id)
 
-    assert whole.endswith("## assistant\n\nOnce upon a time.")
+    assert markdown.endswith("## assistant\n\nOnce upon a time.")

@@ -1,4 +1,4 @@
-"""MCP servers as files write them: who writes how, what is meant, and what starts nothing."""
+"""Files of MCP servers: forms of different programs, references, and files that start nothing."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
 from tests.support.trust import trust_file
 
-# As programs write them
+# Forms of different programs
 
 
-def read(text: str) -> dict[str, Any]:
+def parse(text: str) -> dict[str, Any]:
     return {
         each.config.name: each for each in parse_servers(parse_json(text.encode(), "x.json"), "x")
     }
 
 
 def test_claudes_file_is_read_as_it_is() -> None:
-    found = read("""{
+    servers = parse("""{
       "mcpServers": {
         "files": {"command": "npx", "args": ["-y", "server-filesystem", "/srv"],
                   "env": {"DEBUG": "1", "PORT": 8080, "DRY": true}},
@@ -54,33 +54,33 @@ def test_claudes_file_is_read_as_it_is() -> None:
       "globalShortcut": "Ctrl+Space"
     }""")
 
-    assert found["files"].config == ServerConfig(
+    assert servers["files"].config == ServerConfig(
         name="files",
         command="npx",
         args=("-y", "server-filesystem", "/srv"),
         env={"DEBUG": "1", "PORT": "8080", "DRY": "true"},
     )
-    assert found["far"].config.transport == "http"
-    assert found["far"].config.headers == {"Authorization": "Bearer ${TOKEN}"}
-    assert found["old"].config.transport == "sse"
+    assert servers["far"].config.transport == "http"
+    assert servers["far"].config.headers == {"Authorization": "Bearer ${TOKEN}"}
+    assert servers["old"].config.transport == "sse"
 
 
 def test_cursors_file_needs_no_type() -> None:
-    found = read("""{"mcpServers": {
+    servers = parse("""{"mcpServers": {
       "far": {"url": "https://mcp.example", "auth": {
         "CLIENT_ID": "me", "CLIENT_SECRET": "${env:SECRET}", "scopes": ["read", "write"]}},
       "off": {"command": "x", "disabled": true}
     }}""")
 
-    assert found["far"].config.transport == "http"
-    assert found["far"].config.oauth == OAuth(
+    assert servers["far"].config.transport == "http"
+    assert servers["far"].config.oauth == OAuth(
         client_id="me", client_secret="${env:SECRET}", scope="read write"
     )
-    assert not found["off"].config.enabled
+    assert not servers["off"].config.enabled
 
 
 def test_vs_codes_file_has_comments() -> None:
-    found = read("""{
+    servers = parse("""{
       // "servers": {"no": {}},
       "inputs": [{"id": "key", "type": "promptString"}],
       "servers": { /* two
@@ -90,10 +90,10 @@ def test_vs_codes_file_has_comments() -> None:
       },
     }""")
 
-    assert found["files"].config.command == "//not/a/comment"
-    assert found["files"].config.args == ("/* nor this */", ",]")
-    assert found["files"].ignored == ("envFile",)
-    assert read('{"mcp": {"servers": {"a": {"command": "x"}}}}')["a"].config.command == "x"
+    assert servers["files"].config.command == "//not/a/comment"
+    assert servers["files"].config.args == ("/* nor this */", ",]")
+    assert servers["files"].ignored == ("envFile",)
+    assert parse('{"mcp": {"servers": {"a": {"command": "x"}}}}')["a"].config.command == "x"
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_streamable_http_goes_by_many_names(key: str, written_as: str) -> None:
     assert (each.config.transport, each.problem) == ("http", "")
 
 
-def test_other_programs_names_for_the_same_are_known() -> None:
-    found = read("""{"mcpServers": {
+def test_names_of_the_same_settings_in_other_programs_are_known() -> None:
+    servers = parse("""{"mcpServers": {
       "gemini": {"httpUrl": "https://x", "timeout": 30000, "includeTools": ["a*"],
                  "excludeTools": ["b"], "trust": true},
       "windsurf": {"serverUrl": "https://x", "disabledTools": ["c"], "timeout": 60},
@@ -114,7 +114,7 @@ def test_other_programs_names_for_the_same_are_known() -> None:
                  "oauth": {"clientId": "me", "callbackPort": 8080}}
     }}""")
 
-    gemini, windsurf, claude = (found[name].config for name in ("gemini", "windsurf", "claude"))
+    gemini, windsurf, claude = (servers[name].config for name in ("gemini", "windsurf", "claude"))
     assert (gemini.url, gemini.timeout, gemini.tools, gemini.exclude) == (
         "https://x",
         30.0,
@@ -122,7 +122,7 @@ def test_other_programs_names_for_the_same_are_known() -> None:
         ("b",),
     )
     assert not gemini.trusted
-    assert found["gemini"].ignored == ("trust",)
+    assert servers["gemini"].ignored == ("trust",)
     assert (windsurf.url, windsurf.exclude, windsurf.timeout) == ("https://x", ("c",), 60)
     assert (claude.oauth.client_id, claude.oauth.redirect_port) == ("me", 8080)
 
@@ -141,7 +141,7 @@ def test_other_programs_names_for_the_same_are_known() -> None:
         ({"command": "x", "oauth": {"color": "red"}}, "`color`"),
     ],
 )
-def test_a_server_that_cannot_be_used_says_why_and_costs_no_other(
+def test_a_server_that_cannot_be_used_says_why_and_affects_no_other(
     table: dict[str, Any], why: str
 ) -> None:
     bad, good = parse_servers({"bad": table, "good": {"command": "x"}}, "x")
@@ -151,7 +151,7 @@ def test_a_server_that_cannot_be_used_says_why_and_costs_no_other(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"mcpServers": 1}', '{"a": 1}', "\0", "null"])
-def test_what_is_no_file_of_servers_is_said(text: str) -> None:
+def test_a_file_that_is_no_file_of_servers_is_refused_with_its_name(text: str) -> None:
     with pytest.raises(BadSettings, match=r"x\.json"):
         parse_json(text.encode(), "x.json")
 
@@ -172,7 +172,7 @@ keys = st.sampled_from(
 
 @pytest.mark.slow
 @given(st.dictionaries(st.text(), st.dictionaries(keys | st.text(), json_values)))
-def test_whatever_is_written_each_server_is_usable_or_says_why(
+def test_every_server_of_any_file_is_usable_or_says_why(
     tables: dict[str, dict[str, Any]],
 ) -> None:
     servers = parse_servers(tables, "x")
@@ -198,14 +198,14 @@ def test_json_means_the_same_with_comments_and_trailing_commas(value: Any, odd: 
 
 
 @given(st.lists(st.text(), unique=True))
-def test_names_are_legal_and_apart(names: list[str]) -> None:
-    made = legal_names(names)
+def test_names_are_legal_and_distinct(names: list[str]) -> None:
+    legal = legal_names(names)
 
-    assert len(set(made.values())) == len(names)
+    assert len(set(legal.values())) == len(names)
     assert all(
-        set(name) <= set(string.ascii_letters + string.digits + "_-") for name in made.values()
+        set(name) <= set(string.ascii_letters + string.digits + "_-") for name in legal.values()
     )
-    assert all(made.values())
+    assert all(legal.values())
 
 
 def test_a_name_that_is_legal_stays() -> None:
@@ -213,7 +213,7 @@ def test_a_name_that_is_legal_stays() -> None:
     assert legal_names(["My Server"]) == {"My Server": "My_Server"}
 
 
-# What they refer to
+# References
 
 
 def test_references_are_filled_in() -> None:
@@ -239,28 +239,28 @@ def test_references_are_filled_in() -> None:
         ("${}", "is nothing that can be filled in"),
     ],
 )
-def test_what_is_missing_is_named(text: str, why: str) -> None:
+def test_a_missing_value_is_named(text: str, why: str) -> None:
     with pytest.raises(MissingReference) as caught:
         interpolate(text, lambda _: None)
     assert why in str(caught.value)
 
 
-def test_what_another_program_would_fill_in_is_not_looked_up() -> None:
+def test_a_reference_that_another_program_would_fill_in_is_not_looked_up() -> None:
     with pytest.raises(MissingReference):
         interpolate("${workspaceFolder:a}", lambda _: "anything")
 
 
 @given(st.text(), st.text())
-def test_what_was_filled_in_is_not_read_again(before: str, value: str) -> None:
+def test_a_value_that_was_filled_in_is_not_parsed_again(before: str, value: str) -> None:
     plain = before.replace("$", "")
     assert interpolate(f"{plain}${{A}}", lambda _: value) == plain + value
 
 
-# Where they are
+# Places of files
 
 
 class Home:
-    """A user's folders, and a working folder that may be anybody's."""
+    """The folders of a user, and a working folder of an unknown owner."""
 
     def __init__(self, root: Path) -> None:
         self.environ = {"XDG_CONFIG_HOME": str(root / "c"), "XDG_DATA_HOME": str(root / "d")}
@@ -292,33 +292,33 @@ def test_a_file_that_is_named_is_used_alone(home: Home) -> None:
 
     assert home.names() == ["mine"]
     assert home.names("server_config.json") == ["given"]
-    (given,) = home.find("server_config.json").servers
-    assert given.config.cwd == str(home.cwd / "sub")
+    (server,) = home.find("server_config.json").servers
+    assert server.config.cwd == str(home.cwd / "sub")
     with pytest.raises(BadSettings, match=r"none\.json cannot be read"):
         home.find("none.json")
 
 
-def test_ones_own_servers_start_in_a_folder_of_ones_own(home: Home) -> None:
+def test_servers_of_the_user_start_in_a_folder_of_the_user(home: Home) -> None:
     home.write(home.own / "mcp.json", a={"command": "x"}, b={"command": "x", "cwd": "${PWD}"})
     (home.own / "antiphon.toml").write_text('[servers.c]\ncommand = "x"\n')
-    listed = home.write(home.cwd / ".mcp.json", d={"command": "x"})
-    tables = discovery.read_foreign_tables(listed)
-    discovery.open_approvals(home.environ).approve(listed, tables)
+    project_file = home.write(home.cwd / ".mcp.json", d={"command": "x"})
+    tables = discovery.read_foreign_tables(project_file)
+    discovery.open_approvals(home.environ).approve(project_file, tables)
     home.write(home.cwd / "named.json", e={"command": "x"})
 
-    found = {each.config.name: each.config for each in home.find().servers}
-    elsewhere = home.write(home.own / "other.json", f={"command": "x"})
+    configs = {each.config.name: each.config for each in home.find().servers}
+    own_file = home.write(home.own / "other.json", f={"command": "x"})
     (named,) = home.find("named.json").servers
-    (other,) = home.find(str(elsewhere)).servers
+    (other,) = home.find(str(own_file)).servers
 
     own = str(home.own.parents[1] / "d/antiphon/mcp")
-    assert [found[name].start_folder for name in "abc"] == [own] * 3
-    assert (found["d"].start_folder, named.config.start_folder) == ("", "")
+    assert [configs[name].start_folder for name in "abc"] == [own] * 3
+    assert (configs["d"].start_folder, named.config.start_folder) == ("", "")
     assert other.config.start_folder == own
-    assert found["a"].origin == ServerConfig(name="a", command="x").origin  # so grants stay
+    assert configs["a"].origin == ServerConfig(name="a", command="x").origin  # so grants stay
 
 
-async def test_code_of_the_working_folder_does_not_run_as_ones_own_server(
+async def test_code_of_the_working_folder_does_not_run_as_a_server_of_the_user(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theft = home.cwd / "stolen"
@@ -335,7 +335,7 @@ async def test_code_of_the_working_folder_does_not_run_as_ones_own_server(
     assert not theft.exists()
 
 
-async def test_a_server_whose_folder_cannot_be_made_says_so(tmp_path: Path) -> None:
+async def test_a_server_whose_folder_cannot_be_created_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     config = ServerConfig(
         name="bees", command=sys.executable, start_folder=str(tmp_path / "file/mcp")
@@ -361,7 +361,7 @@ def test_a_server_may_be_given_the_working_folder(
     assert (a.args, a.cwd) == ((str(home.cwd),), str(home.cwd))
 
 
-def test_tables_of_ones_own_complete_ones_own_json(home: Home) -> None:
+def test_tables_of_the_users_settings_complete_the_users_json(home: Home) -> None:
     home.write(home.own / "mcp.json", a={"command": "x", "args": ["1"], "disabled": True})
     (home.own / "antiphon.toml").write_text(
         '[servers.a]\nenabled = true\ntrusted = true\nexclude = ["rm*"]\ntimeout = 2000\n'
@@ -382,9 +382,11 @@ def test_tables_of_ones_own_complete_ones_own_json(home: Home) -> None:
 def test_a_project_starts_nothing_until_it_was_approved(home: Home) -> None:
     file = home.write(home.cwd / ".mcp.json", evil={"command": "rm", "trusted": True})
 
-    found = home.find()
-    assert found.servers == ()
-    assert {each.file.name: each.servers for each in found.unapproved} == {".mcp.json": ("evil",)}
+    discovered = home.find()
+    assert discovered.servers == ()
+    assert {each.file.name: each.servers for each in discovered.unapproved} == {
+        ".mcp.json": ("evil",)
+    }
 
     approvals = discovery.open_approvals(home.environ)
     approvals.approve(file, discovery.read_foreign_tables(file))
@@ -399,16 +401,18 @@ def test_a_project_starts_nothing_until_it_was_approved(home: Home) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\0\xff"])
-def test_a_projects_broken_file_keeps_nobody_from_their_own_servers(home: Home, text: str) -> None:
+def test_a_broken_file_of_a_project_does_not_affect_the_users_own_servers(
+    home: Home, text: str
+) -> None:
     home.write(home.own / "mcp.json", mine={"command": "x"})
     (home.cwd / ".mcp.json").write_text(text)
 
-    found = home.find()
-    assert [each.config.name for each in found.servers] == ["mine"]
-    assert ".mcp.json" in found.unapproved[0].problem
+    discovered = home.find()
+    assert [each.config.name for each in discovered.servers] == ["mine"]
+    assert ".mcp.json" in discovered.unapproved[0].problem
 
 
-def test_an_approval_is_of_that_content_in_that_place(home: Home, tmp_path: Path) -> None:
+def test_an_approval_is_of_one_content_in_one_place(home: Home, tmp_path: Path) -> None:
     file = home.write(home.cwd / ".mcp.json", a={"command": "x"})
     discovery.open_approvals(home.environ).approve(file, discovery.read_foreign_tables(file))
 
@@ -425,7 +429,7 @@ def test_an_approval_is_of_that_content_in_that_place(home: Home, tmp_path: Path
     assert home.names() == []
 
 
-def test_a_projects_server_takes_the_place_of_ones_own(home: Home) -> None:
+def test_a_server_of_a_project_replaces_the_users_own(home: Home) -> None:
     home.write(home.own / "mcp.json", a={"command": "mine"}, b={"command": "mine"})
     (home.own / "antiphon.toml").write_text("[servers.a]\ntrusted = true\n")
     file = home.write(home.cwd / ".mcp.json", a={"command": "theirs"})
@@ -436,7 +440,7 @@ def test_a_projects_server_takes_the_place_of_ones_own(home: Home) -> None:
     assert (a.replaces_own, b.replaces_own) == (True, False)
 
 
-def test_what_is_missing_keeps_one_server_away_and_no_other(home: Home) -> None:
+def test_a_missing_value_disables_one_server_and_no_other(home: Home) -> None:
     home.write(
         home.own / "mcp.json",
         a={"command": "${NOPE}"},
@@ -454,7 +458,7 @@ def test_what_is_missing_keeps_one_server_away_and_no_other(home: Home) -> None:
     ]
 
 
-def test_an_unknown_name_is_told_with_those_that_are_known(home: Home) -> None:
+def test_an_unknown_name_is_reported_with_the_known_ones(home: Home) -> None:
     home.write(home.own / "mcp.json", a={"command": "x"})
     with pytest.raises(NotFound) as caught:
         home.find().get("b")
@@ -464,21 +468,21 @@ def test_an_unknown_name_is_told_with_those_that_are_known(home: Home) -> None:
 # The user's own file
 
 
-def test_ones_own_file_keeps_whatever_else_is_in_it(tmp_path: Path) -> None:
+def test_the_users_own_file_keeps_its_other_contents(tmp_path: Path) -> None:
     file = tmp_path / "antiphon/mcp.json"
-    own = UserConfigFile(file)
-    own.add("first", {"command": "x"})
+    user_file = UserConfigFile(file)
+    user_file.add("first", {"command": "x"})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
-    whole = json.loads(file.read_text())
-    whole |= {"shortcut": "Ctrl", "mcpServers": {"z": {"odd": [1]}, **whole["mcpServers"]}}
-    file.write_text(json.dumps(whole))
-    own.add("new", {"url": "https://x"})
+    contents = json.loads(file.read_text())
+    contents |= {"shortcut": "Ctrl", "mcpServers": {"z": {"odd": [1]}, **contents["mcpServers"]}}
+    file.write_text(json.dumps(contents))
+    user_file.add("new", {"url": "https://x"})
     with pytest.raises(InvalidRequest, match="already"):
-        own.add("new", {"url": "https://y"})
-    assert own.add("new", {"url": "https://y"}, replace=True)
-    assert own.remove("first")
-    assert not own.remove("first")
+        user_file.add("new", {"url": "https://y"})
+    assert user_file.add("new", {"url": "https://y"}, replace=True)
+    assert user_file.remove("first")
+    assert not user_file.remove("first")
 
     assert json.loads(file.read_text()) == {
         "mcpServers": {"z": {"odd": [1]}, "new": {"url": "https://y"}},
@@ -494,7 +498,7 @@ def test_a_file_with_comments_is_not_written_over(tmp_path: Path) -> None:
     assert "// mine" in file.read_text()
 
 
-def test_vs_codes_file_is_added_to_in_its_own_form(tmp_path: Path) -> None:
+def test_a_server_is_added_to_a_file_of_vs_code_in_its_own_form(tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     file.write_text('{"servers": {"a": {"command": "x"}}}')
     UserConfigFile(file).add("b", {"command": "y"})
@@ -504,13 +508,13 @@ def test_vs_codes_file_is_added_to_in_its_own_form(tmp_path: Path) -> None:
 def test_a_server_is_switched_off_and_removed_by_the_name_that_is_shown(tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     file.write_text('{"mcpServers": {"my server": {"command": "x", "enabled": true}}, "a": 1}')
-    own = UserConfigFile(file)
+    user_file = UserConfigFile(file)
 
-    assert own.set_enabled("my_server", enabled=False)
-    assert not own.set_enabled("another", enabled=False)
+    assert user_file.set_enabled("my_server", enabled=False)
+    assert not user_file.set_enabled("another", enabled=False)
     [(name, table)] = parse_json(file.read_bytes(), "here").items()
     assert (name, table) == ("my server", {"command": "x", "disabled": True})
-    assert own.set_enabled("my_server", enabled=True)
+    assert user_file.set_enabled("my_server", enabled=True)
     assert parse_json(file.read_bytes(), "here") == {"my server": {"command": "x"}}
-    assert own.remove("my_server")
+    assert user_file.remove("my_server")
     assert json.loads(file.read_text()) == {"mcpServers": {}, "a": 1}

@@ -1,7 +1,7 @@
-"""The conformance suite of the Model Context Protocol, driven through our own client.
+"""The conformance suite of the Model Context Protocol, driven through Antiphon's client.
 
 The suite is an npm package, pinned with all that it needs by the hashes of a lock file; Node comes
-with pyright. Where the packages cannot be had, this is skipped, and says so.
+with pyright. Without the packages, the tests are skipped with the reason.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ SCENARIO_MILLISECONDS = 60_000
 
 @pytest.fixture(scope="module")
 def suite(npm_packages: Callable[[Path], Path], node: Path) -> list[Path | str]:
-    """The command of the suite."""
+    """Return the command of the suite."""
     program = npm_packages(PINNED) / "@modelcontextprotocol/conformance/dist/index.js"
     return [node, "--require", PINNED / "patient.cjs", program]
 
 
 def _run_suite(suite: list[Path | str], folder: Path, *arguments: str) -> str:
     """Run the suite against the client and return its output; results are in the folder."""
-    # A fork, for the suite starts all at once: thirty programs that load the SDK would hold up
-    # whatever else the machine does.
+    # The client is a fork, since the suite starts all scenarios at once: thirty programs that load
+    # the SDK would slow down the machine.
     client = " ".join(fork_server.command(CLIENT))
     command = [*suite, "client", "--command", client, *arguments]
     limit = ["--timeout", str(SCENARIO_MILLISECONDS), "-o", folder]
-    done = subprocess.run(
+    completed = subprocess.run(
         [*command, *limit], capture_output=True, text=True, timeout=280, check=False
     )
-    return done.stdout + done.stderr
+    return completed.stdout + completed.stderr
 
 
-def _verdicts(told: str) -> dict[str, bool]:
+def _verdicts(output: str) -> dict[str, bool]:
     return {
         name: sign == "✓"
-        for sign, name in re.findall(r"^([✓✗]) (\S+): \d+ passed, \d+ failed", told, re.MULTILINE)
+        for sign, name in re.findall(r"^([✓✗]) (\S+): \d+ passed, \d+ failed", output, re.MULTILINE)
     }
 
 
@@ -63,15 +63,15 @@ def _list_known_failures() -> set[str]:
 def test_every_scenario_that_a_revision_requires_passes(
     suite: list[Path | str], tmp_path: Path, revision: str, scored: int
 ) -> None:
-    told = _run_suite(suite, tmp_path, "--requirements", revision)
-    verdicts = _verdicts(told)
-    red = {name for name, passed in verdicts.items() if not passed}
+    output = _run_suite(suite, tmp_path, "--requirements", revision)
+    verdicts = _verdicts(output)
+    failed = {name for name, passed in verdicts.items() if not passed}
 
-    assert red == _list_known_failures(), told[-20_000:]
-    assert len(verdicts) - len(re.findall(r"^  [✓✗] ", told, re.MULTILINE)) == scored
+    assert failed == _list_known_failures(), output[-20_000:]
+    assert len(verdicts) - len(re.findall(r"^  [✓✗] ", output, re.MULTILINE)) == scored
 
 
-def test_the_lock_file_names_no_place_to_fetch_packages_from() -> None:
+def test_the_lock_file_names_no_address_of_packages() -> None:
     lock = (PINNED / "package-lock.json").read_text()
     assert '"resolved"' not in lock
     assert lock.count('"integrity"') > 100

@@ -1,4 +1,4 @@
-"""Where the connections to servers at an address go: only where they were allowed to."""
+"""Connections to servers at addresses: they go to allowed places only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ pytest.importorskip("mcp")
 SECONDS = 60
 
 
-async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_go_there() -> None:
+async def test_a_redirect_to_another_origin_is_not_followed_even_if_that_origin_is_allowed() -> (
+    None
+):
     async with serve_far() as far, serve_far() as other, asyncio.timeout(SECONDS):
         far.redirect("/mcp", other.url("/mcp"), "307 Temporary Redirect")
         other.say("/mcp", "{}", "application/json")
@@ -33,8 +35,8 @@ async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_g
         assert not other.requests
 
 
-async def test_a_connection_goes_only_where_it_may_whatever_was_named() -> None:
-    """The words of an address are judged when it is named; this is what holds when it is used."""
+async def test_a_connection_is_checked_when_it_is_made_whatever_address_was_named() -> None:
+    """The text of an address is checked when it is named, and the connection when it is made."""
     async with serve_far() as far, asyncio.timeout(SECONDS):
         config = ServerConfig(name="new", transport="http", url=far.url("/mcp"))
         async with AsyncMcpServerPool([config], reach=INTERNET) as servers:
@@ -48,10 +50,10 @@ async def test_a_connection_goes_only_where_it_may_whatever_was_named() -> None:
 async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_address_of_a_caller() -> (
     None
 ):
-    let_in: list[str] = []
+    logged_in: list[str] = []
 
     def auth(config: ServerConfig) -> None:
-        let_in.append(config.name)
+        logged_in.append(config.name)
 
     async with serve_far() as far, asyncio.timeout(SECONDS):
         far.answers["/mcp"] = "403 Forbidden", {}, b""
@@ -62,5 +64,5 @@ async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_addres
             pass
         await servers.close()
 
-        assert let_in == ["own"]
+        assert logged_in == ["own"]
         assert len(far.requests) >= 2

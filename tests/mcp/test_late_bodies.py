@@ -9,19 +9,19 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.server import server
 
 
-@pytest.mark.parametrize(("stands", "statuses"), [(True, [200]), (False, [401])])
+@pytest.mark.parametrize(("is_admitted", "statuses"), [(True, [200]), (False, [401])])
 async def test_a_late_request_counts_once_and_is_refused_without_its_key(
-    stands: bool, statuses: list[int]
+    is_admitted: bool, statuses: list[int]
 ) -> None:
     admitted: list[str] = []
     sent: list[int] = []
 
-    async def still_stands() -> bool:
-        return stands
+    async def is_still_admitted() -> bool:
+        return is_admitted
 
     async def admit(scope: Scope) -> server.Admission:
         admitted.append(scope["path"])
-        return server.Admission(AsyncClient(), still_stands)
+        return server.Admission(AsyncClient(), is_still_admitted)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         assert (await receive())["body"] == b"{}"

@@ -1,4 +1,4 @@
-"""Outputs of tools against the schemas that their servers wrote: what is refused, at what cost."""
+"""Validation of tool outputs against the schemas of their servers: refusals and their cost."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ SCHEMAS = st.recursive(
 
 
 @given(SCHEMAS, JSON)
-def test_what_is_refused_breaks_the_schema_for_others_too(schema: Any, output: Any):
+def test_a_refused_output_violates_the_schema_for_another_library_too(schema: Any, output: Any):
     rule = {"type": "object", "properties": {"it": schema}}
-    refused = output_validation.find_violation({"it": output}, rule)
+    violation = output_validation.find_violation({"it": output}, rule)
 
-    assert refused is None or not jsonschema.Draft202012Validator(schema).is_valid(output)
+    assert violation is None or not jsonschema.Draft202012Validator(schema).is_valid(output)
 
 
 @given(SCHEMAS.filter(lambda schema: "pattern" not in str(schema)), JSON)
-def test_what_is_taken_follows_the_schema_for_others_too(schema: Any, output: Any):
+def test_an_accepted_output_matches_the_schema_for_another_library_too(schema: Any, output: Any):
     rule = {"type": "object", "properties": {"it": schema}}
-    refused = output_validation.find_violation({"it": output}, rule)
+    violation = output_validation.find_violation({"it": output}, rule)
 
-    assert refused is not None or jsonschema.Draft202012Validator(schema).is_valid(output)
+    assert violation is not None or jsonschema.Draft202012Validator(schema).is_valid(output)
 
 
 @pytest.mark.parametrize(
-    ("schema", "output", "said"),
+    ("schema", "output", "expected"),
     [
         ({"type": "object"}, [], "the output is not of type object"),
         ({"properties": {"a": {"type": "integer"}}}, {"a": "x"}, "a is not of type integer"),
@@ -87,21 +87,21 @@ def test_what_is_taken_follows_the_schema_for_others_too(schema: Any, output: An
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(schema: Any, output: Any, said: str | None):
-    found = output_validation.find_violation(output, schema)
+def test_a_violation_is_described_with_its_place(schema: Any, output: Any, expected: str | None):
+    violation = output_validation.find_violation(output, schema)
 
-    assert (found is None) == (said is None)
-    assert said is None or (found or "").endswith(said)
+    assert (violation is None) == (expected is None)
+    assert expected is None or (violation or "").endswith(expected)
 
 
-def test_names_in_a_fault_are_shown_safe_and_short():
-    found = output_validation.find_violation(
+def test_names_in_a_violation_are_shown_safe_and_short():
+    violation = output_validation.find_violation(
         {"\x1b[31m" + "x" * 1_000: 1}, {"additionalProperties": False}
     )
 
-    assert found is not None
-    assert "\x1b" not in found
-    assert len(found) < 200
+    assert violation is not None
+    assert "\x1b" not in violation
+    assert len(violation) < 200
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_names_in_a_fault_are_shown_safe_and_short():
         ({"additionalProperties": {"$ref": "#"}}, None),
     ],
 )
-def test_what_costs_too_much_is_given_up(schema: Any, output: Any):
+def test_a_validation_that_costs_too_much_is_given_up(schema: Any, output: Any):
     if output is None:
         output = {}
         for _ in range(200):

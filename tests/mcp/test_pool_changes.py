@@ -17,23 +17,23 @@ from tests.support.mcp.serving import call, raw
 SECONDS = 60.0
 
 
-def names(pool: AsyncMcpServerPool) -> Sequence[tuple[str, str]]:
+def statuses(pool: AsyncMcpServerPool) -> Sequence[tuple[str, str]]:
     return [(state.server, state.status) for state in pool.states()]
 
 
-async def test_an_update_starts_what_is_new_and_stops_what_is_gone() -> None:
-    kept = raw(name="kept")
-    async with AsyncMcpServerPool([raw(name="old"), kept]) as pool:
+async def test_an_update_starts_new_servers_and_stops_removed_ones() -> None:
+    unchanged = raw(name="kept")
+    async with AsyncMcpServerPool([raw(name="old"), unchanged]) as pool:
         await pool.ready(SECONDS)
         hanging = asyncio.create_task(pool.call(call("kept__hang")))
-        await pool.update([raw(name="new"), kept])
+        await pool.update([raw(name="new"), unchanged])
         await pool.ready(SECONDS)
 
-        assert names(pool) == [("new", "ready"), ("kept", "ready")]
-        assert not hanging.done()  # what stays the same is not touched
+        assert statuses(pool) == [("new", "ready"), ("kept", "ready")]
+        assert not hanging.done()  # an unchanged server is not touched
         hanging.cancel()
-        gone = await pool.call(call("old__echo"))
-        assert (gone.fault, (await pool.call(call("new__echo"))).is_error) == (
+        removed = await pool.call(call("old__echo"))
+        assert (removed.fault, (await pool.call(call("new__echo"))).is_error) == (
             "unknown_tool",
             False,
         )
@@ -67,7 +67,7 @@ async def test_a_call_that_waits_for_a_start_is_told_that_the_server_was_removed
         await pool.ready(SECONDS)
         await pool.relaunch("far")
         await pool.ready(SECONDS)
-        assert names(pool) == [("far", "ready")]
+        assert statuses(pool) == [("far", "ready")]
         await pool.update([])
 
         assert pool.states() == ()
@@ -81,7 +81,7 @@ async def test_two_servers_of_one_name_change_nothing() -> None:
         with pytest.raises(BadSettings):
             await pool.update([raw(name="far"), raw("evil", name="far")])
 
-        assert names(pool) == [("far", "ready")]
+        assert statuses(pool) == [("far", "ready")]
 
 
 async def test_a_pool_that_closes_during_an_update_leaves_nothing_running() -> None:
@@ -91,10 +91,10 @@ async def test_a_pool_that_closes_during_an_update_leaves_nothing_running() -> N
         await asyncio.sleep(0)
     await updating
 
-    assert names(pool) == [("new", "closed")]
+    assert statuses(pool) == [("new", "closed")]
 
 
-async def test_an_update_that_is_given_up_is_carried_out_all_the_same() -> None:
+async def test_an_update_whose_caller_is_cancelled_is_carried_out_all_the_same() -> None:
     async with AsyncMcpServerPool([raw(name="old"), raw(name="far")]) as pool:
         await pool.ready(SECONDS)
         hanging = asyncio.create_task(pool.call(call("old__hang")))
@@ -108,7 +108,7 @@ async def test_an_update_that_is_given_up_is_carried_out_all_the_same() -> None:
 
         assert "it was removed" in result.output
         assert await pool.ready(SECONDS) == ()
-        assert names(pool) == [("far", "ready")]
+        assert statuses(pool) == [("far", "ready")]
 
 
 def test_the_same_holds_without_an_event_loop() -> None:

@@ -1,6 +1,6 @@
-"""Servers as people install them: the reference server of npm, and three of PyPI in both protocols.
+"""Published servers: the reference server of npm, and three of PyPI in both protocols.
 
-Where the packages cannot be had, these are skipped, and say so.
+Without the packages, the tests are skipped with the reason.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ PROTOCOLS = {"mcp-servers": "2026-07-28", "mcp-servers-old": "2025-11-25"}
 
 @pytest.fixture(scope="session")
 def everything(npm_packages, node) -> tuple[str, str]:
-    """The command of the reference server, without the name of a transport."""
+    """Return the command of the reference server, without the name of a transport."""
     package = npm_packages(PINNED) / "@modelcontextprotocol/server-everything"
     return str(node), str(package / "dist/index.js")
 
 
 @pytest.fixture(scope="session")
 def everything_port(everything) -> Iterator[int]:
-    with listening(everything, "streamableHttp") as (port, _):
+    with run_reference_server(everything, "streamableHttp") as (port, _):
         yield port
 
 
@@ -50,7 +50,7 @@ def everything_port(everything) -> Iterator[int]:
 def reference(request: pytest.FixtureRequest, everything) -> ServerConfig:
     if request.param == "stdio":
         return server_config(everything)
-    return at(request.getfixturevalue("everything_port"))
+    return http_config(request.getfixturevalue("everything_port"))
 
 
 @pytest.fixture(
@@ -58,7 +58,7 @@ def reference(request: pytest.FixtureRequest, everything) -> ServerConfig:
     params=["mcp-servers", pytest.param("mcp-servers-old", marks=pytest.mark.slow)],
 )
 def python(request: pytest.FixtureRequest, python_with) -> tuple[str, str]:
-    """A Python with the servers of PyPI, and the protocol that they speak."""
+    """Return a Python with the servers of PyPI, and the protocol that they speak."""
     installed = python_with(REQUIREMENTS / f"{request.param}.txt")
     return str(installed), PROTOCOLS[request.param]
 
@@ -93,7 +93,7 @@ async def test_the_reference_server_is_known_by_all_it_offers(reference: ServerC
 
 
 @pytest.mark.slow
-async def test_tools_give_texts_pictures_links_and_values(reference: ServerConfig):
+async def test_tools_return_texts_pictures_links_and_values(reference: ServerConfig):
     async with running(reference) as servers:
         echo = await servers.call(call("every__echo", message="hi"))
         total = await servers.call(call("every__get-sum", a=2, b=3))
@@ -114,17 +114,17 @@ async def test_tools_give_texts_pictures_links_and_values(reference: ServerConfi
 
 
 @pytest.mark.slow
-async def test_progress_is_told_step_by_step(reference: ServerConfig):
-    told: list[Progress] = []
+async def test_progress_is_reported_step_by_step(reference: ServerConfig):
+    progress: list[Progress] = []
     async with running(reference) as servers:
-        done = await servers.call(slow(duration=0.2, steps=4), told.append)
+        result = await servers.call(slow(duration=0.2, steps=4), progress.append)
 
-    assert not done.is_error
-    assert told == [Progress(step, 4) for step in (1, 2, 3, 4)]
+    assert not result.is_error
+    assert progress == [Progress(step, 4) for step in (1, 2, 3, 4)]
 
 
 @pytest.mark.slow
-async def test_resources_are_read_and_what_is_not_there_is_not_found(reference: ServerConfig):
+async def test_resources_are_read_and_a_missing_one_is_not_found(reference: ServerConfig):
     async with running(reference) as servers:
         (document,) = await servers.read_resource(
             "every", "demo://resource/static/document/features.md"
@@ -166,37 +166,37 @@ async def test_forms_addresses_and_the_model_are_asked_of_the_host(reference: Se
     )
     async with running(reference, host=host) as servers:
         form = await servers.call(call("every__trigger-elicitation-request"))
-        page = await servers.call(
+        agreed = await servers.call(
             call("every__trigger-url-elicitation", url="https://example.com/pay")
         )
         sample = await servers.call(call("every__trigger-sampling-request", prompt="hello"))
 
-    asked, address = host.questions
-    assert isinstance(asked, FormElicitation)
-    assert "titledMultipleSelectEnum" in {field.name for field in asked.form.fields}
+    form_question, url_question = host.questions
+    assert isinstance(form_question, FormElicitation)
+    assert "titledMultipleSelectEnum" in {field.name for field in form_question.form.fields}
     assert "- Name: Ada" in form.output
-    assert isinstance(address, UrlElicitation)
-    assert address.url == "https://example.com/pay"
-    assert not page.is_error
+    assert isinstance(url_question, UrlElicitation)
+    assert url_question.url == "https://example.com/pay"
+    assert not agreed.is_error
     assert "well" in sample.output
 
 
-async def test_roots_are_told_to_the_reference_server(reference: ServerConfig, tmp_path: Path):
+async def test_roots_are_passed_on_to_the_reference_server(reference: ServerConfig, tmp_path: Path):
     async with running(reference, roots=[tmp_path]) as servers:
         while "every__get-roots-list" not in {tool.spec.name for tool in servers.tools()}:
-            await asyncio.sleep(0.01)  # it is offered once the server has seen who is there
+            await asyncio.sleep(0.01)  # it is offered once the server knows its client
         roots = await servers.call(call("every__get-roots-list"))
 
     assert tmp_path.resolve().as_uri() in roots.output
 
 
-async def test_a_call_that_is_cancelled_leaves_the_server_as_it_was(reference: ServerConfig):
-    begun = asyncio.Event()
+async def test_a_call_that_is_cancelled_leaves_the_server_usable(reference: ServerConfig):
+    started = asyncio.Event()
     async with running(reference) as servers:
         task = asyncio.create_task(
-            servers.call(slow(duration=30, steps=600), lambda progress: begun.set())
+            servers.call(slow(duration=30, steps=600), lambda progress: started.set())
         )
-        await begun.wait()
+        await started.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -210,40 +210,40 @@ async def test_the_environment_is_not_handed_to_servers(
 ):
     monkeypatch.setenv("SECRET_OF_OURS", "hunter2")
     async with running(server_config(everything, env={"GIVEN": "yes"})) as servers:
-        seen = json.loads((await servers.call(call("every__get-env"))).output)
+        environment = json.loads((await servers.call(call("every__get-env"))).output)
 
-    assert seen["GIVEN"] == "yes"
-    assert "SECRET_OF_OURS" not in seen
+    assert environment["GIVEN"] == "yes"
+    assert "SECRET_OF_OURS" not in environment
 
 
 async def test_the_reference_server_killed_in_a_call_fails_it_and_comes_back(
     everything, tmp_path: Path
 ):
-    begun = asyncio.Event()
-    tells_its_id = f"echo $$ > {tmp_path}/id; exec " + shlex.join((*everything, "stdio"))
-    config = ServerConfig(name="every", command="sh", args=("-c", tells_its_id))
+    started = asyncio.Event()
+    script = f"echo $$ > {tmp_path}/id; exec " + shlex.join((*everything, "stdio"))
+    config = ServerConfig(name="every", command="sh", args=("-c", script))
     async with running(config, delays=(0.01,)) as servers:
         task = asyncio.create_task(
-            servers.call(slow(duration=30, steps=600), lambda progress: begun.set())
+            servers.call(slow(duration=30, steps=600), lambda progress: started.set())
         )
-        await begun.wait()
+        await started.wait()
         os.kill(int((tmp_path / "id").read_text()), signal.SIGKILL)
         result = await task
-        again = await servers.call(call("every__echo", message="back"))
+        second = await servers.call(call("every__echo", message="back"))
 
     assert result.fault == "unavailable"
     assert "SIGKILL" in result.output
-    assert again.output == "Echo: back"
+    assert second.output == "Echo: back"
 
 
 async def test_the_reference_server_killed_over_http_fails_its_call(everything):
-    begun = asyncio.Event()
-    with listening(everything, "streamableHttp") as (port, process):
-        async with running(at(port), delays=()) as servers:
+    started = asyncio.Event()
+    with run_reference_server(everything, "streamableHttp") as (port, process):
+        async with running(http_config(port), delays=()) as servers:
             task = asyncio.create_task(
-                servers.call(slow(duration=30, steps=600), lambda progress: begun.set())
+                servers.call(slow(duration=30, steps=600), lambda progress: started.set())
             )
-            await begun.wait()
+            await started.wait()
             process.kill()
             result = await task
 
@@ -251,7 +251,7 @@ async def test_the_reference_server_killed_over_http_fails_its_call(everything):
 
 
 async def test_the_reference_server_is_used_over_the_legacy_transport(everything):
-    with listening(everything, "sse") as (port, _):
+    with run_reference_server(everything, "sse") as (port, _):
         config = ServerConfig(name="every", transport="sse", url=f"http://127.0.0.1:{port}/sse")
         async with running(config) as servers:
             echo = await servers.call(call("every__echo", message="hi"))
@@ -264,15 +264,15 @@ async def test_servers_of_pypi_tell_the_time_fetch_pages_and_read_a_repository(
     python: tuple[str, str], tmp_path: Path
 ):
     program, protocol = python
-    commit(tmp_path)
-    with page("# Hello") as url:
+    create_repository(tmp_path)
+    with serve_page("# Hello") as url:
         async with running(
-            of_pypi(program, "time", "--local-timezone", "UTC"),
-            of_pypi(program, "fetch", "--ignore-robots-txt", "--allow-private-ips"),
-            of_pypi(program, "git", "--repository", str(tmp_path)),
+            pypi_config(program, "time", "--local-timezone", "UTC"),
+            pypi_config(program, "fetch", "--ignore-robots-txt", "--allow-private-ips"),
+            pypi_config(program, "git", "--repository", str(tmp_path)),
         ) as servers:
             states = servers.states()
-            now, fetched, log, nowhere = await asyncio.gather(
+            now, fetched, log, unknown_zone = await asyncio.gather(
                 servers.call(call("time__get_current_time", timezone="Asia/Tokyo")),
                 servers.call(call("fetch__fetch", url=url)),
                 servers.call(call("git__git_log", repo_path=str(tmp_path))),
@@ -285,20 +285,20 @@ async def test_servers_of_pypi_tell_the_time_fetch_pages_and_read_a_repository(
     assert "+09:00" in now.output
     assert "Hello" in fetched.output
     assert "A first word" in log.output
-    assert nowhere.is_error
+    assert unknown_zone.is_error
     assert [prompt.name for prompt in prompts] == ["fetch"]
 
 
 @pytest.mark.slow
-async def test_hints_of_servers_of_pypi_tell_what_only_reads(python: tuple[str, str]):
-    async with running(of_pypi(python[0], "git")) as servers:
+async def test_hints_of_servers_of_pypi_mark_the_tools_that_only_read(python: tuple[str, str]):
+    async with running(pypi_config(python[0], "git")) as servers:
         hints = {tool.own_name: tool.hints for tool in servers.tools()}
 
     assert hints["git_status"].read_only
     assert hints["git_reset"].destructive
 
 
-def test_the_lock_file_names_no_place_to_fetch_packages_from():
+def test_the_lock_file_names_no_address_of_packages():
     lock = (PINNED / "package-lock.json").read_text()
     assert '"resolved"' not in lock
     assert lock.count('"integrity"') > 100
@@ -313,19 +313,19 @@ def server_config(command: tuple[str, str], **more) -> ServerConfig:
     return ServerConfig(name="every", command=node, args=(program, "stdio"), **more)
 
 
-def at(port: int) -> ServerConfig:
+def http_config(port: int) -> ServerConfig:
     return ServerConfig(name="every", transport="http", url=f"http://127.0.0.1:{port}/mcp")
 
 
-def of_pypi(python: str, name: str, *args: str) -> ServerConfig:
+def pypi_config(python: str, name: str, *args: str) -> ServerConfig:
     return ServerConfig(name=name, command=python, args=("-m", f"mcp_server_{name}", *args))
 
 
 @contextmanager
-def listening(
+def run_reference_server(
     command: tuple[str, str], transport: str
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """The port and the process of a reference server over HTTP, as long as the block runs."""
+    """Run a reference server over HTTP; yield its port and its process."""
     port = find_port()
     with subprocess.Popen(
         [*command, transport],
@@ -344,8 +344,8 @@ def listening(
 
 
 @contextmanager
-def page(text: str) -> Iterator[str]:
-    """The address of a page, as long as the block runs."""
+def serve_page(text: str) -> Iterator[str]:
+    """Serve a page with this text; yield its address."""
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -355,7 +355,7 @@ def page(text: str) -> Iterator[str]:
             self.wfile.write(text.encode())
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
@@ -363,7 +363,10 @@ def page(text: str) -> Iterator[str]:
         server.shutdown()
 
 
-def commit(folder: Path) -> None:
-    who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
-    for words in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "A first word"]):
-        subprocess.run(["git", *words], cwd=folder, check=True)
+def create_repository(folder: Path) -> None:
+    author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+    for arguments in (
+        ["init", "-q"],
+        [*author, "commit", "-q", "--allow-empty", "-m", "A first word"],
+    ):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)

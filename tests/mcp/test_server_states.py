@@ -1,4 +1,4 @@
-"""The operator's own MCP servers as an admin sees them: before, while and after runs name them."""
+"""States of the operator's MCP servers: before, while and after runs name them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ async def test_a_server_is_idle_until_a_run_names_it_and_then_ready() -> None:
 
 
 async def test_a_server_that_does_not_start_says_why() -> None:
-    gone = ServerConfig(name="gone", transport="stdio", command="no-such-program-here")
-    pool = ServerPool("configured", [gone])
+    missing = ServerConfig(name="gone", transport="stdio", command="no-such-program-here")
+    pool = ServerPool("configured", [missing])
     try:
         async with asyncio.timeout(60), pool.hold("ann", [McpServer("gone")]):
             (state,) = pool.states()
@@ -45,5 +45,5 @@ async def test_a_server_that_does_not_start_says_why() -> None:
     assert "no-such-program-here" in state.problem
 
 
-def test_where_no_server_may_be_named_there_is_none() -> None:
+def test_without_servers_that_may_be_named_there_are_no_states() -> None:
     assert list(NoServers().states()) == []

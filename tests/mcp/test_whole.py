@@ -1,4 +1,4 @@
-"""A whole server of the SDK's, by every way and in both protocols: tools and all the rest."""
+"""A full server of the SDK, over every transport and in both protocols: tools and all the rest."""
 
 import asyncio
 import os
@@ -33,17 +33,17 @@ from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 QUIET_SECONDS = 3.0
 """Far more than a server takes for the first answer, on a machine however busy."""
 
-WAYS = {
+TRANSPORTS = {
     "http, old": ("http", "legacy"),
     "http, new": ("http", "auto"),
     "sse, old": ("sse", "legacy"),
 }
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=TRANSPORTS)
 def config(request: pytest.FixtureRequest) -> ServerConfig:
-    transport, mode = WAYS[request.param]
-    return at(request.getfixturevalue(f"{transport}_port"), transport, mode=mode)
+    transport, mode = TRANSPORTS[request.param]
+    return server_config(request.getfixturevalue(f"{transport}_port"), transport, mode=mode)
 
 
 @asynccontextmanager
@@ -71,19 +71,19 @@ async def test_tools_are_offered_and_called(config: ServerConfig):
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 async def test_the_same_holds_of_a_server_that_is_started(mode: str, tmp_path: Path):
     host = RecordingHost(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
-    told: list[Progress] = []
+    progress: list[Progress] = []
     config = whole(mode=mode, log_level="info")
     async with running(config, host, roots=[tmp_path]) as servers:
-        await servers.call(call("whole__steps"), told.append)
-        greeted = await servers.call(call("whole__greet"))
+        await servers.call(call("whole__steps"), progress.append)
+        greeting = await servers.call(call("whole__greet"))
         await servers.call(call("whole__chatter"))
-        heard = await host.heard.get()
+        log_entry = await host.heard.get()
         roots = await servers.call(call("whole__folders"))
         note = await servers.read_resource("whole", "note://7")
 
-    assert [progress.done for progress in told] == [1, 2, 3]
-    assert greeted.output == "hello Ada, 36, False"
-    assert heard[0] == "logged"
+    assert [each.done for each in progress] == [1, 2, 3]
+    assert greeting.output == "hello Ada, 36, False"
+    assert log_entry[0] == "logged"
     assert roots.output == tmp_path.resolve().as_uri()
     assert note == (Text("note 7"),)
 
@@ -96,7 +96,9 @@ async def test_structured_output_is_a_value_and_its_text(config: ServerConfig):
     assert '"total": 3' in result.output
 
 
-async def test_output_that_is_not_of_its_own_schema_is_a_failure_that_says_so(config: ServerConfig):
+async def test_output_that_does_not_match_its_schema_is_a_failure_that_says_so(
+    config: ServerConfig,
+):
     async with running(config) as servers:
         result = await servers.call(call("whole__lie"))
 
@@ -132,56 +134,58 @@ async def test_pictures_sounds_texts_and_links_come_whole(config: ServerConfig):
     ]
 
 
-async def test_progress_is_told_in_order_and_cleaned(config: ServerConfig):
-    told: list[Progress] = []
+async def test_progress_is_reported_in_order_and_cleaned(config: ServerConfig):
+    progress: list[Progress] = []
     async with running(config) as servers:
-        await servers.call(call("whole__steps"), told.append)
+        await servers.call(call("whole__steps"), progress.append)
 
-    assert told == [Progress(n, 3, f"step \u241b[31m{n}") for n in (1, 2, 3)]
+    assert progress == [Progress(n, 3, f"step \u241b[31m{n}") for n in (1, 2, 3)]
 
 
 async def test_cancelling_a_call_stops_the_tool_on_its_server(config: ServerConfig, tmp_path: Path):
     mark = tmp_path / "mark"
     async with running(config) as servers:
         task = asyncio.create_task(servers.call(call("whole__endless", mark=str(mark))))
-        await appears(tmp_path / "mark.begun")
+        await wait_for_file(tmp_path / "mark.begun")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await appears(tmp_path / "mark.stopped")
+        await wait_for_file(tmp_path / "mark.stopped")
         after = await servers.call(call("whole__echo", text="still here"))
 
     assert after.output == "still here"
 
 
 async def test_tools_that_come_later_are_listed_again(config: ServerConfig):
-    grown = asyncio.Event()
+    was_listed = asyncio.Event()
     name = f"late_{config.transport}_{config.mode[:4]}"
 
     def changed(state: ServerState) -> None:
         if any(tool.own_name == name for tool in servers.tools()):
-            grown.set()
+            was_listed.set()
 
     servers = AsyncMcpServerPool([config], changed=changed)
     async with asyncio.timeout(60), servers:
         await servers.ready(50)
         await servers.call(call("whole__grow", name=name))
-        await grown.wait()
+        await was_listed.wait()
         result = await servers.call(call(f"whole__{name}"))
 
     assert result.output == "new"
 
 
-async def test_a_form_is_put_to_the_person_and_its_answer_to_the_server(config: ServerConfig):
+async def test_a_form_is_shown_to_the_person_and_its_answer_sent_to_the_server(
+    config: ServerConfig,
+):
     host = RecordingHost(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
     async with running(config, host) as servers:
         result = await servers.call(call("whole__greet"))
 
-    asked = host.questions[0]
+    question = host.questions[0]
     assert result.output == "hello Ada, 36, False"
-    assert isinstance(asked, FormElicitation)
-    assert (asked.server, asked.message) == ("whole", "Who are you?")
-    assert [(each.name, each.kind, each.required) for each in asked.form.fields] == [
+    assert isinstance(question, FormElicitation)
+    assert (question.server, question.message) == ("whole", "Who are you?")
+    assert [(each.name, each.kind, each.required) for each in question.form.fields] == [
         ("name", "text", True),
         ("age", "integer", True),
         ("newsletter", "boolean", False),
@@ -211,7 +215,7 @@ async def test_an_answer_that_does_not_fit_the_form_never_reaches_the_server(con
     assert result.is_error
 
 
-async def test_a_refusal_is_told_to_the_server(config: ServerConfig):
+async def test_a_refusal_is_passed_on_to_the_server(config: ServerConfig):
     async with running(config, RecordingHost(ElicitationAnswer("decline"))) as servers:
         result = await servers.call(call("whole__greet"))
 
@@ -223,10 +227,10 @@ async def test_an_address_is_shown_whole(config: ServerConfig):
     async with running(config, host) as servers:
         result = await servers.call(call("whole__open_page"))
 
-    asked = host.questions[0]
+    question = host.questions[0]
     assert result.output == "accept"
-    assert isinstance(asked, UrlElicitation)
-    assert asked.url == "https://example.com/pay?x=1"
+    assert isinstance(question, UrlElicitation)
+    assert question.url == "https://example.com/pay?x=1"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +255,7 @@ async def test_an_address_that_nobody_should_open_is_declined(config: ServerConf
     assert result.output == "decline"
 
 
-async def test_what_nobody_can_answer_is_never_asked(config: ServerConfig):
+async def test_requests_that_no_host_can_answer_are_never_sent(config: ServerConfig):
     async with running(config) as servers:
         form = await servers.call(call("whole__greet"))
         sample = await servers.call(call("whole__think"))
@@ -271,7 +275,7 @@ async def test_a_server_may_ask_the_model_where_the_host_consents(config: Server
     assert host.wanted[0].messages[0].content == (Text("a word?"),)
 
 
-async def test_roots_are_told(config: ServerConfig, tmp_path: Path):
+async def test_roots_are_passed_on(config: ServerConfig, tmp_path: Path):
     async with running(config, roots=[tmp_path]) as servers:
         result = await servers.call(call("whole__folders"))
 
@@ -282,29 +286,29 @@ async def test_log_lines_reach_the_host_cleaned(config: ServerConfig):
     host = RecordingHost()
     async with running(replace_program(config, log_level="info"), host) as servers:
         await servers.call(call("whole__chatter"))
-        heard = await host.heard.get()
+        log_entry = await host.heard.get()
 
-    assert heard == ("logged", "whole", "all is \u241b]0;well\u2407")
+    assert log_entry == ("logged", "whole", "all is \u241b]0;well\u2407")
     assert host.logged[0].level == "warning"
     assert host.logged[0].logger == "heart"
 
 
 async def test_resources_are_listed_and_read(config: ServerConfig):
     async with running(config) as servers:
-        listed = {each.uri: each for each in await servers.resources("whole")}
+        resources = {each.uri: each for each in await servers.resources("whole")}
         templates = await servers.resource_templates("whole")
         text = await servers.read_resource("whole", "note://all")
         one = await servers.read_resource("whole", "note://7")
         picture = await servers.read_resource("whole", "pic://one")
 
-    assert listed["note://all"].description == "All notes"
+    assert resources["note://all"].description == "All notes"
     assert [each.uri_template for each in templates] == ["note://{number}"]
     assert text == (Text("many notes"),)
     assert one == (Text("note 7"),)
     assert picture == (Blob(media_type="image/png", data=b"\x89PNG", name="one"),)
 
 
-async def test_a_resource_that_is_not_there_is_not_found(config: ServerConfig):
+async def test_a_resource_that_does_not_exist_is_not_found(config: ServerConfig):
     async with running(config) as servers:
         with pytest.raises(NotFound, match="whole says"):
             await servers.read_resource("whole", "nothing://here")
@@ -333,14 +337,14 @@ async def test_prompts_are_listed_filled_in_and_completed(config: ServerConfig):
     assert numbers.values == ["is", "rma"]
 
 
-async def test_a_resource_that_changes_is_told_where_it_was_subscribed_to(config: ServerConfig):
+async def test_a_change_of_a_subscribed_resource_is_reported(config: ServerConfig):
     host = RecordingHost()
     async with running(config, host) as servers:
         if "resources.subscribe" not in servers.states()[0].capabilities:
             pytest.skip("the SDK's server subscribes in the new protocol only")
         await servers.subscribe("whole", "note://all")
         task = asyncio.create_task(host.heard.get())
-        while not task.done():  # the subscription is made behind one's back
+        while not task.done():  # the subscription is made in the background
             await servers.call(call("whole__touch", uri="note://all"))
 
     assert task.result() == ("updated", "whole", "note://all")
@@ -360,14 +364,16 @@ async def test_an_unknown_server_is_not_found():
 
 
 async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(http_port: int):
-    async def thinks(context: object, asked: object) -> ElicitResult:
+    async def answer_late(context: object, params: object) -> ElicitResult:
         await asyncio.sleep(2 * QUIET_SECONDS)
         return ElicitResult(action="accept", content={"name": "Ann", "age": 3})
 
-    streams = connect_http(at(http_port), SessionMonitor(), None, quiet_seconds=QUIET_SECONDS)
+    streams = connect_http(
+        server_config(http_port), SessionMonitor(), None, quiet_seconds=QUIET_SECONDS
+    )
     async with (
         asyncio.timeout(60),
-        Client(streams, mode="legacy", elicitation_callback=thinks) as client,
+        Client(streams, mode="legacy", elicitation_callback=answer_late) as client,
     ):
         result = await client.call_tool("greet", {})
 
@@ -376,7 +382,7 @@ async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(
 
 async def test_a_server_over_http_that_dies_fails_its_calls_at_once():
     with serve_whole("http") as port:
-        config = at(port)
+        config = server_config(port)
     async with asyncio.timeout(60), AsyncMcpServerPool([config], delays=()) as servers:
         missing = await servers.ready(50)
         with pytest.raises(Unavailable, match="cannot be reached"):
@@ -385,34 +391,34 @@ async def test_a_server_over_http_that_dies_fails_its_calls_at_once():
     assert missing[0].status == "failed"
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_a_server_over_http_killed_in_a_call_is_unavailable(way: str, tmp_path: Path):
-    transport, mode = WAYS[way]
+@pytest.mark.parametrize("name", TRANSPORTS)
+async def test_a_server_over_http_killed_in_a_call_is_unavailable(name: str, tmp_path: Path):
+    transport, mode = TRANSPORTS[name]
     with serve_whole(transport) as port:
-        async with running(at(port, transport, mode=mode), delays=()) as servers:
+        async with running(server_config(port, transport, mode=mode), delays=()) as servers:
             pid = int((await servers.call(call("whole__process"))).output)
             mark = str(tmp_path / "mark")
             task = asyncio.create_task(servers.call(call("whole__endless", mark=mark)))
-            await appears(tmp_path / "mark.begun")
+            await wait_for_file(tmp_path / "mark.begun")
             os.kill(pid, signal.SIGKILL)
             result = await task
 
     assert result.fault == "unavailable"
 
 
-async def test_a_session_that_the_server_forgot_is_opened_anew():
+async def test_a_session_that_the_server_forgot_is_opened_again():
     with serve_whole("http") as port:
-        async with running(at(port, mode="legacy"), delays=(0.01,)) as servers:
+        async with running(server_config(port, mode="legacy"), delays=(0.01,)) as servers:
             await servers.call(call("whole__forget"))
             lost = await servers.call(call("whole__echo", text="hi"))
-            again = await servers.call(call("whole__echo", text="hi"))
+            second = await servers.call(call("whole__echo", text="hi"))
 
     assert lost.fault == "unavailable"
     assert "forgotten the session" in lost.output
-    assert again.output == "hi"
+    assert second.output == "hi"
 
 
-def at(port: int, transport: str = "http", **more) -> ServerConfig:
+def server_config(port: int, transport: str = "http", **more) -> ServerConfig:
     path = {"http": "mcp", "sse": "sse"}[transport]
     url = f"http://127.0.0.1:{port}/{path}"
     return ServerConfig(name="whole", transport=transport, url=url, **more)
@@ -422,6 +428,6 @@ def replace_program(config: ServerConfig, **changes) -> ServerConfig:
     return msgspec.structs.replace(config, **changes)
 
 
-async def appears(file: Path) -> None:
+async def wait_for_file(file: Path) -> None:
     while not file.exists():
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The MCP servers that runs name: who may be named, how long they are held, whose they are."""
+"""MCP servers that runs name: which ones are allowed, how long they are held, and their owners."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ pytest.importorskip("mcp")
 
 
 @asynccontextmanager
-async def pool(
+async def open_pool(
     allowed: Allowed = "configured", *private: str, **seconds: float
 ) -> AsyncIterator[ServerPool]:
-    made = ServerPool(
+    servers = ServerPool(
         allowed, [raw(name="far"), whole()], EgressPolicy(parse_exemptions(private)), **seconds
     )
     try:
         async with asyncio.timeout(60):
-            yield made
+            yield servers
     finally:
-        await made.close()
+        await servers.close()
 
 
 async def call_text(toolbox: Toolbox, name: str, arguments: str = "{}") -> str:
@@ -83,8 +83,8 @@ def names(toolbox: Toolbox) -> Sequence[str]:
         "",
     ],
 )
-async def test_no_address_is_taken_that_leads_inside_or_nowhere(url: str) -> None:
-    async with pool("urls") as servers:
+async def test_an_address_that_leads_into_a_private_network_or_nowhere_is_refused(url: str) -> None:
+    async with open_pool("urls") as servers:
         with pytest.raises(InvalidRequest) as refused:
             await servers.check_allowed([McpServer("new", url)])
         assert refused.value.details["where"] == "$.mcp_servers[0].url"
@@ -94,12 +94,12 @@ async def test_no_address_is_taken_that_leads_inside_or_nowhere(url: str) -> Non
     "url", ["https://mcp.example/mcp", "https://93.184.216.34:8443/", "HTTPS://MCP.example"]
 )
 async def test_public_addresses_may_be_named(url: str) -> None:
-    async with pool("urls") as servers:
+    async with open_pool("urls") as servers:
         await servers.check_allowed([McpServer("new", url)])
 
 
-async def test_a_host_of_the_operators_may_be_private_and_without_https() -> None:
-    async with pool("urls", "10.0.0.0/8:80", "wiki.corp") as servers:
+async def test_a_host_that_the_operator_allows_may_be_private_and_without_https() -> None:
+    async with open_pool("urls", "10.0.0.0/8:80", "wiki.corp") as servers:
         await servers.check_allowed(
             [McpServer("a", "http://10.1.2.3/"), McpServer("b", "http://wiki.corp")]
         )
@@ -108,13 +108,13 @@ async def test_a_host_of_the_operators_may_be_private_and_without_https() -> Non
                 await servers.check_allowed([McpServer("c", url)])
 
 
-async def test_who_may_be_named_is_the_operators_to_say() -> None:
+async def test_the_operator_decides_which_servers_may_be_named() -> None:
     far, new = McpServer("far"), McpServer("new", "https://mcp.example/")
     off = NoServers()
     with pytest.raises(Forbidden):
         await off.check_allowed([far])
     await off.check_allowed([])
-    async with pool("configured") as configured, pool("urls") as urls:
+    async with open_pool("configured") as configured, open_pool("urls") as urls:
         await configured.check_allowed([far])
         await urls.check_allowed([far, new])
         with pytest.raises(Forbidden):
@@ -126,7 +126,7 @@ async def test_who_may_be_named_is_the_operators_to_say() -> None:
 
 
 async def test_a_configured_server_is_started_when_it_is_first_held_and_shared() -> None:
-    async with pool() as servers, servers.hold("ann", [McpServer("far")]) as first:
+    async with open_pool() as servers, servers.hold("ann", [McpServer("far")]) as first:
         assert "far__echo" in names(first)
         assert not [name for name in names(first) if name.startswith("whole")]
         async with servers.hold("bob", [McpServer("far")]) as second:
@@ -135,13 +135,13 @@ async def test_a_configured_server_is_started_when_it_is_first_held_and_shared()
             assert first.tools()[0] is second.tools()[0]
 
 
-async def test_a_server_that_was_forbidden_since_offers_nothing(
+async def test_a_server_that_was_forbidden_meanwhile_offers_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with serve_whole("http") as port:
         new = McpServer("new", f"http://127.0.0.1:{port}/mcp")
         async with (
-            pool("configured", f"127.0.0.1:{port}") as servers,
+            open_pool("configured", f"127.0.0.1:{port}") as servers,
             servers.hold("ann", [new]) as toolbox,
         ):
             assert not names(toolbox)
@@ -159,26 +159,26 @@ async def test_a_server_that_does_not_answer_is_named_in_the_log_and_delays_only
     servers = ServerPool("configured", [raw("silent", name="mute")], list_seconds=seconds)
     clock = asyncio.get_running_loop().time
     async with asyncio.timeout(60):
-        began = clock()
+        start = clock()
         async with servers.hold("ann", [McpServer("mute")]) as toolbox:
             assert not names(toolbox)
-        assert clock() - began >= seconds
-        began = clock()
+        assert clock() - start >= seconds
+        start = clock()
         async with servers.hold("ann", [McpServer("mute")]):
-            assert clock() - began < seconds
+            assert clock() - start < seconds
         await servers.close()
     assert "mute" in caplog.text
 
 
-async def test_a_server_at_an_address_is_its_owners_and_is_let_go_after_a_while() -> None:
+async def test_a_server_at_an_address_belongs_to_its_owner_and_is_released_after_a_while() -> None:
     with serve_whole("http") as port:
         new = McpServer("new", f"http://127.0.0.1:{port}/mcp")
-        async with pool("urls", f"127.0.0.1:{port}", idle_seconds=3_600.0) as servers:
+        async with open_pool("urls", f"127.0.0.1:{port}", idle_seconds=3_600.0) as servers:
             async with servers.hold("ann", [new]) as first, servers.hold("bob", [new]) as second:
                 assert await call_text(first, "new__echo", '{"text":"hi"}') == "hi"
                 assert first.tools()[0] is not second.tools()[0]
-            async with servers.hold("ann", [new]) as again:
-                assert again.tools()[0] is first.tools()[0]
+            async with servers.hold("ann", [new]) as third:
+                assert third.tools()[0] is first.tools()[0]
                 servers._idle_seconds = 0.1
                 async with servers.hold("bob", [new]):
                     pass
@@ -188,6 +188,6 @@ async def test_a_server_at_an_address_is_its_owners_and_is_let_go_after_a_while(
 
 
 async def wait_until_closed(servers: ServerPool) -> None:
-    """Until the connections that nobody holds are gone."""
+    """Wait until all unused connections are closed."""
     while servers.connections:
         await asyncio.sleep(0.02)

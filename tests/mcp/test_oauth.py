@@ -1,4 +1,4 @@
-"""Logins at MCP servers: found out, done, kept, renewed, and told to nobody else."""
+"""Logins at MCP servers: discovery, login, storage and renewal, with all secrets kept."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def logins(tmp_path: Path) -> StoredLogins:
 
 
 class Browser:
-    """Somebody who is logged in already: the page sends them back at once."""
+    """A person who is logged in already: the page redirects them back at once."""
 
     def __init__(self) -> None:
         self.pages: list[str] = []
@@ -54,13 +54,13 @@ class Browser:
         return await asyncio.Future()
 
 
-class Elsewhere(Browser):
-    """Somebody whose browser cannot reach this machine, and who pastes where it ended."""
+class RemoteBrowser(Browser):
+    """A person whose browser cannot reach this machine, and who pastes its last address."""
 
     async def go(self, url: str) -> None:
         async with httpx2.AsyncClient() as browser:
-            self._ended = (await browser.get(url)).headers["location"]
-        self._typed = ["what?", "https://[", self._ended]
+            self._last_url = (await browser.get(url)).headers["location"]
+        self._typed = ["what?", "https://[", self._last_url]
 
     async def read_pasted_url(self) -> str:
         return self._typed.pop(0)
@@ -73,7 +73,7 @@ def config(server: Locked, **more: object) -> ServerConfig:
 async def send_request(
     server: Locked, logins: StoredLogins, person: Browser | None = None, **more: object
 ) -> httpx2.Response:
-    """One request of a program that was just started."""
+    """Send one request as a program that was just started."""
     auth = create_auth(config(server, **more), logins, person)
     async with httpx2.AsyncClient(auth=auth) as client:
         return await client.post(server.url, json={"id": 1, "method": "ping"})
@@ -91,7 +91,7 @@ async def test_a_login_is_done_once_and_serves_the_next_program(
     assert parse_qs(urlsplit(person.pages[0]).query)["resource"] == [server.url]
 
 
-async def test_what_is_kept_is_for_its_owners_eyes_only(
+async def test_stored_logins_are_readable_by_their_owner_only(
     server: Locked, logins: StoredLogins, tmp_path: Path
 ) -> None:
     await send_request(server, logins, Browser())
@@ -140,8 +140,10 @@ async def test_a_server_that_wants_a_login_is_failed_and_says_so(
         assert [tool.own_name for tool in servers.tools()] == ["secret_word"]
 
 
-async def test_a_browser_elsewhere_is_pasted_from(server: Locked, logins: StoredLogins) -> None:
-    assert (await send_request(server, logins, Elsewhere())).status_code == 200
+async def test_the_address_of_a_remote_browser_is_pasted(
+    server: Locked, logins: StoredLogins
+) -> None:
+    assert (await send_request(server, logins, RemoteBrowser())).status_code == 200
 
 
 async def test_an_old_token_is_renewed_before_it_is_sent(
@@ -178,7 +180,7 @@ async def test_a_login_outlives_an_authorization_server_that_is_down(
     assert (await send_request(server, logins)).status_code == 200
 
 
-async def test_a_login_that_was_withdrawn_is_asked_for_anew(
+async def test_a_login_that_was_revoked_is_asked_for_again(
     server: Locked, logins: StoredLogins
 ) -> None:
     await send_request(server, logins, Browser())
@@ -191,7 +193,9 @@ async def test_a_login_that_was_withdrawn_is_asked_for_anew(
     assert (await send_request(server, logins, person)).status_code == 200
 
 
-async def test_a_token_of_another_program_is_taken_up(server: Locked, logins: StoredLogins) -> None:
+async def test_a_token_that_another_program_renewed_is_used(
+    server: Locked, logins: StoredLogins
+) -> None:
     await send_request(server, logins, Browser())
     auth = create_auth(config(server), logins)
     async with httpx2.AsyncClient(auth=auth) as client:
@@ -232,7 +236,9 @@ async def test_a_token_goes_to_no_other_server(server: Locked, logins: StoredLog
     assert not set(other.bearers) & set(server.bearers) - {""}
 
 
-async def test_one_who_refused_is_not_asked_twice(server: Locked, logins: StoredLogins) -> None:
+async def test_a_person_who_refused_is_not_asked_twice(
+    server: Locked, logins: StoredLogins
+) -> None:
     server.denies = True
     person = Browser()
     auth = create_auth(config(server), logins, person)
@@ -263,12 +269,12 @@ async def test_a_browser_is_sent_to_no_odd_address(
     with suppress(Unavailable):
         await send_request(server, logins, person)
 
-    # What is no web address at all counts as not said: then the server has a page of its own.
+    # An invalid address counts as missing: then the server has a default page.
     assert all(page.startswith(f"{server.base}/") for page in person.pages)
 
 
 @pytest.mark.parametrize("odd", ["`id`", '"', "'", " --help", "<b>", "\\", "|cat", "^&"])
-async def test_what_a_shell_would_act_on_is_not_in_an_address(
+async def test_an_address_has_no_characters_that_a_shell_would_act_on(
     server: Locked, logins: StoredLogins, odd: str
 ) -> None:
     class Watcher(Browser):
@@ -294,11 +300,11 @@ async def test_a_code_and_a_token_go_nowhere_without_encryption(
 
 async def test_a_public_server_leads_no_login_into_a_private_network() -> None:
     with run_locked_server() as inner:
-        async with OAuthHttpClient("https://mcp.example/mcp", INTERNET) as errands:
+        async with OAuthHttpClient("https://mcp.example/mcp", INTERNET) as http_client:
             with pytest.raises(BlockedAddress):
-                await errands.send(httpx2.Request("GET", inner.url))
+                await http_client.send(httpx2.Request("GET", inner.url))
             with pytest.raises(BlockedAddress):
-                await errands.send(httpx2.Request("GET", "https://169.254.169.254/latest"))
+                await http_client.send(httpx2.Request("GET", "https://169.254.169.254/latest"))
         assert inner.paths == []
 
 
@@ -312,15 +318,15 @@ async def test_no_secret_is_in_an_error_or_a_log(
     with pytest.raises(Unavailable) as caught:
         await send_request(server, logins, Browser(), oauth=oauth)
 
-    told = f"{caught.value} {caught.value.details} {caught.value.__cause__}"
-    assert "400 invalid_grant" in told
-    assert "CANARY" not in told
-    ours = [record for record in caplog.records if record.name.startswith("antiphon")]
-    assert not [record for record in ours if "CANARY" in record.getMessage()]
+    text = f"{caught.value} {caught.value.details} {caught.value.__cause__}"
+    assert "400 invalid_grant" in text
+    assert "CANARY" not in text
+    records = [record for record in caplog.records if record.name.startswith("antiphon")]
+    assert not [record for record in records if "CANARY" in record.getMessage()]
     assert "CANARY" not in repr(oauth)
 
 
-async def test_a_header_of_ones_own_needs_no_login(server: Locked, logins: StoredLogins) -> None:
+async def test_a_configured_header_needs_no_login(server: Locked, logins: StoredLogins) -> None:
     assert create_auth(config(server, headers={"Authorization": "Bearer x"}), logins) is None
 
 
@@ -341,69 +347,69 @@ async def test_a_program_shows_its_secret_to_the_server_that_was_named(
         create_auth(config(server, oauth=oauth("")), logins)
 
 
-# Where a browser comes back to
+# The callback of a login
 
 
-async def come(callback: LoginCallback, address: str, **headers: str) -> int:
+async def open_callback(callback: LoginCallback, address: str, **headers: str) -> int:
     async with httpx2.AsyncClient() as browser:
         return (await browser.get(address, headers=headers)).status_code
 
 
-async def test_only_the_answer_that_was_asked_for_is_taken() -> None:
+async def test_only_the_expected_callback_is_accepted() -> None:
     async with LoginCallback() as callback:
         callback.state = "right"
         good = f"{callback.uri}?code=c&state=right"
-        assert await come(callback, good, host="evil.test") == 421
-        assert await come(callback, good, host=f"127.0.0.1.evil:{callback.port}") == 421
-        assert await come(callback, good, origin="https://evil.test") == 403
-        assert await come(callback, good, origin="null") == 403
-        assert await come(callback, f"{callback.uri}?code=c&state=wrong") == 400
-        assert await come(callback, f"{callback.uri}?code=c") == 400
-        assert await come(callback, f"{callback.uri}?state=right") == 400
-        assert await come(callback, f"{callback.uri}/more?code=c&state=right") == 404
+        assert await open_callback(callback, good, host="evil.test") == 421
+        assert await open_callback(callback, good, host=f"127.0.0.1.evil:{callback.port}") == 421
+        assert await open_callback(callback, good, origin="https://evil.test") == 403
+        assert await open_callback(callback, good, origin="null") == 403
+        assert await open_callback(callback, f"{callback.uri}?code=c&state=wrong") == 400
+        assert await open_callback(callback, f"{callback.uri}?code=c") == 400
+        assert await open_callback(callback, f"{callback.uri}?state=right") == 400
+        assert await open_callback(callback, f"{callback.uri}/more?code=c&state=right") == 404
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(callback.wait(), 0.01)
 
-        assert await come(callback, good) == 200
+        assert await open_callback(callback, good) == 200
         assert (await callback.wait()).code == "c"
-        assert await come(callback, f"{callback.uri}?code=other&state=right") == 200
+        assert await open_callback(callback, f"{callback.uri}?code=other&state=right") == 200
         assert (await callback.wait()).code == "c"
 
 
-async def test_what_never_ends_holds_nothing_up() -> None:
+async def test_unfinished_requests_do_not_block_the_callback() -> None:
     async with LoginCallback() as callback:
         callback.state = "right"
-        _, hung = await asyncio.open_connection("127.0.0.1", callback.port)
-        _, long = await asyncio.open_connection("127.0.0.1", callback.port)
-        hung.write(b"GET /callback")
-        long.write(b"x" * 100_000)
+        _, unfinished = await asyncio.open_connection("127.0.0.1", callback.port)
+        _, oversized = await asyncio.open_connection("127.0.0.1", callback.port)
+        unfinished.write(b"GET /callback")
+        oversized.write(b"x" * 100_000)
 
-        assert await come(callback, f"{callback.uri}?code=c&state=right") == 200
-        hung.close()
-        long.close()
-
-
-# Where logins are kept
+        assert await open_callback(callback, f"{callback.uri}?code=c&state=right") == 200
+        unfinished.close()
+        oversized.close()
 
 
-class Ring:
+# Storage of logins
+
+
+class FakeKeyring:
     """A keyring that may be locked."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], str] = {}
+        self.secrets: dict[tuple[str, str], str] = {}
         self.locked = False
 
     def get(self, service: str, name: str) -> str | None:
         self._check()
-        return self.kept.get((service, name))
+        return self.secrets.get((service, name))
 
     def set(self, service: str, name: str, secret: str) -> None:
         self._check()
-        self.kept[service, name] = secret
+        self.secrets[service, name] = secret
 
     def delete(self, service: str, name: str) -> None:
         self._check()
-        self.kept.pop((service, name), None)
+        self.secrets.pop((service, name), None)
 
     def _check(self) -> None:
         if self.locked:
@@ -411,7 +417,7 @@ class Ring:
 
 
 def test_a_keyring_is_preferred_and_a_file_serves_where_it_does_not_answer(tmp_path: Path) -> None:
-    ring, file = Ring(), tmp_path / "logins.json"
+    ring, file = FakeKeyring(), tmp_path / "logins.json"
     logins = StoredLogins(file, ring)
     one, two = Login(url="https://one", tokens={"a": 1}), Login(url="https://two")
 
@@ -429,8 +435,8 @@ def test_a_keyring_is_preferred_and_a_file_serves_where_it_does_not_answer(tmp_p
     assert "https://two" not in file.read_text()
 
 
-def test_the_login_that_was_kept_last_counts_and_is_in_one_place_only(tmp_path: Path) -> None:
-    ring, file = Ring(), tmp_path / "logins.json"
+def test_the_login_that_was_saved_last_counts_and_is_in_one_place_only(tmp_path: Path) -> None:
+    ring, file = FakeKeyring(), tmp_path / "logins.json"
     logins = StoredLogins(file, ring)
     first, second, third = (Login(url="https://one", tokens={"a": count}) for count in range(3))
 
@@ -445,10 +451,10 @@ def test_the_login_that_was_kept_last_counts_and_is_in_one_place_only(tmp_path: 
     assert "https://one" not in file.read_text()
 
 
-def test_a_login_is_struck_out_of_the_file_even_where_the_keyring_does_not_answer(
+def test_a_login_is_removed_from_the_file_even_if_the_keyring_does_not_answer(
     tmp_path: Path,
 ) -> None:
-    ring, file = Ring(), tmp_path / "logins.json"
+    ring, file = FakeKeyring(), tmp_path / "logins.json"
     logins = StoredLogins(file, ring)
     ring.locked = True
     logins.save(Login(url="https://one"))
@@ -465,18 +471,18 @@ def test_the_systems_keyring_is_used_by_its_library() -> None:
 
         def __init__(self) -> None:
             super().__init__()
-            self.kept: dict[tuple[str, str], str] = {}
+            self.secrets: dict[tuple[str, str], str] = {}
 
         def get_password(self, service: str, username: str) -> str | None:
             if self.broken:
                 raise KeyringError
-            return self.kept.get((service, username))
+            return self.secrets.get((service, username))
 
         def set_password(self, service: str, username: str, password: str) -> None:
-            self.kept[service, username] = password
+            self.secrets[service, username] = password
 
         def delete_password(self, service: str, username: str) -> None:
-            if self.kept.pop((service, username), None) is None:
+            if self.secrets.pop((service, username), None) is None:
                 raise PasswordDeleteError
 
     memory, before = Memory(), keyring.get_keyring()
@@ -499,10 +505,10 @@ def test_the_systems_keyring_is_used_by_its_library() -> None:
 
 
 def test_a_login_is_given_for_its_own_url_only(tmp_path: Path) -> None:
-    ring = Ring()
+    ring = FakeKeyring()
     logins = StoredLogins(tmp_path / "logins.json", ring)
     logins.save(Login(url="https://one", tokens={"a": 1}))
-    (secret,) = ring.kept.values()
-    ring.kept["antiphon-mcp", "https://two"] = secret
+    (secret,) = ring.secrets.values()
+    ring.secrets["antiphon-mcp", "https://two"] = secret
 
     assert logins.get("https://two") is None

@@ -1,4 +1,4 @@
-"""The recipes with MCP servers of other people run as their page has them.
+"""The recipes with published MCP servers run as their page describes them.
 
 `npx` is a program of the tests that starts the packages of `recipes/package-lock.json`, and nothing
 else: a version on the page that is not the pinned one fails. The stand-in for SearXNG answers in
@@ -26,7 +26,7 @@ from tests.support.programs import write_npx
 PAGE = ROOT / "docs/how-to/mcp-recipes.md"
 PINNED = Path(__file__).parent / "recipes"
 SEARXNG = "http://127.0.0.1:8080"
-FOUND = {
+SEARCH_RESULT = {
     "title": "Bees of Norway",
     "url": "https://bees.example/a",
     "content": "There are 34 bumblebees.",
@@ -39,11 +39,11 @@ ANSWERS = {
     "files": ["Buy honey."],
     "memory": ["Ada", "likes bees"],
 }
-"""What the answers of each recipe have in them."""
+"""Texts that the answers of each recipe contain."""
 
 
 def list_recipes() -> dict[str, tuple[Block, Block]]:
-    """The configuration and the commands of each recipe, by the name of its server."""
+    """Return the configuration and the commands of each recipe, by the name of its server."""
     marked = [block for block in blocks(PAGE) if block.purpose == "mcp_servers"]
     pairs = zip(marked[::2], marked[1::2], strict=True)
     return {
@@ -55,11 +55,11 @@ RECIPES = list_recipes()
 
 
 class SearXNG(BaseHTTPRequestHandler):
-    """A search that finds one page."""
+    """A search engine that finds one page."""
 
     def do_GET(self) -> None:
         assert self.path.startswith("/search?")
-        body = json.dumps({"query": "bees", "results": [FOUND]}).encode()
+        body = json.dumps({"query": "bees", "results": [SEARCH_RESULT]}).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
@@ -67,12 +67,12 @@ class SearXNG(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @contextmanager
-def searxng() -> Generator[str]:
-    """The address of the stand-in, as long as the block runs."""
+def serve_searxng() -> Generator[str]:
+    """Run the stand-in; yield its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), SearXNG) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -92,12 +92,12 @@ def machine(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Iterator[Ma
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_with_a_server_of_npm_answers(machine: Machine, tmp_path: Path, name: str) -> None:
     config, commands = RECIPES[name]
-    with searxng() as url:
+    with serve_searxng() as url:
         (tmp_path / "servers.json").write_text(config.text.replace(SEARXNG, url))
-        done = machine.run("bash", "-euc", commands.text)
+        completed = machine.run("bash", "-euc", commands.text)
 
-    assert done.returncode == 0, done.stdout
-    assert all(answer in done.stdout for answer in ANSWERS[name]), done.stdout
+    assert completed.returncode == 0, completed.stdout
+    assert all(answer in completed.stdout for answer in ANSWERS[name]), completed.stdout
 
 
 @pytest.mark.slow
@@ -111,19 +111,19 @@ def test_openai_clients_search_and_run_code_by_the_servers_of_the_recipes(
         name: {**json.loads(RECIPES[name][0].text)["mcpServers"][name], "backend": True}
         for name in ("search", "sandbox")
     }
-    written = folder / "servers.json"
-    settings = block.text.replace("/etc/antiphon/servers.json", str(written))
+    servers_file = folder / "servers.json"
+    settings = block.text.replace("/etc/antiphon/servers.json", str(servers_file))
     (folder / "antiphon.toml").write_text(settings)
-    with searxng() as url:
-        written.write_text(json.dumps({"mcpServers": servers}).replace(SEARXNG, url))
-        said = machine.serve("antiphon serve --model demo")
-        sought = ask(machine, "web_search", "Use search__searxng_web_search for bees")
-        ran = ask(machine, "code_interpreter", 'Use sandbox__bash with "expr 60 + 7"')
+    with serve_searxng() as url:
+        servers_file.write_text(json.dumps({"mcpServers": servers}).replace(SEARXNG, url))
+        log = machine.serve("antiphon serve --model demo")
+        search_items = ask(machine, "web_search", "Use search__searxng_web_search for bees")
+        code_items = ask(machine, "code_interpreter", 'Use sandbox__bash with "expr 60 + 7"')
 
-    assert "web_search_call" in [item["type"] for item in sought], said
-    assert "https://bees.example/a" in json.dumps(sought)
-    assert "code_interpreter_call" in [item["type"] for item in ran]
-    assert "67" in json.dumps(ran[-1]["content"])
+    assert "web_search_call" in [item["type"] for item in search_items], log
+    assert "https://bees.example/a" in json.dumps(search_items)
+    assert "code_interpreter_call" in [item["type"] for item in code_items]
+    assert "67" in json.dumps(code_items[-1]["content"])
 
 
 def test_programs_start_antiphon_as_their_mcp_server_by_the_configuration_of_its_page(
@@ -132,31 +132,31 @@ def test_programs_start_antiphon_as_their_mcp_server_by_the_configuration_of_its
     (block,) = every("json", "served")
     (tmp_path / "servers.json").write_text(block.text)
 
-    done = machine.run("antiphon", "mcp", "test", "--config", "servers.json")
+    completed = machine.run("antiphon", "mcp", "test", "--config", "servers.json")
 
-    assert done.returncode == 0, done.stdout
-    assert "antiphon: ready" in done.stdout
-    assert "tools: ask, list_assistants, list_threads, read_thread" in done.stdout
+    assert completed.returncode == 0, completed.stdout
+    assert "antiphon: ready" in completed.stdout
+    assert "tools: ask, list_assistants, list_threads, read_thread" in completed.stdout
 
 
 def ask(machine: Machine, tool: str, question: str) -> list[dict[str, object]]:
-    """The items of a response to the question, with this hosted tool.
+    """Return the items of a response to the question, with this hosted tool.
 
-    A server that still starts is left out, so the question is asked until the tool is offered.
+    A server that is still starting is left out, so repeat the request until the tool is offered.
     """
     request: dict[str, object] = {"model": "demo", "input": question, "tools": [{"type": tool}]}
     if tool == "code_interpreter":
         request["tools"] = [{"type": tool, "container": {"type": "auto"}}]
-    until = time.monotonic() + SECONDS
+    deadline = time.monotonic() + SECONDS
     while True:
         response = httpx2.post(f"{machine.url}/openai/v1/responses", json=request, timeout=SECONDS)
         assert response.status_code == 200, response.text
         items: list[dict[str, object]] = response.json()["output"]
-        if len(items) > 1 or time.monotonic() > until:
+        if len(items) > 1 or time.monotonic() > deadline:
             return items
 
 
-def test_the_lock_file_names_no_place_to_fetch_packages_from() -> None:
+def test_the_lock_file_names_no_address_of_packages() -> None:
     lock = (PINNED / "package-lock.json").read_text()
     assert '"resolved"' not in lock
     assert lock.count('"integrity"') > 100

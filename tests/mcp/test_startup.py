@@ -1,7 +1,7 @@
-"""Every face finds the same MCP servers, starts the same, and skips the others for one reason.
+"""Every face finds and starts the same MCP servers, and skips the others for the same reason.
 
 There are four: a good server, a disabled one, one with a variable that is not set, and one in a
-file of the working folder that nobody has approved.
+file of the working folder that the user has not approved.
 """
 
 from __future__ import annotations
@@ -43,15 +43,17 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def here(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """This process in the same place."""
+def same_process(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Run this process with the folders and environment of `place`."""
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, place.environ[name])
     monkeypatch.chdir(place.root)
     return place
 
 
-async def test_the_function_that_starts_them_names_the_skipped_with_the_reason(here: Place) -> None:
+async def test_the_function_that_starts_them_names_the_skipped_with_the_reason(
+    same_process: Place,
+) -> None:
     async with start_servers(Settings()) as (pool, usable):
         assert await pool.ready(30) == ()
         states = {state.server: state.status for state in pool.states()}
@@ -63,7 +65,7 @@ async def test_the_function_that_starts_them_names_the_skipped_with_the_reason(h
     ]
 
 
-def test_the_sdk_has_the_same_servers(here: Place) -> None:
+def test_the_sdk_has_the_same_servers(same_process: Place) -> None:
     with McpServerPool.from_config() as servers:
         (broken,) = servers.ready(30)
         states = {state.server: state.status for state in servers.states()}
@@ -74,21 +76,21 @@ def test_the_sdk_has_the_same_servers(here: Place) -> None:
 
 @pytest.mark.parametrize("action", [("test",), ("list", "--test")])
 def test_mcp_test_and_mcp_list_have_the_same_servers(place: Place, action: tuple[str, ...]) -> None:
-    done = place.run("mcp", *action, "--json")
+    completed = place.run("mcp", *action, "--json")
 
-    rows = json.loads(done.stdout)
+    rows = json.loads(completed.stdout)
     probes = [row.get("state", row) for row in rows]
     assert {probe["server"]: probe["status"] for probe in probes} == STATES
     assert [probe["why"] for probe in probes if probe["server"] == "broken"] == [WHY]
-    assert UNAPPROVED in done.stderr
+    assert UNAPPROVED in completed.stderr
 
 
 def test_ask_has_the_same_servers(place: Place) -> None:
-    done = place.run("ask", "--require", "good", "Hello")
+    completed = place.run("ask", "--require", "good", "Hello")
 
-    assert done.returncode == 0
-    assert f"the MCP server broken cannot be used: {WHY}\n" in done.stderr
-    assert UNAPPROVED in done.stderr
+    assert completed.returncode == 0
+    assert f"the MCP server broken cannot be used: {WHY}\n" in completed.stderr
+    assert UNAPPROVED in completed.stderr
     assert place.run("ask", "--require", "off", "Hello").returncode == 6
 
 
@@ -104,15 +106,15 @@ async def test_a_chat_has_the_same_servers(place: Place) -> None:
 
 
 def test_the_doctor_has_the_same_servers(place: Place) -> None:
-    said = place.run("doctor").stdout
+    output = place.run("doctor").stdout
 
-    assert "servers: good\n" in said
-    assert f"broken cannot be used: {WHY}\n" in said
-    assert ".mcp.json starts nothing yet: theirs" in said
+    assert "servers: good\n" in output
+    assert f"broken cannot be used: {WHY}\n" in output
+    assert ".mcp.json starts nothing yet: theirs" in output
 
 
 async def test_the_web_chat_has_the_same_servers(
-    here: Place, caplog: pytest.LogCaptureFixture
+    same_process: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_toolset(Settings()) as tools:
         await tools.wait_for_servers()
@@ -123,7 +125,7 @@ async def test_the_web_chat_has_the_same_servers(
 
 
 async def test_a_backend_has_those_of_the_same_servers_that_are_for_it(
-    here: Place, caplog: pytest.LogCaptureFixture
+    same_process: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     servers = create_servers(Settings(backend_mcp="configured"))
 

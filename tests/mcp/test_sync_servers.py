@@ -1,4 +1,4 @@
-"""MCP servers for programs without a loop: the same servers, by `with`."""
+"""MCP servers for programs without an event loop: the same servers, in a `with` block."""
 
 import asyncio
 import json
@@ -27,20 +27,22 @@ EMBEDDED = Settings(model="demo", database="memory:", demo_delay=0)
 ALL = Rules(allow=("*",))
 
 
-def test_a_conversation_uses_their_tools():
+def test_a_conversation_uses_the_tools_of_the_servers():
     with McpServerPool([raw()]) as servers, Client(settings=EMBEDDED) as client:
         assert servers.ready(60) == ()
         events = list(
             client.converse("Please use raw__echo", toolbox=servers, consent=Consent(ALL))
         )
-        again = list(client.converse("Please use raw__echo", toolbox=servers, consent=Consent(ALL)))
+        second = list(
+            client.converse("Please use raw__echo", toolbox=servers, consent=Consent(ALL))
+        )
 
-    for each in (events, again):
+    for each in (events, second):
         (output,) = [event for event in each if isinstance(event, ToolOutputAdded)]
         assert not output.is_error
 
 
-def test_the_rest_of_a_server_is_there_too():
+def test_resources_prompts_and_completions_work_too():
     with McpServerPool([whole(mode="legacy")]) as servers:
         servers.ready(60)
         resources = {each.uri for each in servers.resources("whole")}
@@ -64,7 +66,7 @@ def test_the_rest_of_a_server_is_there_too():
     assert state.status == "ready"
 
 
-def test_changes_and_log_lines_are_asked_for():
+def test_changes_of_resources_are_reported():
     host = RecordingHost()
     with McpServerPool([raw()], host) as servers, Client(settings=EMBEDDED) as client:
         servers.ready(60)
@@ -77,29 +79,29 @@ def test_changes_and_log_lines_are_asked_for():
     assert host.heard.get_nowait() == ("updated", "raw", "note://1")
 
 
-async def test_progress_comes_on_the_loop_of_whoever_calls():
-    told: list[tuple[Progress, int]] = []
+async def test_progress_is_reported_on_the_loop_of_the_caller():
+    reports: list[tuple[Progress, int]] = []
     with McpServerPool([whole()]) as servers:
         await asyncio.to_thread(servers.ready, 60)
         await servers.call(
-            call("whole__steps"), lambda each: told.append((each, threading.get_ident()))
+            call("whole__steps"), lambda each: reports.append((each, threading.get_ident()))
         )
 
-    assert [each.done for each, _ in told] == [1, 2, 3]
-    assert {thread for _, thread in told} == {threading.get_ident()}
+    assert [each.done for each, _ in reports] == [1, 2, 3]
+    assert {thread for _, thread in reports} == {threading.get_ident()}
 
 
 async def test_cancelling_a_call_reaches_the_server(tmp_path: Path):
     mark = tmp_path / "cancelled"
-    begun = asyncio.Event()
+    started = asyncio.Event()
     with McpServerPool([raw("good", str(mark))]) as servers:
         await asyncio.to_thread(servers.ready, 60)
-        task = asyncio.create_task(servers.call(call("raw__hang"), lambda each: begun.set()))
-        await begun.wait()
+        task = asyncio.create_task(servers.call(call("raw__hang"), lambda each: started.set()))
+        await started.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.to_thread(appears, mark)
+        await asyncio.to_thread(wait_for_file, mark)
 
     assert "requestId" in mark.read_text()
 
@@ -117,19 +119,19 @@ async def test_a_persons_time_to_think_counts_on_neither_loop(call_clock: CallCl
     assert json.loads(result.output)["action"] == "accept"
 
 
-async def test_what_ends_under_a_call_fails_it():
-    begun = asyncio.Event()
+async def test_a_pool_that_is_closed_during_a_call_fails_the_call():
+    started = asyncio.Event()
     with McpServerPool([raw()]) as servers:
         await asyncio.to_thread(servers.ready, 60)
-        task = asyncio.create_task(servers.call(call("raw__hang"), lambda each: begun.set()))
-        await begun.wait()
+        task = asyncio.create_task(servers.call(call("raw__hang"), lambda each: started.set()))
+        await started.wait()
         await asyncio.to_thread(servers.__exit__, None, None, None)
         result = await task
 
     assert result.fault == "unavailable"
 
 
-async def test_servers_outside_of_their_block_are_not_there():
+async def test_servers_are_unavailable_outside_of_their_block():
     servers = McpServerPool([raw()])
     assert (await servers.call(call("raw__echo"))).fault == "unavailable"
     with servers:
@@ -156,7 +158,7 @@ def test_the_servers_of_a_file_are_used_as_they_are_written(tmp_path: Path):
     assert "NOT_SET_ANYWHERE" in missing.why
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path):
+def test_a_missing_file_is_reported(tmp_path: Path):
     with pytest.raises(BadSettings, match="cannot be read"):
         McpServerPool.from_config(tmp_path / "nothing.json")
 
@@ -173,12 +175,12 @@ print(servers.ready(60), flush=True)
 
 
 @pytest.mark.slow
-def test_a_program_that_leaves_them_open_ends_all_the_same():
-    done = subprocess.run(
+def test_a_program_that_leaves_its_servers_open_ends_all_the_same():
+    completed = subprocess.run(
         [sys.executable, "-c", LEFT_OPEN], capture_output=True, text=True, timeout=120, check=False
     )
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "()\n", "")
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, "()\n", "")
 
 
 @pytest.mark.slow
@@ -193,7 +195,7 @@ def test_a_program_that_is_interrupted_ends_its_servers(tmp_path: Path):
     )
     program = program.replace("print(servers.ready(60), flush=True)\n", "")
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
-    appears(tmp_path / "ready")
+    wait_for_file(tmp_path / "ready")
     children = Path(f"/proc/{process.pid}/task").glob("*/children")
     pids = [int(pid) for each in children for pid in each.read_text().split()]
     process.send_signal(signal.SIGINT)
@@ -203,6 +205,6 @@ def test_a_program_that_is_interrupted_ends_its_servers(tmp_path: Path):
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-def appears(file: Path) -> None:
+def wait_for_file(file: Path) -> None:
     while not file.exists():
         time.sleep(0.01)

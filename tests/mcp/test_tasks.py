@@ -64,14 +64,14 @@ async def running(
         yield servers
 
 
-async def happened(what: Callable[[], object]) -> None:
-    """Wait until something is so, which a process has to do."""
-    while not what():
+async def wait_until(is_so: Callable[[], object]) -> None:
+    """Wait until this is true, which depends on another process."""
+    while not is_so():
         await asyncio.sleep(0.005)
 
 
-def logged(folder: Path, method: str) -> int:
-    """How many requests of this method the server has had."""
+def count_requests(folder: Path, method: str) -> int:
+    """Return the number of requests of this method that the server has received."""
     return sum(line.split()[0] == method for line in lines_of(folder, "log"))
 
 
@@ -112,12 +112,12 @@ async def test_a_task_is_polled_until_it_has_a_result(config: ServerConfig, tmp_
     assert answer == ToolResult("done")
     assert "tasks" in state.capabilities
     assert lines_of(tmp_path, "ran") == ["c1"]
-    assert logged(tmp_path, "tasks/get") == 3
-    assert logged(tmp_path, "tasks/cancel") == 0
+    assert count_requests(tmp_path, "tasks/get") == 3
+    assert count_requests(tmp_path, "tasks/cancel") == 0
 
 
 async def test_new_status_messages_are_progress(config: ServerConfig):
-    told: list[Progress] = []
+    progress: list[Progress] = []
     states = [
         {"status": "working", "statusMessage": "one \x1b[31mred"},
         {"status": "working", "statusMessage": "one \x1b[31mred"},
@@ -126,14 +126,14 @@ async def test_new_status_messages_are_progress(config: ServerConfig):
     ]
     created = {"statusMessage": "queued"}
     async with running(config) as servers:
-        await servers.call(call("tasked__job", states=states, created=created), told.append)
+        await servers.call(call("tasked__job", states=states, created=created), progress.append)
 
-    assert [each.done for each in told] == [1, 2, 3]
-    assert [each.message for each in told][::2] == ["queued", "two"]
-    assert "\x1b" not in told[1].message
+    assert [each.done for each in progress] == [1, 2, 3]
+    assert [each.message for each in progress][::2] == ["queued", "two"]
+    assert "\x1b" not in progress[1].message
 
 
-async def test_required_inputs_are_asked_of_the_person_once(config: ServerConfig, tmp_path: Path):
+async def test_a_person_is_asked_once_for_each_required_input(config: ServerConfig, tmp_path: Path):
     host = RecordingHost(
         ElicitationAnswer("accept", {"count": 3}), ElicitationAnswer("accept", {"count": 4})
     )
@@ -141,8 +141,8 @@ async def test_required_inputs_are_asked_of_the_person_once(config: ServerConfig
         answer = await servers.call(call("tasked__job", asks={"a": FORM, "b": FORM}))
 
     assert [type(each) for each in host.questions] == [FormElicitation] * 2
-    given = json.loads(answer.output)
-    assert sorted(each["content"]["count"] for each in given.values()) == [3, 4]
+    inputs = json.loads(answer.output)
+    assert sorted(each["content"]["count"] for each in inputs.values()) == [3, 4]
     answers = [key for line in lines_of(tmp_path, "answers") for key in json.loads(line)]
     assert sorted(answers) == ["a", "b"], "each is sent once"
 
@@ -173,7 +173,7 @@ async def test_inputs_that_are_withdrawn_again_and_again_have_a_limit(
 
     assert "requires more than 3 inputs" in answer.output
     assert len(host.questions) == 3
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
 async def test_polling_goes_on_while_a_person_thinks(config: ServerConfig, tmp_path: Path):
@@ -188,16 +188,18 @@ async def test_polling_goes_on_while_a_person_thinks(config: ServerConfig, tmp_p
                 raise
 
     host = Thinker()
-    asked = {"status": "input_required", "inputRequests": {"a": FORM}}
+    question_state = {"status": "input_required", "inputRequests": {"a": FORM}}
     async with running(config, host) as servers:
-        answer = await servers.call(call("tasked__job", states=[asked, asked, COMPLETED]))
-        await happened(lambda: host.withdrawn)
+        answer = await servers.call(
+            call("tasked__job", states=[question_state, question_state, COMPLETED])
+        )
+        await wait_until(lambda: host.withdrawn)
 
     assert answer.output == "done"
     assert lines_of(tmp_path, "answers") == []
 
 
-async def test_a_task_that_asks_where_nobody_is_fails_and_is_cancelled(
+async def test_a_task_that_asks_without_a_person_fails_and_is_cancelled(
     config: ServerConfig, tmp_path: Path
 ):
     async with running(config) as servers:
@@ -205,7 +207,7 @@ async def test_a_task_that_asks_where_nobody_is_fails_and_is_cancelled(
 
     assert answer.is_error
     assert "requires an input that is not given here" in answer.output
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
 async def test_an_output_is_checked_against_the_schema_of_its_tool(config: ServerConfig):
@@ -275,7 +277,7 @@ async def test_a_task_whose_state_is_no_result_at_all_is_cancelled(tmp_path: Pat
 
     assert answer.fault == "failed"
     assert "gave no valid result for job" in answer.output
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
 async def test_a_task_that_works_after_its_end_is_an_error(tmp_path: Path):
@@ -286,17 +288,17 @@ async def test_a_task_that_works_after_its_end_is_an_error(tmp_path: Path):
         right = await servers.call(done)
 
     assert "says that its task is working after it was over" in answer.output
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/cancel") == 1
     assert right.output == "done"
 
 
-@pytest.mark.parametrize("given", ["", "a\nb", "x" * 2_000, 7, None])
-async def test_a_task_without_a_usable_id_is_an_error(given: object, tmp_path: Path):
+@pytest.mark.parametrize("task_id", ["", "a\nb", "x" * 2_000, 7, None])
+async def test_a_task_without_a_usable_id_is_an_error(task_id: object, tmp_path: Path):
     async with running(tasked(tmp_path)) as servers:
-        answer = await servers.call(call("tasked__job", created={"taskId": given}))
+        answer = await servers.call(call("tasked__job", created={"taskId": task_id}))
 
     assert "started a task without a usable id" in answer.output
-    assert logged(tmp_path, "tasks/get") == 0
+    assert count_requests(tmp_path, "tasks/get") == 0
 
 
 async def test_a_task_of_a_server_that_does_not_declare_them_is_an_error(tmp_path: Path):
@@ -320,9 +322,9 @@ def test_intervals_and_lifetimes_have_bounds():
     assert read(pollIntervalMs=0, ttlMs=0) == (tasks.LEAST_INTERVAL, 0.0)
     assert read(pollIntervalMs=-5, ttlMs=-5) == (tasks.LEAST_INTERVAL, 0.0)
     assert read(pollIntervalMs=years, ttlMs=None) == (tasks.MOST_INTERVAL, None)
-    odds: list[Any] = ["soon", True, float("nan"), float("inf"), 10**400, [], None]
-    for odd in odds:
-        assert read(pollIntervalMs=odd, ttlMs=odd) == (tasks.USUAL_INTERVAL, None)
+    odd_values: list[Any] = ["soon", True, float("nan"), float("inf"), 10**400, [], None]
+    for value in odd_values:
+        assert read(pollIntervalMs=value, ttlMs=value) == (tasks.USUAL_INTERVAL, None)
 
 
 def test_a_failed_task_has_no_result_whatever_the_server_says():
@@ -337,7 +339,7 @@ def test_a_failed_task_has_no_result_whatever_the_server_says():
         parse_state({**raw, "status": "Failed"}, "t")
 
 
-async def test_a_task_is_given_up_when_the_server_does_not_keep_it_any_longer(
+async def test_a_task_is_given_up_when_its_server_no_longer_keeps_it(
     config: ServerConfig, tmp_path: Path
 ):
     async with running(config) as servers:
@@ -346,7 +348,7 @@ async def test_a_task_is_given_up_when_the_server_does_not_keep_it_any_longer(
 
     assert answer.fault == "timed_out"
     assert "within the 0.05 s for which it keeps it" in answer.output
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
 async def test_endless_work_ends_with_the_deadline_of_its_call(
@@ -355,26 +357,26 @@ async def test_endless_work_ends_with_the_deadline_of_its_call(
     async with running(config) as servers:
         gate = Gate(servers, seconds=RECHECK_SECONDS)
         working = asyncio.create_task(gate.call(call("tasked__job")))
-        await happened(lambda: logged(tmp_path, "tasks/get"))
+        await wait_until(lambda: count_requests(tmp_path, "tasks/get"))
         call_clock.now += 1.0
         answer = await working
-        await happened(lambda: logged(tmp_path, "tasks/cancel"))
+        await wait_until(lambda: count_requests(tmp_path, "tasks/cancel"))
 
     assert answer.fault == "timed_out"
     assert lines_of(tmp_path, "ran") == ["c1"]
 
 
-async def test_a_task_may_have_a_time_of_its_own(tmp_path: Path, call_clock: CallClock):
+async def test_a_task_may_have_its_own_timeout(tmp_path: Path, call_clock: CallClock):
     config = tasked(tmp_path, task_timeout=5.0, timeout=RECHECK_SECONDS)
     async with running(config) as servers:
         gate = Gate(servers, seconds=RECHECK_SECONDS)
         working = asyncio.create_task(gate.call(call("tasked__job")))
-        await happened(lambda: logged(tmp_path, "tasks/get"))
+        await wait_until(lambda: count_requests(tmp_path, "tasks/get"))
         await call_clock.think(4.0)
         assert not working.done(), "the deadlines of the call do not count"
         call_clock.now += 1.0
         answer = await working
-        await happened(lambda: logged(tmp_path, "tasks/cancel"))
+        await wait_until(lambda: count_requests(tmp_path, "tasks/cancel"))
 
     assert answer.fault == "timed_out"
     assert "within 5 s, its task_timeout" in answer.output
@@ -383,12 +385,12 @@ async def test_a_task_may_have_a_time_of_its_own(tmp_path: Path, call_clock: Cal
 async def test_a_cancelled_call_cancels_its_task(config: ServerConfig, tmp_path: Path):
     async with running(config) as servers:
         working = asyncio.create_task(servers.call(call("tasked__job")))
-        await happened(lambda: logged(tmp_path, "tasks/get"))
+        await wait_until(lambda: count_requests(tmp_path, "tasks/get"))
         working.cancel()
         with pytest.raises(asyncio.CancelledError):
             await working
 
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
 async def test_a_task_survives_its_server(tmp_path: Path):
@@ -400,7 +402,9 @@ async def test_a_task_survives_its_server(tmp_path: Path):
     assert lines_of(tmp_path, "ran") == ["c1"]
 
 
-async def test_the_error_of_a_failed_task_is_told_though_its_server_was_restarted(tmp_path: Path):
+async def test_the_error_of_a_failed_task_is_returned_though_its_server_was_restarted(
+    tmp_path: Path,
+):
     failed = {"status": "failed", "error": {"code": -32603, "message": "no disk"}}
     async with running(tasked(tmp_path), delays=(0.01,)) as servers:
         answer = await servers.call(call("tasked__job", states=[{"exit": True}, failed]))
@@ -433,7 +437,7 @@ async def test_the_old_protocol_has_no_tasks(tmp_path: Path):
     assert tasks.EXTENSION not in "".join(lines_of(tmp_path, "log"))
     assert answer.output == "done without a task"
     assert rude.is_error
-    assert logged(tmp_path, "tasks/get") == 0
+    assert count_requests(tmp_path, "tasks/get") == 0
 
 
 async def test_a_person_may_think_longer_about_an_input_than_the_call_may_take(
@@ -463,11 +467,11 @@ async def test_a_saved_task_is_followed_and_its_tool_not_called_again(
     async with running(config) as servers:
         with use_journal(journal):
             working = asyncio.create_task(servers.call(call("tasked__job")))
-        await happened(lambda: journal.handles)
+        await wait_until(lambda: journal.handles)
         working.cancel()
         with pytest.raises(asyncio.CancelledError):
             await working
-    assert logged(tmp_path, "tasks/cancel") == 0, "the call is open: it is left to others"
+    assert count_requests(tmp_path, "tasks/cancel") == 0, "the call is open: it is left to others"
 
     (tmp_path / "done").write_text("from before")
     async with running(config) as servers:
@@ -483,13 +487,13 @@ async def test_a_task_whose_call_is_over_is_cancelled(config: ServerConfig, tmp_
     async with running(config) as servers:
         with use_journal(journal):
             working = asyncio.create_task(servers.call(call("tasked__job")))
-        await happened(lambda: journal.handles)
+        await wait_until(lambda: journal.handles)
         journal.open = False
         working.cancel()
         with pytest.raises(asyncio.CancelledError):
             await working
 
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
 @pytest.mark.parametrize("leaves", [True, False])
@@ -501,15 +505,15 @@ async def test_a_task_whose_call_is_ended_after_its_tool_was_stopped_is_cancelle
     async with running(tasked(tmp_path)) as servers:
         with use_journal(journal):
             working = asyncio.create_task(servers.call(call("tasked__job")))
-        await happened(lambda: journal.handles)
+        await wait_until(lambda: journal.handles)
         working.cancel()
         with pytest.raises(asyncio.CancelledError):
             await working
         journal.open = False
         if not leaves:
-            await happened(lambda: logged(tmp_path, "tasks/cancel"))
+            await wait_until(lambda: count_requests(tmp_path, "tasks/cancel"))
 
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
 async def test_a_call_that_the_user_stops_cancels_its_task_though_its_run_goes_on(
@@ -522,10 +526,10 @@ async def test_a_call_that_the_user_stops_cancels_its_task_though_its_run_goes_o
         outcomes = processor.process_tool_calls("run_1", [call("tasked__job")], journal=journal)
         async with aclosing(outcomes) as results:
             waiting = asyncio.ensure_future(anext(results))
-            await happened(lambda: journal.handles)
+            await wait_until(lambda: journal.handles)
             processor.cancel("c1")
             _, answer = await waiting
-        await happened(lambda: logged(tmp_path, "tasks/cancel"))
+        await wait_until(lambda: count_requests(tmp_path, "tasks/cancel"))
 
     assert answer.fault == "cancelled"
 
@@ -647,11 +651,11 @@ async def test_a_call_that_is_cancelled_while_its_handle_is_saved_leaves_its_tas
     class Slow(Journal):
         def __init__(self) -> None:
             super().__init__()
-            self.saving, self.go_on = asyncio.Event(), asyncio.Event()
+            self.saving, self.release = asyncio.Event(), asyncio.Event()
 
         async def save(self, call_id: str, handle: TaskHandle) -> bool:
             self.saving.set()
-            await self.go_on.wait()
+            await self.release.wait()
             return await super().save(call_id, handle)
 
     journal = Slow()
@@ -660,12 +664,12 @@ async def test_a_call_that_is_cancelled_while_its_handle_is_saved_leaves_its_tas
             working = asyncio.create_task(servers.call(call("tasked__job")))
         await journal.saving.wait()
         working.cancel()
-        asyncio.get_running_loop().call_soon(journal.go_on.set)
+        asyncio.get_running_loop().call_soon(journal.release.set)
         with pytest.raises(asyncio.CancelledError):
             await working
 
     assert list(journal.handles) == ["c1"]
-    assert logged(tmp_path, "tasks/cancel") == 0
+    assert count_requests(tmp_path, "tasks/cancel") == 0
 
 
 async def test_a_task_whose_first_state_is_not_valid_is_cancelled(
@@ -675,11 +679,11 @@ async def test_a_task_whose_first_state_is_not_valid_is_cancelled(
         answer = await servers.call(call("tasked__job", created={"status": "odd"}))
 
     assert "says that its task is odd" in answer.output
-    assert logged(tmp_path, "tasks/get") == 0
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/get") == 0
+    assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
-async def test_a_call_that_is_over_elsewhere_ends_its_task(
+async def test_a_call_that_another_process_has_ended_ends_its_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(task_follower, "CHECK_SECONDS", 0.01)
@@ -690,7 +694,7 @@ async def test_a_call_that_is_over_elsewhere_ends_its_task(
             answer = await servers.call(call("tasked__job"))
 
     assert answer.fault == "cancelled"
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
 async def test_a_handle_that_cannot_be_saved_now_is_saved_later(tmp_path: Path):
@@ -711,20 +715,20 @@ async def test_a_task_that_is_not_saved_is_cancelled_with_its_call(tmp_path: Pat
     async with running(tasked(tmp_path)) as servers:
         with use_journal(journal):
             working = asyncio.create_task(servers.call(call("tasked__job")))
-        await happened(lambda: logged(tmp_path, "tasks/get"))
+        await wait_until(lambda: count_requests(tmp_path, "tasks/get"))
         working.cancel()
         with pytest.raises(asyncio.CancelledError):
             await working
 
     assert journal.handles == {}
-    assert logged(tmp_path, "tasks/cancel") == 1
+    assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
 async def test_the_task_of_another_server_is_neither_followed_nor_started_again(tmp_path: Path):
     journal = Journal()
     config = tasked(tmp_path)
-    for origin, named in (("elsewhere", "job"), (config.origin, "strict")):
-        journal.handles["c1"] = TaskHandle(task_id="t", origin=origin, tool=named, created_at=0)
+    for origin, tool_name in (("elsewhere", "job"), (config.origin, "strict")):
+        journal.handles["c1"] = TaskHandle(task_id="t", origin=origin, tool=tool_name, created_at=0)
         async with running(config) as servers:
             with use_journal(journal):
                 answer = await servers.call(call("tasked__job"))
@@ -747,7 +751,7 @@ async def test_a_task_that_the_server_has_forgotten_is_not_started_again(tmp_pat
     assert lines_of(tmp_path, "ran") == []
 
 
-async def test_a_task_that_ended_while_nobody_looked_has_its_result(
+async def test_a_task_that_ended_without_an_observer_has_its_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(tool_caller, "LAST_LOOK_SECONDS", 60.0)

@@ -1,4 +1,4 @@
-"""Servers that die, hang, lie and shout: each is named with its reason, and the others work."""
+"""Servers that die, hang, lie or flood: each failure has its reason, and other servers work."""
 
 import asyncio
 import gc
@@ -43,11 +43,11 @@ from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
 
-SAY = call("raw__echo", text="hi")
+ECHO_CALL = call("raw__echo", text="hi")
 
 
-class Seen:
-    """The states that servers went through, to be waited for."""
+class StateRecorder:
+    """Record the states of servers, and wait for one of them."""
 
     def __init__(self) -> None:
         self._states: asyncio.Queue[ServerState] = asyncio.Queue()
@@ -55,7 +55,7 @@ class Seen:
     def __call__(self, state: ServerState) -> None:
         self._states.put_nowait(state)
 
-    async def becomes(self, status: str) -> ServerState:
+    async def wait_for_status(self, status: str) -> ServerState:
         async with asyncio.timeout(60):
             while (state := await self._states.get()).status != status:
                 pass
@@ -70,30 +70,30 @@ async def running(*configs: ServerConfig, **options) -> AsyncIterator[AsyncMcpSe
         yield servers
 
 
-async def hanging(servers: AsyncMcpServerPool) -> tuple[asyncio.Task[ToolResult], int]:
-    """A call that will not end, and the process it is in."""
-    begun: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(servers.call(call("raw__hang"), begun.set_result))
-    return task, int((await begun).message)
+async def start_endless_call(servers: AsyncMcpServerPool) -> tuple[asyncio.Task[ToolResult], int]:
+    """Start a call that does not end; return its task and the process of the server."""
+    first_progress: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(servers.call(call("raw__hang"), first_progress.set_result))
+    return task, int((await first_progress).message)
 
 
-class Thinking(RecordingHost):
-    """A host who thinks before each answer, for longer than any call may take."""
+class SlowHost(RecordingHost):
+    """A host that thinks before each answer for longer than any call may take."""
 
     def __init__(self, clock: CallClock) -> None:
         super().__init__()
-        self.asked, self.may_think, self.thought = (asyncio.Event() for _ in range(3))
+        self.was_asked, self.may_think, self.has_thought = (asyncio.Event() for _ in range(3))
         self._clock = clock
 
     async def ask(self, question: Elicitation) -> ElicitationAnswer:
-        self.asked.set()
+        self.was_asked.set()
         await self.may_think.wait()
         await self._clock.think()
-        self.thought.set()
+        self.has_thought.set()
         return ElicitationAnswer("accept", {"x": "well"})
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -101,47 +101,47 @@ def alive(pid: int) -> bool:
 
 
 async def test_a_server_killed_in_a_call_fails_the_call_at_once_and_comes_back():
-    seen = Seen()
-    async with running(raw(), changed=seen) as servers:
-        task, pid = await hanging(servers)
+    states = StateRecorder()
+    async with running(raw(), changed=states) as servers:
+        task, pid = await start_endless_call(servers)
         os.kill(pid, signal.SIGKILL)
         result = await task
-        state = await seen.becomes("restarting")
-        again = await servers.call(call("raw__echo", text="hi"))
+        state = await states.wait_for_status("restarting")
+        second = await servers.call(call("raw__echo", text="hi"))
 
     assert result.fault == "unavailable"
     assert "SIGKILL" in result.output
     assert state.why == "it was ended by SIGKILL"
-    assert again == ToolResult('{"text": "hi"}')
+    assert second == ToolResult('{"text": "hi"}')
 
 
 async def test_a_tool_that_is_another_after_a_restart_is_asked_about_before_it_is_called(
     tmp_path: Path,
 ):
-    """S5: the call waits for the server, which comes back with another tool of the same name."""
-    asked: list[str] = []
+    """S5: the call waits for the server, which restarts with another tool of the same name."""
+    descriptions: list[str] = []
 
     async def answer(question: ConsentRequest) -> ConsentAnswer:
-        asked.append(question.tool.spec.description)
-        return ConsentAnswer(allowed=len(asked) == 1, keep="session")
+        descriptions.append(question.tool.spec.description)
+        return ConsentAnswer(allowed=len(descriptions) == 1, keep="session")
 
-    file, seen = tmp_path / "pid", Seen()
-    async with running(raw("another", str(file)), changed=seen) as servers:
+    file, states = tmp_path / "pid", StateRecorder()
+    async with running(raw("another", str(file)), changed=states) as servers:
         processor = ToolProcessor(servers, consent=Consent(asker=answer))
-        [(_, first)] = [each async for each in processor.process_tool_calls("run_1", [SAY])]
+        [(_, first)] = [each async for each in processor.process_tool_calls("run_1", [ECHO_CALL])]
         os.kill(int(file.read_text()), signal.SIGKILL)
-        await seen.becomes("restarting")
-        [(_, second)] = [each async for each in processor.process_tool_calls("run_1", [SAY])]
+        await states.wait_for_status("restarting")
+        [(_, second)] = [each async for each in processor.process_tool_calls("run_1", [ECHO_CALL])]
 
     assert first.output == '{"text": "hi"}'
-    assert asked == ["Says it.", "Deletes all."]
+    assert descriptions == ["Says it.", "Deletes all."]
     assert (second.fault, second.output) == ("refused", "The user refused this call.")
 
 
 async def test_a_program_of_the_working_folder_is_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """S22: an empty entry of PATH names the working folder, which may be anybody's."""
+    """S22: an empty entry of PATH names the working folder, whose owner is unknown."""
     program = tmp_path / "npx-of-a-stranger"
     program.write_text("#!/bin/sh\ntouch started\n")
     program.chmod(0o755)
@@ -155,7 +155,7 @@ async def test_a_program_of_the_working_folder_is_no_server(
     assert not (tmp_path / "started").exists()
 
 
-async def test_a_server_that_exits_in_a_call_says_with_which_code_and_its_last_words():
+async def test_a_server_that_exits_in_a_call_is_reported_with_its_exit_code_and_last_output():
     async with running(raw()) as servers:
         result = await servers.call(call("raw__die"))
 
@@ -196,17 +196,17 @@ async def test_an_exit_code_is_a_better_reason_than_a_closed_connection():
 
 
 async def test_a_server_killed_while_idle_is_noticed_without_a_call():
-    seen = Seen()
-    async with running(raw(), changed=seen) as servers:
-        task, pid = await hanging(servers)
+    states = StateRecorder()
+    async with running(raw(), changed=states) as servers:
+        task, pid = await start_endless_call(servers)
         task.cancel()
         os.kill(pid, signal.SIGKILL)
 
-        await seen.becomes("restarting")
-        await seen.becomes("ready")
+        await states.wait_for_status("restarting")
+        await states.wait_for_status("ready")
 
 
-async def test_a_server_that_dies_again_and_again_rests_until_it_is_used():
+async def test_a_server_that_dies_again_and_again_is_not_restarted_until_it_is_used():
     async with running(raw(), delays=(0.01, 0.01)) as servers:
         for _ in range(3):
             await servers.call(call("raw__die"))
@@ -252,59 +252,59 @@ async def test_a_server_that_fails_again_and_again_is_not_started_at_each_call(
     assert failures == [2, 2, 2, 3, 3]
 
 
-async def test_a_process_whose_child_holds_its_pipes_is_over_all_the_same(tmp_path: Path):
-    seen = Seen()
-    async with running(raw("parent", str(tmp_path / "pid")), changed=seen) as servers:
-        task, pid = await hanging(servers)
+async def test_a_process_whose_child_holds_its_pipes_counts_as_ended_all_the_same(tmp_path: Path):
+    states = StateRecorder()
+    async with running(raw("parent", str(tmp_path / "pid")), changed=states) as servers:
+        task, pid = await start_endless_call(servers)
         os.kill(pid, signal.SIGKILL)
         result = await task
 
     assert result.fault == "unavailable"
 
 
-async def test_the_whole_process_tree_ends_with_us(tmp_path: Path):
+async def test_the_whole_process_tree_ends_with_the_client(tmp_path: Path):
     async with running(raw("parent", str(tmp_path / "pid"))):
         child = int((tmp_path / "pid").read_text())
-        lived = alive(child)
+        was_alive = is_alive(child)
 
-    assert lived
-    assert not alive(child)
+    assert was_alive
+    assert not is_alive(child)
 
 
-async def test_a_server_that_does_not_go_is_ended():
+async def test_a_server_that_does_not_exit_is_killed():
     async with running(raw("stubborn")) as servers:
-        task, pid = await hanging(servers)
+        task, pid = await start_endless_call(servers)
         task.cancel()
 
-    assert not alive(pid)
+    assert not is_alive(pid)
 
 
 async def test_cancelling_a_call_reaches_the_server(tmp_path: Path):
-    told = tmp_path / "cancelled"
-    async with running(raw("good", str(told))) as servers:
-        task, _ = await hanging(servers)
+    mark = tmp_path / "cancelled"
+    async with running(raw("good", str(mark))) as servers:
+        task, _ = await start_endless_call(servers)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await servers.call(call("raw__echo"))  # lines are read in order
 
-    assert "requestId" in told.read_text()
+    assert "requestId" in mark.read_text()
 
 
 async def test_a_servers_own_deadline_is_a_result_and_reaches_the_server(tmp_path: Path):
-    told = tmp_path / "cancelled"
-    async with running(raw("good", str(told), timeout=0.1)) as servers:
+    mark = tmp_path / "cancelled"
+    async with running(raw("good", str(mark), timeout=0.1)) as servers:
         result = await servers.call(call("raw__hang"))
         await servers.call(call("raw__echo"))
 
     assert result.fault == "timed_out"
-    assert told.exists()
+    assert mark.exists()
 
 
 async def test_a_persons_time_to_think_ends_no_call_of_the_server_that_asks(
     call_clock: CallClock,
 ):
-    host = Thinking(call_clock)
+    host = SlowHost(call_clock)
     host.may_think.set()
     async with running(raw("good", timeout=RECHECK_SECONDS), host=host) as servers:
         gate = Gate(servers, seconds=RECHECK_SECONDS)
@@ -320,17 +320,17 @@ def pass_time(clock: CallClock) -> None:
 
 
 async def test_calls_that_begin_during_a_question_wait_for_it_too(call_clock: CallClock):
-    host = Thinking(call_clock)
+    host = SlowHost(call_clock)
     async with running(raw("good", timeout=RECHECK_SECONDS), host=host) as servers:
-        asked = asyncio.create_task(servers.call(call("raw__ask")))
-        await host.asked.wait()
-        begun = asyncio.Event()
-        late = asyncio.create_task(servers.call(call("raw__hang"), lambda _: begun.set()))
-        await begun.wait()
+        asking = asyncio.create_task(servers.call(call("raw__ask")))
+        await host.was_asked.wait()
+        started = asyncio.Event()
+        late = asyncio.create_task(servers.call(call("raw__hang"), lambda _: started.set()))
+        await started.wait()
         host.may_think.set()
-        await host.thought.wait()
+        await host.has_thought.wait()
         waited = not late.done()
-        result = await asked
+        result = await asking
         pass_time(call_clock)
         overdue = await late
 
@@ -341,12 +341,12 @@ async def test_calls_that_begin_during_a_question_wait_for_it_too(call_clock: Ca
 
 @pytest.fixture
 def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All messages of a server come within one second, on a machine however busy."""
+    """Stop the clock, so that all messages of a server come within one second."""
     monkeypatch.setattr(session_monitor, "_now", lambda: 7.0)
 
 
 @pytest.mark.usefixtures("one_second")
-async def test_a_flood_of_questions_is_cut_and_told():
+async def test_a_flood_of_requests_is_cut_and_reported():
     async with running(raw()) as servers:
         result = await servers.call(call("raw__pings", questions=MOST_PER_SECOND + 500))
         state = servers.states()[0]
@@ -364,7 +364,7 @@ async def test_a_result_of_too_many_parts_is_cut_and_the_model_is_told():
     assert result.output.endswith("[95000 more parts were left out.]")
 
 
-async def test_a_server_at_a_strangers_address_gives_less_at_once(http_port: int):
+async def test_a_server_at_a_foreign_address_has_a_lower_limit_of_size(http_port: int):
     url = f"http://127.0.0.1:{http_port}/mcp"
     config = ServerConfig(name="whole", transport="http", url=url)
     near = EgressPolicy((Exemption(ip_network("127.0.0.0/8")),))
@@ -418,13 +418,13 @@ async def test_many_servers_start_together_and_each_that_fails_is_named_with_its
     assert not any(output.is_error for output in outputs)
 
 
-ENDS = """
+PROGRAM = """
 import os, subprocess, sys
 holder = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
-held = subprocess.Popen(holder, stdin=-3, stdout=-3, start_new_session=True)
+child = subprocess.Popen(holder, stdin=-3, stdout=-3, start_new_session=True)
 os.close(1)
 with open("pid", "w") as file:
-    file.write(str(held.pid))
+    file.write(str(child.pid))
 os.rename("pid", "held")
 sys.stdin.read()
 sys.exit(2)
@@ -433,32 +433,32 @@ sys.exit(2)
 
 
 async def test_a_session_that_is_closed_while_its_server_ends_knows_the_exit_code(tmp_path: Path):
-    config = ServerConfig(name="x", command=sys.executable, args=("-c", ENDS), cwd=str(tmp_path))
-    held = tmp_path / "held"
+    config = ServerConfig(name="x", command=sys.executable, args=("-c", PROGRAM), cwd=str(tmp_path))
+    pid_file = tmp_path / "held"
     monitor = SessionMonitor()
     try:
         async with asyncio.timeout(60), connect_stdio(config, monitor):
-            while not held.exists():
+            while not pid_file.exists():
                 await asyncio.sleep(0)
             for _ in range(10):  # until the end of its stdout has been seen
                 await asyncio.sleep(0)
     finally:
-        os.kill(int(held.read_text()), signal.SIGKILL)
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
     assert monitor.end_reason == "it exited with code 2"
 
 
 async def test_ready_waits_no_longer_than_it_is_told():
     async with AsyncMcpServerPool([raw("silent")]) as servers:
-        began = time.monotonic()
+        start = time.monotonic()
         missing = await servers.ready(0.1)
-        took = time.monotonic() - began
+        seconds = time.monotonic() - start
 
     assert [state.status for state in missing] == ["starting"]
-    assert took < 10
+    assert seconds < 10
 
 
-async def test_rubbish_on_stdout_is_counted_and_told_and_hurts_nothing(capfd):
+async def test_rubbish_on_stdout_is_counted_reported_and_harmless(capfd):
     async with running(raw("rubbish")) as servers:
         result = await servers.call(call("raw__echo"))
         state = servers.states()[0]
@@ -484,7 +484,7 @@ async def test_a_flood_of_log_lines_is_cut_and_the_call_answered():
 async def test_a_server_that_lies_about_its_tools_loses_only_those_that_cannot_be_used():
     async with running(raw("liar")) as servers:
         tools = {tool.own_name: tool for tool in servers.tools()}
-        left = {each.tool: each.why for each in servers.states()[0].left_out}
+        reasons = {each.tool: each.why for each in servers.states()[0].left_out}
 
     assert set(tools) == {
         "good",
@@ -498,13 +498,13 @@ async def test_a_server_that_lies_about_its_tools_loses_only_those_that_cannot_b
     assert all(tool.spec.parameters["type"] == "object" for tool in tools.values())
     assert tools["wrong_schema"].spec.parameters == {"type": "object", "properties": {}}
     assert tools["odd"].hints.read_only is None
-    assert left["deep"] == "its schema is nested more than 32 deep"
-    assert left["task"] == "it can be run as a task only"
-    assert "a tool without a name" in left
+    assert reasons["deep"] == "its schema is nested more than 32 deep"
+    assert reasons["task"] == "it can be run as a task only"
+    assert "a tool without a name" in reasons
 
 
 @pytest.mark.parametrize("tool", ["slow", "looped"])
-async def test_a_schema_of_outputs_can_neither_hang_nor_break_us(tool: str):
+async def test_a_schema_of_outputs_can_neither_hang_nor_break_the_client(tool: str):
     async with running(raw("liar")) as servers:
         async with asyncio.timeout(60):
             result = await servers.call(call(f"raw__{tool}"))
@@ -512,7 +512,7 @@ async def test_a_schema_of_outputs_can_neither_hang_nor_break_us(tool: str):
     assert result.fault in {None, "failed"}
 
 
-async def test_escapes_and_hidden_characters_are_seen_in_whatever_a_server_says_of_itself():
+async def test_escapes_and_hidden_characters_are_revealed_in_all_texts_of_a_server():
     async with running(raw("evil")) as servers:
         tool = servers.tools()[0]
         state = servers.states()[0]
@@ -527,13 +527,13 @@ async def test_escapes_and_hidden_characters_are_seen_in_whatever_a_server_says_
     assert result.fault == "failed"
 
 
-async def test_too_many_tools_are_cut_and_it_is_told():
+async def test_too_many_tools_are_cut_and_reported():
     async with running(raw("many")) as servers:
         count = len(servers.tools())
-        left = servers.states()[0].left_out
+        left_out = servers.states()[0].left_out
 
     assert count == 1_000
-    assert [(each.tool, each.why) for each in left] == [
+    assert [(each.tool, each.why) for each in left_out] == [
         ("2000 tools", "more than 1000 were offered")
     ]
 
@@ -545,13 +545,13 @@ async def test_all_pages_are_read():
     assert names == ["page0", "page1", "page2", "page3"]
 
 
-async def test_pages_without_end_have_one():
+async def test_pages_without_end_are_cut():
     async with running(raw("endless_pages")) as servers:
         count = len(servers.tools())
-        left = servers.states()[0].left_out
+        left_out = servers.states()[0].left_out
 
     assert count == 100
-    assert "never end" in left[0].why
+    assert "never end" in left_out[0].why
 
 
 @pytest.mark.slow
@@ -565,14 +565,14 @@ async def test_a_result_that_is_too_large_fails_its_call_and_nothing_else():
     assert not after.is_error
 
 
-async def test_a_large_result_that_may_be_comes_whole():
+async def test_a_large_result_within_the_limit_is_not_cut():
     async with running(raw()) as servers:
         result = await servers.call(call("raw__big", size=5_000_000))
 
     assert len(result.output) == 5_000_000
 
 
-async def test_what_is_no_result_fails_its_call():
+async def test_an_invalid_result_fails_its_call():
     async with running(raw()) as servers:
         result = await servers.call(call("raw__odd"))
 
@@ -580,7 +580,7 @@ async def test_what_is_no_result_fails_its_call():
     assert "no valid result" in result.output
 
 
-async def test_a_server_that_dies_of_the_question_which_protocol_it_speaks_is_asked_the_old_way():
+async def test_a_server_that_dies_of_the_new_handshake_is_started_with_the_old_one():
     async with running(raw("frail")) as servers:
         states = servers.states()
 
@@ -598,14 +598,14 @@ async def test_a_server_that_must_speak_the_new_protocol_and_does_not_is_not_use
 
 async def test_arguments_that_are_no_object_never_reach_a_server():
     async with running(raw()) as servers:
-        odd = await servers.call(ToolCall("c", "raw__echo", "[1]"))
-        none = await servers.call(ToolCall("c", "raw__echo", "null"))
+        list_result = await servers.call(ToolCall("c", "raw__echo", "[1]"))
+        null_result = await servers.call(ToolCall("c", "raw__echo", "null"))
 
-    assert odd.fault == "invalid_arguments"
-    assert none == ToolResult("{}")
+    assert list_result.fault == "invalid_arguments"
+    assert null_result == ToolResult("{}")
 
 
-async def test_a_tool_that_nobody_has_is_told_with_the_servers_that_are_not_there():
+async def test_an_unknown_tool_is_reported_with_the_servers_that_are_not_ready():
     async with running(raw("crash")) as servers:
         result = await servers.call(call("raw__echo"))
 
@@ -620,11 +620,11 @@ async def test_a_server_sees_the_short_environment_and_its_own_and_no_key(monkey
         name="env", command=sys.executable, args=("-S", "-c", code), env={"MINE": "1"}
     )
     async with running(config) as servers:
-        seen = " ".join(servers.states()[0].stderr).split()
+        names = " ".join(servers.states()[0].stderr).split()
 
-    assert "MINE" in seen
-    assert "PATH" in seen
-    assert "OPENAI_API_KEY" not in seen
+    assert "MINE" in names
+    assert "PATH" in names
+    assert "OPENAI_API_KEY" not in names
 
 
 async def test_a_server_that_is_not_enabled_is_not_started():
@@ -636,15 +636,15 @@ async def test_a_server_that_is_not_enabled_is_not_started():
     assert missing == ()
 
 
-async def test_only_the_tools_that_are_wanted_are_offered():
+async def test_only_the_selected_tools_are_offered():
     async with running(raw(tools=("e*", "d*"), exclude=("die",))) as servers:
         names = [tool.own_name for tool in servers.tools()]
 
     assert names == ["echo"]
 
 
-class Thoughtful(RecordingHost):
-    """A host who never comes to a decision."""
+class UndecidedHost(RecordingHost):
+    """A host that never answers."""
 
     async def ask(self, question: Elicitation) -> ElicitationAnswer:
         self.questions.append(question)
@@ -652,8 +652,8 @@ class Thoughtful(RecordingHost):
         raise AssertionError
 
 
-async def test_of_a_server_that_asks_too_much_at_once_a_few_questions_are_put():
-    host = Thoughtful()
+async def test_only_a_few_of_many_simultaneous_questions_are_shown():
+    host = UndecidedHost()
     async with running(raw(), host=host) as servers:
         await servers.call(call("raw__nosy", questions=50))
         await servers.call(call("raw__echo"))
@@ -661,7 +661,7 @@ async def test_of_a_server_that_asks_too_much_at_once_a_few_questions_are_put():
     assert len(host.questions) == 8
 
 
-async def test_a_call_that_needs_a_person_elsewhere_first_says_what_became_of_that():
+async def test_a_call_that_first_needs_a_person_at_a_url_says_if_the_person_agreed():
     host = RecordingHost(ElicitationAnswer("accept"))
     async with running(raw(), host=host) as servers:
         agreed = await servers.call(call("raw__away"))
@@ -673,7 +673,7 @@ async def test_a_call_that_needs_a_person_elsewhere_first_says_what_became_of_th
     assert "did not agree" in alone.output
 
 
-async def test_a_reply_nested_beyond_reason_fails_its_call_and_nothing_else():
+async def test_a_reply_that_is_nested_too_deep_fails_its_call_and_nothing_else():
     async with running(raw()) as servers:
         result = await servers.call(call("raw__abyss"))
         after = await servers.call(call("raw__echo"))
@@ -682,16 +682,16 @@ async def test_a_reply_nested_beyond_reason_fails_its_call_and_nothing_else():
     assert not after.is_error
 
 
-async def test_a_resource_of_an_old_server_that_changes_is_told():
+async def test_a_change_of_a_resource_of_an_old_server_is_reported():
     host = RecordingHost()
     async with running(raw(), host=host) as servers:
         await servers.subscribe("raw", "note://1")
         await servers.call(call("raw__touch"))
-        heard = await host.heard.get()
+        event = await host.heard.get()
         await servers.unsubscribe("raw", "note://1")
         await servers.set_logging_level("raw", "debug")
 
-    assert heard == ("updated", "raw", "note://1")
+    assert event == ("updated", "raw", "note://1")
 
 
 @pytest.mark.slow
@@ -710,8 +710,8 @@ async def test_a_picture_is_taken_only_as_it_can_be(kind: str, data: str, line: 
     assert result.output == line
 
 
-async def test_a_server_that_wants_a_login_is_told_from_one_that_is_broken():
-    async with refusing(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as port:
+async def test_a_server_that_wants_a_login_is_distinguished_from_a_broken_one():
+    async with serve_answer(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as port:
         config = ServerConfig(name="web", transport="http", url=f"http://127.0.0.1:{port}/")
         async with asyncio.timeout(60), AsyncMcpServerPool([config]) as servers:
             state = (await servers.ready(50))[0]
@@ -722,7 +722,7 @@ async def test_a_server_that_wants_a_login_is_told_from_one_that_is_broken():
 
 async def test_an_answer_over_http_that_is_too_large_is_not_read():
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
-    async with refusing(head + b" " * 40_000_000) as port:
+    async with serve_answer(head + b" " * 40_000_000) as port:
         config = ServerConfig(
             name="web", transport="http", url=f"http://127.0.0.1:{port}/", mode="legacy"
         )
@@ -736,27 +736,29 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(http, "IDLE_SECONDS", 0.0)  # its server is about to close it
-    opened: list[int] = []
-    async with refusing(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", opened) as port:
+    ports: list[int] = []
+    async with serve_answer(
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", ports
+    ) as port:
         config = ServerConfig(name="web", transport="http", url=f"http://127.0.0.1:{port}/")
         async with asyncio.timeout(60), AsyncMcpServerPool([config], delays=()) as servers:
             await servers.ready(50)
 
-    assert len(set(opened)) == len(opened) > 1
+    assert len(set(ports)) == len(ports) > 1
 
 
 @asynccontextmanager
-async def refusing(answer: bytes, asked: list[int] | None = None) -> AsyncIterator[int]:
-    """A port at which every request gets this answer; `asked` has the connection of each."""
+async def serve_answer(answer: bytes, ports: list[int] | None = None) -> AsyncIterator[int]:
+    """Answer every request with this; yield the port. `ports` collects the port of each client."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                found = re.search(rb"(?i)content-length: (\d+)", head)
-                await reader.readexactly(int(found[1]) if found else 0)
-                if asked is not None:
-                    asked.append(writer.get_extra_info("peername")[1])
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                await reader.readexactly(int(length[1]) if length else 0)
+                if ports is not None:
+                    ports.append(writer.get_extra_info("peername")[1])
                 writer.write(answer)
                 await writer.drain()
         writer.close()
@@ -766,17 +768,17 @@ async def refusing(answer: bytes, asked: list[int] | None = None) -> AsyncIterat
         yield server.sockets[0].getsockname()[1]
 
 
-def test_all_of_it_works_on_uvloop_too(tmp_path: Path):
+def test_calls_and_restarts_work_on_uvloop_too(tmp_path: Path):
     uvloop = pytest.importorskip("uvloop")
-    told = tmp_path / "cancelled"
+    mark = tmp_path / "cancelled"
 
     async def work() -> tuple[ToolResult, ToolResult, str]:
-        seen = Seen()
-        async with running(raw("good", str(told)), changed=seen) as servers:
-            task, pid = await hanging(servers)
+        states = StateRecorder()
+        async with running(raw("good", str(mark)), changed=states) as servers:
+            task, pid = await start_endless_call(servers)
             large = await servers.call(call("raw__big", size=3_000_000))
             os.kill(pid, signal.SIGKILL)
-            return large, await task, (await seen.becomes("restarting")).why
+            return large, await task, (await states.wait_for_status("restarting")).why
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         large, killed, why = runner.run(work())
@@ -786,7 +788,7 @@ def test_all_of_it_works_on_uvloop_too(tmp_path: Path):
     assert why == "it was ended by SIGKILL"
 
 
-async def test_nobody_is_left_behind_even_when_there_is_no_time_to_part(tmp_path: Path):
+async def test_no_process_is_left_behind_even_when_closing_is_cancelled(tmp_path: Path):
     file = tmp_path / "pid"
     entered = asyncio.Event()
 
@@ -801,24 +803,24 @@ async def test_nobody_is_left_behind_even_when_there_is_no_time_to_part(tmp_path
         while not file.exists() or not file.read_text():
             await asyncio.sleep(0.01)
         task.cancel()
-        for _ in range(10):  # it has begun to part
+        for _ in range(10):  # until the session is closing
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        while alive(int(file.read_text())):
+        while is_alive(int(file.read_text())):
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts what /proc has")
-async def test_a_server_that_is_left_while_it_starts_is_seen_to_end():
+async def test_a_server_whose_start_is_cancelled_is_waited_for():
     def list_children() -> set[str]:
-        found = Path("/proc/self/task").glob("*/children")
-        return {pid for each in found for pid in each.read_text().split()}
+        files = Path("/proc/self/task").glob("*/children")
+        return {pid for each in files for pid in each.read_text().split()}
 
     before = list_children()
-    with anyio.CancelScope() as left:
-        left.cancel()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
         async with connect_stdio(raw("stubborn"), SessionMonitor()):
             await anyio.sleep_forever()
 
@@ -843,7 +845,7 @@ async def test_servers_that_came_and_went_leave_nothing_behind(http_port: int):
     assert count_resources() == first
 
 
-async def test_servers_that_were_not_entered_are_not_waited_for():
+async def test_a_pool_that_was_not_entered_is_closed():
     servers = AsyncMcpServerPool([raw()])
 
     with pytest.raises(Unavailable, match="it is closed"):

@@ -1,4 +1,4 @@
-"""Names, metadata, forms and results of MCP servers: pure, so nothing need be installed."""
+"""Names, metadata, forms and results of MCP servers: pure functions, without the extra."""
 
 import re
 from contextlib import suppress
@@ -105,11 +105,11 @@ def test_a_config_shows_no_secret():
 
 
 @given(st.text())
-def test_what_is_told_neither_acts_nor_hides(text: str):
-    shown = clean_text(text)
+def test_cleaned_text_neither_acts_nor_hides(text: str):
+    cleaned = clean_text(text)
 
     assert not re.search(
-        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u2069\ufeff]", shown
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u2069\ufeff]", cleaned
     )
     assert "\n" not in clean_line(text)
 
@@ -121,21 +121,21 @@ def test_a_tool_whose_name_hides_something_is_left_out(code: int):
     assert normalize_tools({"tools": [{"name": name, "inputSchema": {"type": "object"}}]}) != []
 
 
-def test_what_is_told_has_an_end():
+def test_cleaned_text_has_a_limit():
     assert clean_text("x" * 10_000, 100) == "x" * 100 + " ... (cut)"
 
 
 @given(st.lists(JSON, max_size=6) | JSON)
-def test_a_list_of_tools_is_mended_whatever_is_in_it(listed: Any):
+def test_any_list_of_tools_is_normalized(listed: Any):
     result: dict[str, Any] = {"tools": listed}
-    left = normalize_tools(result)
+    left_out = normalize_tools(result)
 
     for tool in result["tools"]:
         assert isinstance(tool["name"], str)
         assert tool["inputSchema"]["type"] == "object"
         assert set(map(type, (tool.get("annotations") or {}).values())) <= {bool, str}
     if isinstance(listed, list):
-        assert len(left) + len(result["tools"]) == len(listed)
+        assert len(left_out) + len(result["tools"]) == len(listed)
 
 
 def test_schemas_of_outputs_do_not_reach_the_sdk_which_would_validate_on_the_event_loop():
@@ -213,7 +213,7 @@ def test_a_typed_line_is_a_value(field: str, typed: str, value: Any):
 
 
 @pytest.mark.parametrize(
-    ("field", "typed", "said"),
+    ("field", "typed", "message"),
     [
         ("name", "", "is needed"),
         ("name", "A", "at least 2"),
@@ -228,10 +228,10 @@ def test_a_typed_line_is_a_value(field: str, typed: str, value: Any):
         ("tags", "Z", "some of X, Y"),
     ],
 )
-def test_a_typed_line_that_is_none_is_told_what_would_do(field: str, typed: str, said: str):
+def test_an_invalid_line_is_refused_with_what_is_expected(field: str, typed: str, message: str):
     fields = {each.name: each for each in parse_form(FORM).fields}
 
-    with pytest.raises(InvalidRequest, match=said):
+    with pytest.raises(InvalidRequest, match=message):
         fields[field].parse(typed)
 
 
@@ -272,32 +272,36 @@ def test_a_field_is_a_value():
     assert FormField(name="n", kind="text") == FormField(name="n", kind="text")
 
 
-def cut(data: bytes, at: list[int]) -> list[bytes]:
-    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in at)})
+def cut_at(data: bytes, offsets: list[int]) -> list[bytes]:
+    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in offsets)})
     return [data[a:b] for a, b in pairwise(edges)]
 
 
 @given(st.lists(st.binary(max_size=30)), st.lists(st.integers(min_value=0), max_size=10))
-def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], at: list[int]):
+def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], offsets: list[int]):
     lines = [line.replace(b"\n", b"") for line in lines]
-    seen: list[bytes] = []
-    reader = LineSplitter(seen.append, lambda head, tail: seen.append(head + tail), largest=1_000)
-    for piece in cut(b"".join(line + b"\n" for line in lines), at):
+    received: list[bytes] = []
+    reader = LineSplitter(
+        received.append, lambda head, tail: received.append(head + tail), largest=1_000
+    )
+    for piece in cut_at(b"".join(line + b"\n" for line in lines), offsets):
         reader.feed(piece)
     reader.close()
 
-    assert seen == lines
+    assert received == lines
 
 
 @given(st.integers(0, 400), st.lists(st.integers(min_value=0), max_size=10))
-def test_a_line_that_is_too_long_is_not_kept_and_the_next_is(more: int, at: list[int]):
-    seen: list[bytes] = []
+def test_a_line_that_is_too_long_is_not_kept_and_the_next_is(more: int, offsets: list[int]):
+    received: list[bytes] = []
     edges: list[tuple[bytes, bytes]] = []
-    reader = LineSplitter(seen.append, lambda head, tail: edges.append((head, tail)), largest=500)
-    for piece in cut(b"<" + b"x" * (500 + more) + b">\nnext\n", at):
+    reader = LineSplitter(
+        received.append, lambda head, tail: edges.append((head, tail)), largest=500
+    )
+    for piece in cut_at(b"<" + b"x" * (500 + more) + b">\nnext\n", offsets):
         reader.feed(piece)
 
-    assert seen == [b"next"]
+    assert received == [b"next"]
     assert [(head[:1], tail[-1:]) for head, tail in edges] == [(b"<", b">")]
 
 
@@ -312,25 +316,25 @@ def test_a_line_that_is_too_long_is_not_kept_and_the_next_is(more: int, at: list
         (b"rubbish", b"rubbish", None),
     ],
 )
-def test_whose_reply_a_line_is_can_be_seen_from_its_ends(
+def test_the_call_of_a_reply_is_found_from_the_ends_of_its_line(
     head: bytes, tail: bytes, number: int | None
 ):
     assert reply_id(head, tail) == number
 
 
-def test_a_server_that_dies_is_started_again_ever_later_and_then_only_when_wanted():
+def test_a_server_that_dies_is_restarted_after_growing_delays_and_then_only_on_use():
     policy = RestartPolicy((1, 2))
 
     assert [policy.delay_after(5.0) for _ in range(4)] == [1, 2, None, None]
 
 
-def test_a_server_that_never_was_ready_waits_to_be_wanted():
+def test_a_server_that_never_was_ready_is_restarted_only_on_use():
     policy = RestartPolicy((1, 2))
 
     assert [policy.delay_after(None) for _ in range(2)] == [None, None]
 
 
-def test_a_server_that_fails_again_and_again_is_tried_again_ever_later():
+def test_a_server_that_fails_again_and_again_is_retried_after_growing_delays():
     policy = RestartPolicy((1,), retries=(0, 5, 60))
 
     lives = (5.0, None, None, None, 3_600.0, None, None)

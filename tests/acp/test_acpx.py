@@ -1,4 +1,4 @@
-"""acpx, a client of other people from npm, talks to `antiphon acp`."""
+"""acpx, a foreign client from npm, talks to `antiphon acp`."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def machine(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Iterator[Ma
 
 
 @pytest.mark.slow
-def test_the_recipe_answers_in_words_and_in_messages(machine: Machine) -> None:
+def test_the_recipe_answers_in_text_and_in_messages(machine: Machine) -> None:
     (block,) = every("bash", "acpx")
 
-    done = machine.run("bash", "-euc", block.text)
+    completed = machine.run("bash", "-euc", block.text)
 
-    assert done.returncode == 0, done.stdout
-    text, _, messages = done.stdout.partition('{"jsonrpc"')
+    assert completed.returncode == 0, completed.stdout
+    text, _, messages = completed.stdout.partition('{"jsonrpc"')
     assert "One voice calls and another" in text
     assert "[done] end_turn" in text
     *_, last = (json.loads(line) for line in ('{"jsonrpc"' + messages).splitlines())
@@ -56,16 +56,16 @@ def test_a_tool_that_asks_runs_as_acpx_permits(
     (tmp_path / "tools.py").write_text(TOOLS)
     agent = ("--agent", "antiphon acp --tools tools.py")
 
-    done = machine.run(
+    completed = machine.run(
         *("npx", "-y", "acpx@0.15.1"), *agent, permissions, "exec", 'Use keep with "honey"'
     )
 
-    assert "end_turn" in done.stdout
+    assert "end_turn" in completed.stdout
     assert (tmp_path / "kept").exists() == ran
-    assert ("kept honey" in done.stdout) == ran
+    assert ("kept honey" in completed.stdout) == ran
 
 
-def test_the_lock_file_names_no_place_to_fetch_packages_from() -> None:
+def test_the_lock_file_names_no_address_of_packages() -> None:
     lock = (PINNED / "package-lock.json").read_text()
     assert '"resolved"' not in lock
     assert lock.count('"integrity"') > 20

@@ -1,7 +1,7 @@
-"""The cases of acpx's conformance profile `acp-core-v1`, against `antiphon acp` by its raw lines.
+"""The cases of acpx's conformance profile `acp-core-v1`, sent to `antiphon acp` as raw lines.
 
 The list of cases is public (openclaw/acpx, `conformance/profiles`); its runner is in no package, so
-the cases are written here by their names and by `conformance/spec/v1.md`. Where a case uses a
+the cases are written here from their names and from `conformance/spec/v1.md`. Where a case uses a
 command of its mock agent, such as `write FILE`, a tool of this agent takes its place.
 """
 
@@ -46,13 +46,13 @@ Json = dict[str, Any]
 
 
 class Wire:
-    """An agent's process, and every message as it came. `allow` answers its questions."""
+    """An agent's process and every message of it. `allow` is the answer to its questions."""
 
     def __init__(self, folder: Path) -> None:
         self.allow = True
         self.folder = folder
         self.initialized: Json = {}
-        self.seen: list[Json] = []
+        self.messages: list[Json] = []
         """Everything that the agent sent, in order."""
         self.questions: list[Json] = []
         self._ids = count(1)
@@ -82,7 +82,7 @@ class Wire:
     def wait(self, number: int) -> Json:
         """Return the response to a request; answer the agent's questions meanwhile."""
         while True:
-            for message in self.seen:
+            for message in self.messages:
                 if message.get("id") == number and "method" not in message:
                     return message
             self.take()
@@ -91,7 +91,7 @@ class Wire:
         """Return the next message of the agent."""
         message: Json = json.loads(self._lines.get(timeout=SECONDS))
         assert message["jsonrpc"] == "2.0"
-        self.seen.append(message)
+        self.messages.append(message)
         if message.get("method") == "session/request_permission":
             self.questions.append(message["params"])
             kind = "allow_once" if self.allow else "reject_once"
@@ -118,16 +118,16 @@ class Wire:
         return self.wait(self.begin_prompt(session, text, *more))
 
     def updates(self, session: str) -> list[Json]:
-        """The updates of a session, in order."""
+        """Return the updates of a session, in order."""
         return [
             message["params"]["update"]
-            for message in self.seen
+            for message in self.messages
             if message.get("method") == "session/update"
             and message["params"]["sessionId"] == session
         ]
 
     def text(self, session: str) -> str:
-        """All that the agent said in a session."""
+        """Return the text of the agent in a session."""
         return "".join(
             update["content"]["text"]
             for update in self.updates(session)
@@ -140,7 +140,7 @@ class Wire:
             self.take()
 
     def close(self) -> int:
-        """Close its stdin, and return its exit code."""
+        """Close the stdin of the process, and return its exit code."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         return self.process.wait(SECONDS)
@@ -172,9 +172,9 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
 
 @pytest.fixture
 def wire(agent: Wire) -> Wire:
-    """The agent, whose questions are allowed, with what it sent before left out."""
+    """Return the agent without its earlier messages; its questions are answered with yes."""
     agent.allow = True
-    agent.seen.clear()
+    agent.messages.clear()
     agent.questions.clear()
     return agent
 
@@ -198,8 +198,8 @@ def test_session_prompt_single_turn(wire: Wire) -> None:
 
     assert response["result"]["stopReason"] == "end_turn"
     assert wire.text(session) == "One voice calls and another"
-    ends = [update["sessionUpdate"] for update in wire.updates(session)]
-    assert ends.index("agent_thought_chunk") < ends.index("agent_message_chunk")
+    update_kinds = [update["sessionUpdate"] for update in wire.updates(session)]
+    assert update_kinds.index("agent_thought_chunk") < update_kinds.index("agent_message_chunk")
 
 
 def test_session_update_termination(wire: Wire) -> None:
@@ -207,12 +207,12 @@ def test_session_update_termination(wire: Wire) -> None:
     session = wire.open_session()
     number = wire.begin_prompt(session, "400 words")
     response = wire.wait(number)
-    before = len(wire.updates(session))
+    update_count = len(wire.updates(session))
 
     wire.call("session/set_mode", {"sessionId": session, "modeId": "ask"})
 
-    assert wire.seen.index(response) > 1
-    assert len(wire.updates(session)) == before
+    assert wire.messages.index(response) > 1
+    assert len(wire.updates(session)) == update_count
 
 
 def test_session_cancel_in_flight(wire: Wire) -> None:
@@ -231,8 +231,8 @@ def test_session_cancel_idle(wire: Wire) -> None:
     wire.notify("session/cancel", {"sessionId": "thread_of_nobody"})
 
     assert wire.prompt(session, "3 words")["result"]["stopReason"] == "end_turn"
-    answered = [m["id"] for m in wire.seen if "method" not in m]
-    assert len(answered) == 2  # a notification has no answer, and no error either
+    response_ids = [m["id"] for m in wire.messages if "method" not in m]
+    assert len(response_ids) == 2  # a notification has no answer, and no error either
 
 
 def test_session_prompt_multi_turn(wire: Wire) -> None:
@@ -281,7 +281,7 @@ def test_session_prompt_echo_empty_and_unrecognized(wire: Wire, text: str) -> No
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
-def test_a_prompt_without_anything_in_it_is_refused(wire: Wire, text: str) -> None:
+def test_an_empty_prompt_is_refused(wire: Wire, text: str) -> None:
     session = wire.open_session()
 
     assert wire.prompt(session, text)["error"]["code"] == INVALID_PARAMS
@@ -290,11 +290,11 @@ def test_a_prompt_without_anything_in_it_is_refused(wire: Wire, text: str) -> No
 
 def test_session_prompt_structured_blocks(wire: Wire) -> None:
     session = wire.open_session()
-    elsewhere = {"type": "resource_link", "uri": "https://example.com/x", "name": "x"}
+    link = {"type": "resource_link", "uri": "https://example.com/x", "name": "x"}
     resource = {"uri": "file:///a.txt", "mimeType": "text/plain", "text": "All about bees."}
 
     response = wire.prompt(
-        session, "What is in these?", elsewhere, {"type": "resource", "resource": resource}
+        session, "What is in these?", link, {"type": "resource", "resource": resource}
     )
 
     assert response["result"]["stopReason"] == "end_turn"
@@ -314,7 +314,7 @@ def test_permissions_read(wire: Wire, allow: bool) -> None:
     assert question["sessionId"] == session
     assert question["toolCall"]["rawInput"] == {"path": str(note)}
     assert response["result"]["stopReason"] == "end_turn"
-    assert find_end(wire, session) == ("completed" if allow else "failed")
+    assert find_last_status(wire, session) == ("completed" if allow else "failed")
     assert ("all about bees" in json.dumps(wire.updates(session))) == allow
 
 
@@ -327,13 +327,13 @@ def test_permissions_write(wire: Wire, allow: bool) -> None:
     response = wire.prompt(session, f'Use write_note with "{note}" and "hello"')
 
     assert response["result"]["stopReason"] == "end_turn"
-    assert find_end(wire, session) == ("completed" if allow else "failed")
+    assert find_last_status(wire, session) == ("completed" if allow else "failed")
     assert note.exists() == allow
     assert (f"wrote {note}" in wire.text(session)) == allow
 
 
-def find_end(wire: Wire, session: str) -> str:
-    """The last status of the only tool call of a session."""
+def find_last_status(wire: Wire, session: str) -> str:
+    """Return the last status of the only tool call of a session."""
     calls = [update for update in wire.updates(session) if "toolCallId" in update]
     assert len({call["toolCallId"] for call in calls}) == 1
     status: str = [call["status"] for call in calls if "status" in call][-1]
@@ -349,7 +349,7 @@ def test_session_prompt_background_completion(wire: Wire) -> None:
     response = wire.prompt(quick, "3 words")
 
     assert response["result"]["stopReason"] == "end_turn"
-    assert not [m for m in wire.seen if m.get("id") == number and "method" not in m]
+    assert not [m for m in wire.messages if m.get("id") == number and "method" not in m]
     wire.notify("session/cancel", {"sessionId": slow})
     assert wire.wait(number)["result"]["stopReason"] == "cancelled"
     number = wire.begin_prompt(slow, "200 words")
@@ -362,9 +362,9 @@ def test_session_cancel_followup_prompt(wire: Wire) -> None:
     wire.await_text(session)
     wire.notify("session/cancel", {"sessionId": session})
     wire.wait(number)
-    before = wire.text(session)
+    cut_text = wire.text(session)
 
     response = wire.prompt(session, "3 words")
 
     assert response["result"]["stopReason"] == "end_turn"
-    assert wire.text(session).removeprefix(before) == "One voice calls"
+    assert wire.text(session).removeprefix(cut_text) == "One voice calls"

@@ -52,7 +52,7 @@ async def test_a_session_survives_its_editor_and_runs_the_servers_that_it_passes
     tmp_path: Path,
 ) -> None:
     server = raw("good")
-    given = McpServerStdio(
+    passed_server = McpServerStdio(
         name="raw",
         command=server["command"],
         args=server["args"],
@@ -64,7 +64,7 @@ async def test_a_session_survives_its_editor_and_runs_the_servers_that_it_passes
     async with start_agent(tmp_path / "home") as process:
         connection = connect_to_agent(editor, process.stdin, process.stdout)
         await connection.initialize(protocol_version=1)
-        session = await connection.new_session(cwd=str(tmp_path), mcp_servers=[given])
+        session = await connection.new_session(cwd=str(tmp_path), mcp_servers=[passed_server])
         response = await connection.prompt(session_id=session.session_id, prompt=prompt)
         (call,) = editor.calls().values()
         await connection.close()
@@ -72,44 +72,46 @@ async def test_a_session_survives_its_editor_and_runs_the_servers_that_it_passes
         _, errors = await asyncio.wait_for(process.communicate(), 60)
         code = process.returncode
         print(errors.decode())
-    again = Editor()
+    second_editor = Editor()
     async with start_agent(tmp_path / "home") as process:
-        connection = connect_to_agent(again, process.stdin, process.stdout)
+        connection = connect_to_agent(second_editor, process.stdin, process.stdout)
         await connection.initialize(protocol_version=1)
         await connection.load_session(cwd=str(tmp_path), session_id=session.session_id)
-        (replayed,) = again.calls().values()
+        (replayed,) = second_editor.calls().values()
         await connection.close()
 
     assert (response.stop_reason, code) == ("end_turn", 0)
     assert len(editor.questions) == 1
     assert call["title"] == "raw: echo"
     assert call["status"] == replayed["status"] == "completed"
-    assert again.texts() == editor.texts()
+    assert second_editor.texts() == editor.texts()
 
 
 @pytest.mark.parametrize("names", [("raw", "other"), ("raw", "raw")])
-async def test_a_rule_for_ones_own_server_does_not_allow_an_editors_server_of_its_name(
+async def test_a_rule_for_the_users_own_server_does_not_allow_an_editors_server_of_the_same_name(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:
-    own, passed = names
+    own_name, passed_name = names
     server, home = raw("good"), tmp_path / "home"
     folder = home / "antiphon"
     folder.mkdir(parents=True)
-    (folder / "mcp.json").write_text(json.dumps({"mcpServers": {own: server}}))
-    (folder / "antiphon.toml").write_text(f'allow = ["{passed}__*"]\n')
-    given = McpServerStdio(name=passed, command=server["command"], args=server["args"], env=[])
-    prompt = [TextContentBlock(type="text", text=f'call {passed}__echo {{"text": "hi"}}')]
+    (folder / "mcp.json").write_text(json.dumps({"mcpServers": {own_name: server}}))
+    (folder / "antiphon.toml").write_text(f'allow = ["{passed_name}__*"]\n')
+    passed_server = McpServerStdio(
+        name=passed_name, command=server["command"], args=server["args"], env=[]
+    )
+    prompt = [TextContentBlock(type="text", text=f'call {passed_name}__echo {{"text": "hi"}}')]
     editor = Editor()
     async with start_agent(home) as process:
         connection = connect_to_agent(editor, process.stdin, process.stdout)
         await connection.initialize(protocol_version=1)
-        session = await connection.new_session(cwd=str(tmp_path), mcp_servers=[given])
+        session = await connection.new_session(cwd=str(tmp_path), mcp_servers=[passed_server])
         await connection.prompt(session_id=session.session_id, prompt=prompt)
         (call,) = editor.calls().values()
         await connection.close()
 
-    assert call["status"] == ("failed" if own == passed else "completed")
-    assert len(editor.questions) == (own == passed)
+    assert call["status"] == ("failed" if own_name == passed_name else "completed")
+    assert len(editor.questions) == (own_name == passed_name)
 
 
 async def test_garbage_and_prints_of_tools_leave_the_protocol_alone(tmp_path: Path) -> None:
@@ -130,25 +132,25 @@ async def test_garbage_and_prints_of_tools_leave_the_protocol_alone(tmp_path: Pa
         for request in requests:
             process.stdin.write(json.dumps({"jsonrpc": "2.0", **request}).encode() + b"\n")
         answers: dict[int, dict] = {}
-        refused: list[int] = []
+        error_codes: list[int] = []
         while len(answers) < len(requests):
             line = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
             if line.get("id") is not None:
                 answers[line["id"]] = line
             elif "error" in line:
-                refused.append(line["error"]["code"])
+                error_codes.append(line["error"]["code"])
         session = answers[2]["result"]["sessionId"]
         text = 'call greet {"name": "you"}'
         params = {"sessionId": session, "prompt": [{"type": "text", "text": text}]}
-        asked = {"jsonrpc": "2.0", "id": 5, "method": "session/prompt", "params": params}
-        process.stdin.write(json.dumps(asked).encode() + b"\n")
+        prompt_request = {"jsonrpc": "2.0", "id": 5, "method": "session/prompt", "params": params}
+        process.stdin.write(json.dumps(prompt_request).encode() + b"\n")
         lines = []
         while not (lines and lines[-1].get("id") == 5):
             lines.append(json.loads(await asyncio.wait_for(process.stdout.readline(), 60)))
         process.stdin.close()
         _, errors = await asyncio.wait_for(process.communicate(), 60)
 
-    assert refused == [-32700, -32600, -32600]
+    assert error_codes == [-32700, -32600, -32600]
     assert answers[3]["error"]["code"] == -32602
     assert answers[4]["error"]["code"] == -32601
     assert lines[-1]["result"]["stopReason"] == "end_turn"

@@ -1,4 +1,4 @@
-"""An editor's sessions are threads: begun, answered, cancelled, listed, loaded, forked."""
+"""An editor's sessions are threads: started, answered, cancelled, listed, loaded, forked."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def text(words: str) -> TextContentBlock:
     return TextContentBlock(type="text", text=words)
 
 
-async def begin(editor: Editor, folder: Path) -> str:
+async def start_session(editor: Editor, folder: Path) -> str:
     return (await editor.agent.new_session(cwd=str(folder))).session_id
 
 
@@ -47,12 +47,12 @@ async def test_a_prompt_is_answered_and_the_commands_are_announced_after_the_ses
 ) -> None:
     script = Script().reply("They hum.", reasoning="Bees...", tokens=(10, 5))
     async with open_editor(script.settings()) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.until(lambda: bool(editor.updates))
-        announced = editor.updates[0]
+        first_update = editor.updates[0]
         response = await editor.agent.prompt(session_id=session, prompt=[text("What do bees do?")])
 
-        assert announced.session_update == "available_commands_update"
+        assert first_update.session_update == "available_commands_update"
         assert response.stop_reason == "end_turn"
         assert editor.texts() == "They hum."
         assert editor.texts("agent_thought_chunk") == "Bees..."
@@ -65,7 +65,7 @@ async def test_a_function_runs_and_its_call_is_shown_from_start_to_end(tmp_path:
 
     script = Script().call("read_file", path="notes/bees.txt").reply("Done.")
     async with open_editor(script.settings(), read_file) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.agent.prompt(session_id=session, prompt=[text("Read it.")])
         (call,) = editor.calls().values()
 
@@ -85,7 +85,7 @@ async def test_a_change_of_a_file_is_shown_as_a_difference(tmp_path: Path) -> No
 
     script = Script().call("edit_file", path="a.txt", old_text="one", new_text="two").reply("Done.")
     async with open_editor(script.settings(), edit_file) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.agent.prompt(session_id=session, prompt=[text("Change it.")])
         contents = [
             item
@@ -106,27 +106,27 @@ async def test_a_tool_that_asks_runs_only_if_this_question_is_allowed(
 ) -> None:
     from antiphon import tool
 
-    ran: list[str] = []
+    deleted_paths: list[str] = []
 
     @tool(consent=True)
     def delete_file(path: str) -> str:
         """Delete a file."""
-        ran.append(path)
+        deleted_paths.append(path)
         return "gone"
 
     script = Script().call("delete_file", path="a\u202etxt").reply("So be it.")
     async with open_editor(script.settings(), delete_file) as editor:
         if chosen is not None:
             editor.answer = choose(chosen)
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.agent.prompt(session_id=session, prompt=[text("Delete it.")])
-        ((asked, options),) = editor.questions
-        shown = asked.content[0].content.text
+        ((tool_call, options),) = editor.questions
+        question_text = tool_call.content[0].content.text
 
-        assert bool(ran) == (chosen == "allow_once")
-        assert asked.raw_input == {"path": "a\u202etxt"}
-        assert "\u202e" not in shown
-        assert "\\u202e" in shown
+        assert bool(deleted_paths) == (chosen == "allow_once")
+        assert tool_call.raw_input == {"path": "a\u202etxt"}
+        assert "\u202e" not in question_text
+        assert "\\u202e" in question_text
         assert [option.kind for option in options] == ["allow_once", "reject_once"]
 
 
@@ -147,7 +147,7 @@ async def test_an_option_of_another_question_allows_nothing(tmp_path: Path) -> N
             return first[0]
 
         editor.answer = answer
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.agent.prompt(session_id=session, prompt=[text("Pay.")])
 
         assert [call["status"] for call in editor.calls().values()] == ["completed", "failed"]
@@ -160,7 +160,7 @@ async def test_in_plan_mode_only_tools_that_read_run(tmp_path: Path) -> None:
 
     script = Script().call("write_file", path="a").reply("I would write it.")
     async with open_editor(script.settings(), write_file) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.agent.set_session_mode(session_id=session, mode_id="plan")
         await editor.agent.prompt(session_id=session, prompt=[text("Write it.")])
         (call,) = editor.calls().values()
@@ -172,7 +172,7 @@ async def test_in_plan_mode_only_tools_that_read_run(tmp_path: Path) -> None:
 def create_endless_tool(
     started: asyncio.Event, stopped: asyncio.Event
 ) -> Callable[[], Awaitable[str]]:
-    """A tool that sets these events when it starts and when it is cancelled."""
+    """Return a tool that sets these events when it starts and when it is cancelled."""
 
     async def wait() -> str:
         """Wait."""
@@ -193,20 +193,20 @@ async def test_a_prompt_is_cancelled_with_its_tool_and_the_session_goes_on(tmp_p
     settings = script.settings()
     client = AsyncClient(settings=settings)
     async with open_editor(settings, wait, client=client) as editor:
-        session = await begin(editor, tmp_path)
-        asking = asyncio.create_task(
+        session = await start_session(editor, tmp_path)
+        prompt = asyncio.create_task(
             editor.agent.prompt(session_id=session, prompt=[text("Wait.")])
         )
         await asyncio.wait_for(started.wait(), 60)
         await editor.agent.cancel(session_id=session)
         await editor.agent.cancel(session_id=session)
-        cancelled = await asking
+        cancelled = await prompt
         (run,) = (await client.list_runs(session)).data
         await asyncio.wait_for(stopped.wait(), 60)
-        again = await editor.agent.prompt(session_id=session, prompt=[text("And now?")])
+        second = await editor.agent.prompt(session_id=session, prompt=[text("And now?")])
 
         assert run.status == "cancelled"
-        assert (cancelled.stop_reason, again.stop_reason) == ("cancelled", "end_turn")
+        assert (cancelled.stop_reason, second.stop_reason) == ("cancelled", "end_turn")
         assert editor.texts() == "Here again."
 
 
@@ -220,52 +220,52 @@ async def test_a_session_that_is_opened_again_stops_the_prompt_that_nobody_could
     settings = script.settings()
     client = AsyncClient(settings=settings)
     async with open_editor(settings, wait, client=client) as editor:
-        session = await begin(editor, tmp_path)
-        asking = asyncio.create_task(
+        session = await start_session(editor, tmp_path)
+        prompt = asyncio.create_task(
             editor.agent.prompt(session_id=session, prompt=[text("Wait.")])
         )
         await asyncio.wait_for(started.wait(), 60)
         await getattr(editor.agent, how)(cwd=str(tmp_path), session_id=session)
-        cancelled = await asyncio.wait_for(asking, 60)
+        cancelled = await asyncio.wait_for(prompt, 60)
         await asyncio.wait_for(stopped.wait(), 60)
         (run,) = (await client.list_runs(session)).data
-        again = await editor.agent.prompt(session_id=session, prompt=[text("And now?")])
+        second = await editor.agent.prompt(session_id=session, prompt=[text("And now?")])
 
         assert run.status == "cancelled"
-        assert (cancelled.stop_reason, again.stop_reason) == ("cancelled", "end_turn")
+        assert (cancelled.stop_reason, second.stop_reason) == ("cancelled", "end_turn")
 
 
 async def test_a_prompt_can_be_cancelled_also_between_two_loads_of_its_session_at_once(
     tmp_path: Path,
 ) -> None:
-    started, stopped, go = asyncio.Event(), asyncio.Event(), threading.Event()
-    opened: list[Path] = []
+    started, stopped, release = asyncio.Event(), asyncio.Event(), threading.Event()
+    opened_folders: list[Path] = []
 
     def find_workspace(folder: Path) -> Workspace:
-        """Let the session be begun and loaded once; the second load waits."""
-        opened.append(folder)
-        if len(opened) > 2:
-            go.wait(60)
+        """Let the session start and load once; the second load waits."""
+        opened_folders.append(folder)
+        if len(opened_folders) > 2:
+            release.wait(60)
         return NO_WORKSPACE
 
     wait = create_endless_tool(started, stopped)
     script = Script().call("wait").reply("Here again.")
     async with open_editor(script.settings(), wait, find_workspace=find_workspace) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         load = partial(editor.agent.load_session, cwd=str(tmp_path), session_id=session)
         loads = [asyncio.create_task(load()) for _ in range(2)]
         await asyncio.wait(loads, return_when=asyncio.FIRST_COMPLETED)
-        asking = asyncio.create_task(
+        prompt = asyncio.create_task(
             editor.agent.prompt(session_id=session, prompt=[text("Wait.")])
         )
         tool_runs = asyncio.create_task(started.wait())
-        await asyncio.wait((asking, tool_runs), return_when=asyncio.FIRST_COMPLETED)
-        go.set()
+        await asyncio.wait((prompt, tool_runs), return_when=asyncio.FIRST_COMPLETED)
+        release.set()
         await asyncio.gather(*loads)
         await editor.agent.cancel(session_id=session)
 
-        await asyncio.wait((asking,), timeout=60)
-        assert asking.done()
+        await asyncio.wait((prompt,), timeout=60)
+        assert prompt.done()
         assert not started.is_set() or stopped.is_set()
         tool_runs.cancel()
 
@@ -275,42 +275,42 @@ async def test_a_prompt_is_cancelled_while_its_files_are_read(tmp_path: Path) ->
     file.write_text("Bees.")
     script = Script().reply("They hum.")
     async with open_editor(script.settings()) as editor:
-        session = await begin(editor, tmp_path)
-        asked, go = asyncio.Event(), asyncio.Event()
+        session = await start_session(editor, tmp_path)
+        was_requested, release = asyncio.Event(), asyncio.Event()
         editor.buffers[str(file)] = "Bees hum."
-        editor.before_read = (asked, go)
+        editor.before_read = (was_requested, release)
         link = ResourceContentBlock(type="resource_link", uri=file.as_uri(), name="notes")
-        asking = asyncio.create_task(editor.agent.prompt(session_id=session, prompt=[link]))
-        await asyncio.wait_for(asked.wait(), 60)
+        prompt = asyncio.create_task(editor.agent.prompt(session_id=session, prompt=[link]))
+        await asyncio.wait_for(was_requested.wait(), 60)
         await editor.agent.cancel(session_id=session)
-        response = await asyncio.wait_for(asking, 60)
-        go.set()
+        response = await asyncio.wait_for(prompt, 60)
+        release.set()
 
         assert response.stop_reason == "cancelled"
         assert not script.requests
 
 
 async def test_a_second_prompt_is_refused_while_one_is_answered(tmp_path: Path) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
+    started, release = asyncio.Event(), asyncio.Event()
 
     async def wait() -> str:
         """Wait."""
         started.set()
-        await go.wait()
+        await release.wait()
         return ""
 
     script = Script().call("wait").reply("Done.")
     async with open_editor(script.settings(), wait) as editor:
-        session = await begin(editor, tmp_path)
-        asking = asyncio.create_task(
+        session = await start_session(editor, tmp_path)
+        prompt = asyncio.create_task(
             editor.agent.prompt(session_id=session, prompt=[text("Wait.")])
         )
         await asyncio.wait_for(started.wait(), 60)
         with pytest.raises(RequestError, match="being answered"):
             await editor.agent.prompt(session_id=session, prompt=[text("Me too.")])
-        go.set()
+        release.set()
 
-        assert (await asking).stop_reason == "end_turn"
+        assert (await prompt).stop_reason == "end_turn"
 
 
 async def test_a_session_is_listed_and_loaded_with_everything_that_was_said(
@@ -324,19 +324,19 @@ async def test_a_session_is_listed_and_loaded_with_everything_that_was_said(
     database = f"sqlite:///{tmp_path}/antiphon.db"
     settings = script.settings(database=database)
     async with open_editor(settings, look_up) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.agent.prompt(session_id=session, prompt=[text("What is a bee?")])
         await editor.agent.close_session(session_id=session)
     async with open_editor(settings, look_up) as editor:
-        (listed,) = (await editor.agent.list_sessions(cwd=str(tmp_path))).sessions
-        elsewhere = await editor.agent.list_sessions(cwd="/")
+        (session_info,) = (await editor.agent.list_sessions(cwd=str(tmp_path))).sessions
+        other_sessions = await editor.agent.list_sessions(cwd="/")
         await editor.agent.load_session(cwd=str(tmp_path), session_id=session)
         await editor.until(lambda: "An insect." in editor.texts())
         (call,) = editor.calls().values()
         await editor.agent.prompt(session_id=session, prompt=[text("Really?")])
 
-        assert (listed.session_id, listed.title) == (session, "What is a bee?")
-        assert elsewhere.sessions == []
+        assert (session_info.session_id, session_info.title) == (session, "What is a bee?")
+        assert other_sessions.sessions == []
         assert editor.texts("user_message_chunk") == "What is a bee?"
         assert editor.texts("agent_thought_chunk") == "Hm."
         assert (call["status"], call["raw_input"]) == ("completed", {"word": "bee"})
@@ -347,22 +347,22 @@ async def test_pages_that_a_provider_cites_are_listed_below_the_answer_also_when
     tmp_path: Path,
 ) -> None:
     url = "https://bees.example/hum"
-    cited = [(url, "Why *bees*](javascript:alert(1)) hum"), (f"{url}/more", "")]
-    script = Script().reply("They hum[1].", citations=cited)
+    citations = [(url, "Why *bees*](javascript:alert(1)) hum"), (f"{url}/more", "")]
+    script = Script().reply("They hum[1].", citations=citations)
     settings = script.settings(database=f"sqlite:///{tmp_path}/antiphon.db")
-    shown = (
+    expected_text = (
         "They hum[1].\n\nSources:\n\n"
         rf"1. [Why \*bees\*\](javascript:alert(1)) hum](<{url}>)"
         f"\n2. [{url}/more](<{url}/more>)\n\n"
     )
     async with open_editor(settings) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.agent.prompt(session_id=session, prompt=[text("What do bees do?")])
-        assert editor.texts() == shown
+        assert editor.texts() == expected_text
         await editor.agent.close_session(session_id=session)
     async with open_editor(settings) as editor:
         await editor.agent.load_session(cwd=str(tmp_path), session_id=session)
-        await editor.until(lambda: editor.texts() == shown)
+        await editor.until(lambda: editor.texts() == expected_text)
 
 
 async def test_a_cut_answer_and_its_rest_are_loaded_as_one_answer(tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ async def test_a_run_that_an_editor_left_is_finished_before_the_next_prompt(
 async def test_a_fork_goes_on_apart_from_its_origin(tmp_path: Path) -> None:
     script = Script().reply("One.").reply("Two.")
     async with open_editor(script.settings()) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.agent.prompt(session_id=session, prompt=[text("Count.")])
         fork = await editor.agent.fork_session(cwd=str(tmp_path), session_id=session)
         await editor.agent.prompt(session_id=fork.session_id, prompt=[text("On.")])
@@ -419,12 +419,12 @@ async def test_a_fork_goes_on_apart_from_its_origin(tmp_path: Path) -> None:
 async def test_the_model_of_a_session_is_chosen_by_the_editor(tmp_path: Path) -> None:
     script = Script()
     async with open_editor(script.settings()) as editor:
-        opened = await editor.agent.new_session(cwd=str(tmp_path))
-        (option,) = opened.config_options or []
+        session = await editor.agent.new_session(cwd=str(tmp_path))
+        (option,) = session.config_options or []
         changed = await editor.agent.set_config_option(
-            config_id="model", session_id=opened.session_id, value="demo"
+            config_id="model", session_id=session.session_id, value="demo"
         )
-        await editor.agent.prompt(session_id=opened.session_id, prompt=[text("3 words")])
+        await editor.agent.prompt(session_id=session.session_id, prompt=[text("3 words")])
 
         assert (option.category, option.current_value) == ("model", script.model)
         assert "demo" in [each.value for each in option.options]
@@ -441,12 +441,12 @@ async def test_the_context_holds_the_tokens_of_the_last_turn(tmp_path: Path) -> 
     settings = Settings(model="demo", database="memory:", demo_delay=0)
     client = AsyncClient(settings=settings)
     async with open_editor(settings, get_flight_times, client=client) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         for _ in range(2):
             await editor.agent.prompt(
                 session_id=session, prompt=[text("When does the next LAX-JFK flight leave?")]
             )
-        shown = [each for each in editor.updates if each.session_update == "usage_update"]
+        usage_updates = [each for each in editor.updates if each.session_update == "usage_update"]
         runs = [run async for run in client.paginate(ListRuns(session))]
         turns = [
             event.usage
@@ -456,7 +456,7 @@ async def test_the_context_holds_the_tokens_of_the_last_turn(tmp_path: Path) -> 
         ]
 
         assert len(turns) == 4
-        assert [each.used for each in shown] == [
+        assert [each.used for each in usage_updates] == [
             turn.input_tokens + turn.output_tokens for turn in (turns[1], turns[3])
         ]
 
@@ -477,7 +477,7 @@ async def test_the_cost_is_that_of_all_prompts_of_the_thread_also_once_it_is_ope
             model="mine:quirk:priced", database="memory:", providers={"mine": provider}
         )
         async with open_editor(settings) as editor:
-            session = await begin(editor, tmp_path)
+            session = await start_session(editor, tmp_path)
             for _ in range(2):
                 await editor.agent.prompt(session_id=session, prompt=[text("Hello")])
             await editor.agent.close_session(session_id=session)
@@ -496,7 +496,7 @@ async def test_files_and_pictures_of_a_prompt_reach_the_model(tmp_path: Path) ->
     script = Script().reply("I see.")
     async with open_editor(script.settings()) as editor:
         editor.buffers[str((tmp_path / "saved.txt").resolve())] = "as it is being edited"
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.agent.prompt(
             session_id=session,
             prompt=[
@@ -513,11 +513,11 @@ async def test_files_and_pictures_of_a_prompt_reach_the_model(tmp_path: Path) ->
             ],
         )
         content = script.requests[-1].decode_messages()[-1]["content"]
-        sent = "".join(part.get("text", "") for part in content)
+        sent_text = "".join(part.get("text", "") for part in content)
 
-        assert "as it is being edited" in sent
-        assert "x = 1" in sent
-        assert "nothing for a model" not in sent
+        assert "as it is being edited" in sent_text
+        assert "x = 1" in sent_text
+        assert "nothing for a model" not in sent_text
         assert any(part["type"] == "image_url" for part in content)
 
 
@@ -540,12 +540,12 @@ def test_an_incomplete_run_has_a_stop_reason_or_its_error_is_sent(
 async def test_an_answer_that_is_cut_off_names_its_reason(tmp_path: Path) -> None:
     script = Script().reply("Too lo", finish="length").fail("provider_auth", "The key is wrong.")
     async with open_editor(script.settings()) as editor:
-        session = await begin(editor, tmp_path)
-        cut = await editor.agent.prompt(session_id=session, prompt=[text("Talk.")])
+        session = await start_session(editor, tmp_path)
+        response = await editor.agent.prompt(session_id=session, prompt=[text("Talk.")])
         with pytest.raises(RequestError, match="The key is wrong"):
             await editor.agent.prompt(session_id=session, prompt=[text("Go on.")])
 
-        assert cut.stop_reason == "max_tokens"
+        assert response.stop_reason == "max_tokens"
 
 
 @pytest.mark.parametrize(
@@ -571,11 +571,11 @@ async def test_an_empty_session_leaves_no_thread(tmp_path: Path) -> None:
     settings = Script().settings()
     async with AsyncClient(settings=settings) as client:
         async with open_editor(settings, client=client) as editor:
-            session = await begin(editor, tmp_path)
+            session = await start_session(editor, tmp_path)
             await editor.agent.close_session(session_id=session)
-            listed = (await client.list_threads()).data
+            threads = (await client.list_threads()).data
 
-        assert listed == []
+        assert threads == []
 
 
 async def test_commands_answer_without_the_model(tmp_path: Path) -> None:
@@ -585,7 +585,7 @@ async def test_commands_answer_without_the_model(tmp_path: Path) -> None:
 
     script = Script()
     async with open_editor(script.settings(), hum) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         response = await editor.agent.prompt(session_id=session, prompt=[text("/tools")])
         await editor.agent.prompt(session_id=session, prompt=[text("/servers")])
 
@@ -600,16 +600,16 @@ async def test_a_to_do_list_is_the_plan_of_the_session_also_when_it_is_loaded(
     items = [{"text": "Read it", "status": "done"}, {"text": "Fix it"}]
     script = Script().call("write_todos", items=items).reply("Begun.")
     async with open_editor(script.settings(), write_todos) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         await editor.agent.prompt(session_id=session, prompt=[text("Fix it.")])
         (plan,) = [each for each in editor.updates if each.session_update == "plan"]
         editor.updates.clear()
         await editor.agent.load_session(session_id=session, cwd=str(tmp_path))
-        (again,) = [each for each in editor.updates if each.session_update == "plan"]
+        (loaded_plan,) = [each for each in editor.updates if each.session_update == "plan"]
 
-        shown = [(entry.content, entry.status) for entry in plan.entries]
-        assert shown == [("Read it", "completed"), ("Fix it", "pending")]
-        assert again.entries == plan.entries
+        entries = [(entry.content, entry.status) for entry in plan.entries]
+        assert entries == [("Read it", "completed"), ("Fix it", "pending")]
+        assert loaded_plan.entries == plan.entries
 
 
 @pytest.mark.processes
@@ -631,45 +631,47 @@ async def test_hooks_know_the_folder_of_the_session_and_have_the_person_asked(
         editor.answer = choose("allow_once")
         project = tmp_path / "project"
         project.mkdir()
-        session = await begin(editor, project)
+        session = await start_session(editor, project)
         await editor.agent.prompt(session_id=session, prompt=[text("Write it.")])
-        ((asked, options),) = editor.questions
+        ((tool_call, options),) = editor.questions
 
     assert json.loads((tmp_path / "told").read_text())["cwd"] == str(project)
-    assert "A hook wants you to decide: it is a release" in str(asked.content)
+    assert "A hook wants you to decide: it is a release" in str(tool_call.content)
     assert [option.kind for option in options] == ["allow_once", "reject_once"]
     assert "written" in str(script.requests[1].messages)
-    shown = str(editor.updates)
-    assert shown.index("Hooks check the call.") < shown.index("Hooks run after the tool.")
+    updates_text = str(editor.updates)
+    assert updates_text.index("Hooks check the call.") < updates_text.index(
+        "Hooks run after the tool."
+    )
     assert "no formatter" in editor.warnings[0]
 
 
 async def test_a_session_that_is_closed_while_it_is_loaded_is_not_open_without_its_thread(
     tmp_path: Path,
 ) -> None:
-    read, go = asyncio.Event(), asyncio.Event()
+    was_read, release = asyncio.Event(), asyncio.Event()
 
     class SlowClient(AsyncClient):
-        """The first read of a thread takes until `go`."""
+        """A client whose first read of a thread waits for `release`."""
 
         async def get_thread(self, thread_id: str) -> Thread:
             thread = await super().get_thread(thread_id)
-            if not read.is_set():
-                read.set()
-                await go.wait()
+            if not was_read.is_set():
+                was_read.set()
+                await release.wait()
             return thread
 
     settings = Script().settings()
     async with open_editor(settings, client=SlowClient(settings=settings)) as editor:
-        session = await begin(editor, tmp_path)
+        session = await start_session(editor, tmp_path)
         loading = asyncio.create_task(
             editor.agent.load_session(cwd=str(tmp_path), session_id=session)
         )
-        await read.wait()
+        await was_read.wait()
         closing = asyncio.create_task(editor.agent.close_session(session_id=session))
         for _ in range(20):  # requests that came later are answered: closing has ended if it can
             await editor.agent.list_sessions()
-        go.set()
+        release.set()
         await asyncio.gather(loading, closing, return_exceptions=True)
 
         with pytest.raises(RequestError, match="is not open"):

@@ -59,18 +59,18 @@ async def test_a_projects_skills_instructions_and_commands_count_once_trusted(
             )
         )
         await editor.agent.prompt(session_id=session, prompt=[text("/review a.py")])
-        ((asked, options),) = editor.questions
+        ((tool_call, options),) = editor.questions
 
-    told = script.requests[1].instructions or ""
-    assert "Use tabs." in told
-    assert "- pdf: Fills in forms." in told
+    instructions = script.requests[1].instructions or ""
+    assert "Use tabs." in instructions
+    assert "- pdf: Fills in forms." in instructions
     assert "Review a.py, please." in str(script.requests[1].messages)
-    assert "pdf/scripts/run.py 'x y'" in str([each.content for each in asked.content])
+    assert "pdf/scripts/run.py 'x y'" in str([each.content for each in tool_call.content])
     assert [option.kind for option in options] == ["allow_once", "reject_once"]
     assert "it ran" in str(script.requests[2].messages)
 
 
-async def test_words_with_a_slash_that_are_no_command_are_a_prompt(tmp_path: Path) -> None:
+async def test_a_text_with_a_slash_that_is_no_command_is_a_prompt(tmp_path: Path) -> None:
     script = Script().reply("One.").reply("Two.")
     async with open_editor(script.settings()) as editor:
         session = (await editor.agent.new_session(cwd=str(tmp_path))).session_id

@@ -1,10 +1,10 @@
 // The suite runs all its scenarios in one process. On a busy machine that process may be late, and
-// close an idle connection, as Node does after five seconds, while a request is on its way.
+// close an idle connection, as Node does after five seconds, while a request is under way.
 const http = require("node:http");
 const { createServer } = http;
 
-http.createServer = (...given) => {
-  const server = createServer(...given);
+http.createServer = (...args) => {
+  const server = createServer(...args);
   server.keepAliveTimeout = 0;
   return server;
 };

@@ -1,4 +1,4 @@
-"""The page about the architecture shows the floors that the import contracts hold."""
+"""The page about the architecture shows the floors that the import contracts set."""
 
 import re
 import tomllib
@@ -9,22 +9,22 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/explanation/architecture.md").read_text("utf-8")
 
 
-def floors() -> list[set[str]]:
-    """The folders and modules of the package by floor, from the top, as the contract has them."""
+def list_floors() -> list[set[str]]:
+    """Return the names of the package's folders and modules by floor of the contract, top first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
-    (found,) = (each for each in contracts["contracts"] if each["id"] == "floors")
-    return [set(layer.split(" | ")) for layer in found["layers"] if layer != "__main__"]
+    (contract,) = (each for each in contracts["contracts"] if each["id"] == "floors")
+    return [set(layer.split(" | ")) for layer in contract["layers"] if layer != "__main__"]
 
 
 def test_the_table_lists_every_floor_from_the_top():
-    listed = re.findall(r"^\| \[`(\w+)`\]\((\S+)\) \|", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| \[`(\w+)`\]\((\S+)\) \|", PAGE, re.MULTILINE)
 
-    rest = [name for name, _ in listed]
-    for floor in floors():
+    rest = [name for name, _ in rows]
+    for floor in list_floors():
         assert set(rest[: len(floor)]) == floor
         rest = rest[len(floor) :]
     assert not rest
-    for name, link in listed:
+    for name, link in rows:
         assert (ROOT / "docs/explanation" / link).exists(), name
 
 
@@ -35,9 +35,9 @@ def test_the_picture_draws_every_folder_and_no_arrow_upwards():
         for name, body in re.findall(r"subgraph (\w+)\[[^\]]*\]\n(.*?)\n\s+end", picture, re.DOTALL)
     }
     arrows = re.findall(r"(\w+) --> (\w+)", picture)
-    heights = {name: -floor for floor, names in enumerate(floors()) for name in names}
+    heights = {name: -floor for floor, names in enumerate(list_floors()) for name in names}
 
-    drawn = {one for pair in arrows for one in pair} - set(groups) | set().union(*groups.values())
+    drawn = {box for pair in arrows for box in pair} - set(groups) | set().union(*groups.values())
     assert drawn == set(heights)
     for above, below in arrows:
         lowest = min(heights[name] for name in groups.get(above, {above}))

@@ -1,4 +1,4 @@
-"""The pages for contributors name files, examples and words of the code as it is."""
+"""The files, examples and names that the pages for contributors give are in the code."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ CHANGES = ("run-field", "thread-field", "provider", "store", "operation", "clien
 CHANGES += ("slash-command", "web-panel", "wire", "event", "mcp", "command", "bus")
 """The pages that show a kind of change."""
 CODE = ("src/antiphon", "src/antiphon/web/static/chat", "src", ".")
-"""Where the files are that a page names."""
+"""Folders that hold the files a page names."""
 
 _FENCE = re.compile(r"^```\w+\n(?:#|//|--) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(
@@ -24,7 +24,7 @@ _PLACEHOLDER = re.compile(r"\.\.\.|_X\.|NAME")
 _PATH = re.compile(r"`([\w.-]+/[\w./-]+\.\w+)`")
 
 
-def by_name(page: Path) -> str:
+def get_stem(page: Path) -> str:
     return page.stem
 
 
@@ -35,7 +35,7 @@ def find_file(name: str) -> Path | None:
 
 @pytest.fixture(scope="module")
 def words() -> frozenset[str]:
-    """The words of the code."""
+    """Return all words of the code."""
     files = [
         file
         for folder in ("src", "tests", "scripts", "docs")
@@ -45,28 +45,28 @@ def words() -> frozenset[str]:
     return frozenset(re.findall(r"\w+", "\n".join(file.read_text("utf-8") for file in files)))
 
 
-def prose(page: Path) -> str:
-    """The page without its code blocks."""
+def read_prose(page: Path) -> str:
+    """Return the page without its code blocks."""
     return re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
-def examples(page: Path) -> Iterator[tuple[str, list[str]]]:
-    """The file of each code block, by its first line, and its other lines without indents."""
+def find_examples(page: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield the file of each code block, from its first line, and its other lines, stripped."""
     for file, text in _FENCE.findall(page.read_text("utf-8")):
         yield file, [line.strip() for line in text.splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_name)
+@pytest.mark.parametrize("page", PAGES, ids=get_stem)
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
-    named = [name for name in _PATH.findall(prose(page)) if not _PLACEHOLDER.search(name)]
-    missing = [name for name in named if find_file(name) is None]
+    names = [name for name in _PATH.findall(read_prose(page)) if not _PLACEHOLDER.search(name)]
+    missing = [name for name in names if find_file(name) is None]
 
     assert not missing, f"{page.name} names files that are not there"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_name)
+@pytest.mark.parametrize("page", PAGES, ids=get_stem)
 def test_every_name_that_a_page_gives_is_in_the_code(page: Path, words: frozenset[str]) -> None:
-    unknown = [name for name in _NAME.findall(prose(page)) if name not in words]
+    unknown = [name for name in _NAME.findall(read_prose(page)) if name not in words]
 
     assert not unknown, f"{page.name} names what no file has"
 
@@ -74,15 +74,15 @@ def test_every_name_that_a_page_gives_is_in_the_code(page: Path, words: frozense
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_line_of_an_example_is_in_its_file(name: str) -> None:
     """The lines of a block follow each other in the file, perhaps with others between them."""
-    found = list(examples(FOLDER / f"{name}.md"))
+    examples = list(find_examples(FOLDER / f"{name}.md"))
 
-    assert found
-    for file, lines in found:
+    assert examples
+    for file, lines in examples:
         path = find_file(file)
         assert path is not None, file
         rest = iter(line.strip() for line in path.read_text("utf-8").splitlines())
-        lost = next((line for line in lines if line not in rest), None)
-        assert lost is None, f"{name}.md: not in {file}, or not in this order: {lost}"
+        missing = next((line for line in lines if line not in rest), None)
+        assert missing is None, f"{name}.md: not in {file}, or not in this order: {missing}"
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -93,26 +93,26 @@ def test_a_page_of_a_change_has_an_example_and_names_its_tests(name: str) -> Non
     assert "](../../tests/" in text.partition("\n## Tests\n")[2]
 
 
-def rows(text: str) -> list[tuple[str, str]]:
-    """The page and the first file of each row of the table."""
+def find_rows(text: str) -> list[tuple[str, str]]:
+    """Return the page and the first file of each row of the table."""
     return re.findall(
         r"^\| .* \| \[[^\]]+\]\((\S+\.md)\) \| \[`[^`]+`\]\((\S+)\) \|$", text, re.MULTILINE
     )
 
 
 def test_the_table_of_changes_leads_to_every_page_and_its_first_file() -> None:
-    listed = rows(INDEX.read_text("utf-8"))
+    rows = find_rows(INDEX.read_text("utf-8"))
 
-    assert {Path(page).stem for page, _ in listed} == {*CHANGES, "documentation"}
-    for page, file in listed:
+    assert {Path(page).stem for page, _ in rows} == {*CHANGES, "documentation"}
+    for page, file in rows:
         assert file in re.findall(r"\]\(([^)]+)\)", (FOLDER / page).read_text("utf-8")), page
 
 
 def test_the_guide_has_the_same_table() -> None:
     guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    here = [
+    expected_rows = [
         (f"docs/contributing/{page}", (FOLDER / file).resolve())
-        for page, file in rows(INDEX.read_text("utf-8"))
+        for page, file in find_rows(INDEX.read_text("utf-8"))
     ]
 
-    assert [(page, (ROOT / file).resolve()) for page, file in rows(guide)] == here
+    assert [(page, (ROOT / file).resolve()) for page, file in find_rows(guide)] == expected_rows

@@ -35,69 +35,70 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     machine.stop()
 
 
-def example(name: str) -> str:
+def find_example(name: str) -> str:
     return str(ROOT / "examples" / name)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_runs_in_one_process_without_a_network(machine: Machine, name: str) -> None:
-    done = machine.python(example(name))
+    completed = machine.python(find_example(name))
 
-    assert done.returncode == 0, done.stdout
+    assert completed.returncode == 0, completed.stdout
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_runs_against_a_server(machine: Machine, name: str) -> None:
     machine.serve()
 
-    done = machine.python(example(name), environ={"ANTIPHON_SERVER": machine.url})
+    completed = machine.python(find_example(name), environ={"ANTIPHON_SERVER": machine.url})
 
-    assert done.returncode == 0, done.stdout
+    assert completed.returncode == 0, completed.stdout
 
 
 def test_the_first_conversation_runs_against_a_server(machine: Machine) -> None:
     machine.serve()
 
-    done = machine.python(example("hello.py"), machine.url)
+    completed = machine.python(find_example("hello.py"), machine.url)
 
-    assert done.returncode == 0, done.stdout
-    assert "turn.ended: completed" in done.stdout
+    assert completed.returncode == 0, completed.stdout
+    assert "turn.ended: completed" in completed.stdout
 
 
-def steps(text: str) -> list[int]:
+def find_steps(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"(?m)^\[ ?(\d+)[\].]", text)]
 
 
 def test_the_turn_protocol_shows_its_sixteen_steps_in_order(machine: Machine) -> None:
-    done = machine.python(example("turn_protocol.py"))
+    completed = machine.python(find_example("turn_protocol.py"))
 
-    assert steps(done.stdout) == list(range(1, 17))
+    assert find_steps(completed.stdout) == list(range(1, 17))
 
 
 @SHELL
 def test_curl_takes_the_same_sixteen_steps(machine: Machine) -> None:
     machine.serve()
 
-    done = machine.run("bash", example("turn_protocol.sh"), machine.url)
+    completed = machine.run("bash", find_example("turn_protocol.sh"), machine.url)
 
-    assert done.returncode == 0, done.stdout
-    assert steps(done.stdout) == list(range(1, 17))
+    assert completed.returncode == 0, completed.stdout
+    assert find_steps(completed.stdout) == list(range(1, 17))
 
 
 def test_the_web_chat_shows_its_twenty_four_steps_in_order(machine: Machine) -> None:
-    done = machine.python(example("web_chat.py"))
+    completed = machine.python(find_example("web_chat.py"))
 
-    drawn = [
-        int(number) for number in re.findall(r"(?:^\[|[:,] )(\d+)\. ", done.stdout, re.MULTILINE)
+    numbers = [
+        int(number)
+        for number in re.findall(r"(?:^\[|[:,] )(\d+)\. ", completed.stdout, re.MULTILINE)
     ]
-    assert drawn == list(range(1, 25))
+    assert numbers == list(range(1, 25))
 
 
 @pytest.mark.parametrize("block", every("python", "run"), ids=str)
 def test_every_python_block_runs(machine: Machine, block: Block) -> None:
-    done = machine.python("-c", block.text)
+    completed = machine.python("-c", block.text)
 
-    assert done.returncode == 0, done.stdout
+    assert completed.returncode == 0, completed.stdout
 
 
 @pytest.mark.parametrize("block", every("python", "test"), ids=str)
@@ -105,9 +106,11 @@ def test_every_block_of_tests_passes(machine: Machine, tmp_path: Path, block: Bl
     file = tmp_path / "test_block.py"
     file.write_text(block.text, "utf-8")
 
-    done = machine.run(sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), str(file))
+    completed = machine.run(
+        sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), str(file)
+    )
 
-    assert done.returncode == 0, done.stdout
+    assert completed.returncode == 0, completed.stdout
 
 
 @SHELL
@@ -115,11 +118,11 @@ def test_every_block_of_tests_passes(machine: Machine, tmp_path: Path, block: Bl
 def test_every_shell_block_runs(machine: Machine, block: Block) -> None:
     machine.serve()
 
-    done = machine.run("bash", "-euc", machine.real(block.text))
+    completed = machine.run("bash", "-euc", machine.real(block.text))
 
-    assert done.returncode == 0, done.stdout
-    assert '"status":"failed"' not in done.stdout
-    assert '"type":"/problems/' not in done.stdout  # curl takes a refusal for an answer
+    assert completed.returncode == 0, completed.stdout
+    assert '"status":"failed"' not in completed.stdout
+    assert '"type":"/problems/' not in completed.stdout  # curl takes a refusal for an answer
 
 
 @SHELL
@@ -141,8 +144,8 @@ def test_every_console_says_what_the_page_says(machine: Machine, page: Path) -> 
                 pass
 
 
-def commands() -> Iterator[tuple[str, list[str]]]:
-    """Every `antiphon ...` that stands in a block for a shell or in backquotes."""
+def list_commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield place and words of each `antiphon ...` in a block for a shell or in backquotes."""
     for page in PAGES:
         lines = re.findall(r"`((?:[A-Z_]+=\S+ )*antiphon [^`\n]+)`", page.read_text("utf-8"))
         for block in blocks(page):
@@ -151,16 +154,16 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             elif block.language in ("sh", "bash"):
                 lines += block.text.splitlines()
         for line in lines:
-            if found := re.match(r"(?:[A-Z_]+=\S+ +)*(?:\.venv/bin/)?antiphon +(.+)", line):
-                yield f"{page.relative_to(ROOT)}: {line}", shlex.split(found[1], comments=True)
+            if match := re.match(r"(?:[A-Z_]+=\S+ +)*(?:\.venv/bin/)?antiphon +(.+)", line):
+                yield f"{page.relative_to(ROOT)}: {line}", shlex.split(match[1], comments=True)
 
 
-def flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> set[str]:
+def list_flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> set[str]:
     assert main.main([*words, "--help"]) == 0
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", capsys.readouterr().out))
 
 
-DEEP = (
+COMMANDS_WITH_ACTIONS = (
     "keys",
     "mcp",
     "memory",
@@ -177,37 +180,39 @@ DEEP = (
 
 
 def test_every_command_that_is_written_down_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    taken: dict[tuple[str, ...], set[str]] = {}
-    for where, words in commands():
+    known_flags: dict[tuple[str, ...], set[str]] = {}
+    for place, words in list_commands():
         name = words[0]
         if name in ("COMMAND", "--version", "--help"):
             continue
-        assert name in command_names.COMMANDS, where
-        deep = name in DEEP and len(words) > 1
-        command = tuple(words[: 2 if deep else 1])
-        if command not in taken:
-            taken[command] = flags(list(command), capsys)
-        ends = [words.index(end) for end in ("|", "--") if end in words]
-        until = min(ends, default=len(words))
-        given = {word.partition("=")[0] for word in words[:until] if re.match(r"--?[a-z]", word)}
-        assert given <= taken[command], where
+        assert name in command_names.COMMANDS, place
+        has_action = name in COMMANDS_WITH_ACTIONS and len(words) > 1
+        command = tuple(words[: 2 if has_action else 1])
+        if command not in known_flags:
+            known_flags[command] = list_flags(list(command), capsys)
+        end_indexes = [words.index(end) for end in ("|", "--") if end in words]
+        end_index = min(end_indexes, default=len(words))
+        used_flags = {
+            word.partition("=")[0] for word in words[:end_index] if re.match(r"--?[a-z]", word)
+        }
+        assert used_flags <= known_flags[command], place
 
 
 def test_every_variable_that_is_written_down_is_a_setting() -> None:
     known = {setting.variable for setting in TABLE.values()}
 
-    written = {
+    mentioned = {
         (str(page.relative_to(ROOT)), name)
         for page in PAGES
         for name in re.findall(r"\bANTIPHON_[A-Z_]+\b", page.read_text("utf-8"))
     }
 
-    assert {name for _, name in written} <= known, sorted(written)
+    assert {name for _, name in mentioned} <= known, sorted(mentioned)
 
 
 @pytest.fixture(scope="module")
 def make() -> ModuleType:
-    """The program `docs/reference/make.py`."""
+    """Load the program `docs/reference/make.py`."""
     file = ROOT / "docs/reference/make.py"
     spec = importlib.util.spec_from_file_location("reference", file)
     assert spec is not None
@@ -217,26 +222,28 @@ def make() -> ModuleType:
     return make
 
 
-def test_what_the_code_knows_best_is_up_to_date(make: ModuleType) -> None:
-    behind = [
+def test_the_generated_parts_of_the_pages_are_up_to_date(make: ModuleType) -> None:
+    outdated = [
         str(page.relative_to(ROOT))
         for page in PAGES
         if make.current(text := page.read_text("utf-8")) != text
     ]
 
-    assert not behind, f"python docs/reference/make.py brings up to date: {behind}"
+    assert not outdated, f"python docs/reference/make.py brings up to date: {outdated}"
 
 
 def test_the_reference_has_every_method_of_the_client_that_is_an_operation(
     make: ModuleType,
 ) -> None:
-    made = {re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower() for call in OPERATIONS}
-    methods = {name for name in made if hasattr(Client, name)}
+    operation_names = {
+        re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower() for call in OPERATIONS
+    }
+    methods = {name for name in operation_names if hasattr(Client, name)}
 
     text = "".join([*make.methods(), *make.loops()])
-    listed = set(re.findall(r"^(?:\| |### )`(\w+)\(", text, re.MULTILINE))
+    documented = set(re.findall(r"^(?:\| |### )`(\w+)\(", text, re.MULTILINE))
 
-    assert methods - listed == set()
+    assert methods - documented == set()
     assert len(methods) > 100
 
 
@@ -254,13 +261,13 @@ def test_a_type_of_the_api_that_the_reference_leaves_out_is_named(
 
 def test_the_pages_for_newcomers_lead_from_one_to_the_next() -> None:
     index = ROOT / "docs/README.md"
-    listed = index.read_text().partition("## Start here\n")[2].partition("\n## ")[0]
-    path = re.findall(r"(?m)^\d+\. \[([^\]]+)\]\(([^)]+)\)", listed)
+    section = index.read_text().partition("## Start here\n")[2].partition("\n## ")[0]
+    path = re.findall(r"(?m)^\d+\. \[([^\]]+)\]\(([^)]+)\)", section)
     pages = [(index.parent / page).resolve() for _, page in path]
 
     assert len(path) == 11
     for page, following, (title, _) in zip(pages, pages[1:], path[1:], strict=False):
         *_, last = page.read_text().splitlines()
-        found = re.fullmatch(r"Next page: \[([^\]]+)\]\(([^)]+)\)", last)
-        assert found, f"{page.name} does not end with a link to the next page"
-        assert (found[1], (page.parent / found[2]).resolve()) == (title, following)
+        link = re.fullmatch(r"Next page: \[([^\]]+)\]\(([^)]+)\)", last)
+        assert link, f"{page.name} does not end with a link to the next page"
+        assert (link[1], (page.parent / link[2]).resolve()) == (title, following)

@@ -1,4 +1,4 @@
-"""Every program of the documentation says so, and ends with an error, where a run fails."""
+"""Every program of the documentation shows why a run failed, and ends with an error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCKS = [
     for block in every("python", "run")
     if "converse(" in block.text and "@app" not in block.text  # an app converses when it is asked
 ]
-SHOWN = [block for block in BLOCKS if block.page.name == "README.md"]
+README_BLOCKS = [block for block in BLOCKS if block.page.name == "README.md"]
 NOWHERE = "http://127.0.0.1:9/v1"
 
 
@@ -42,7 +42,7 @@ def provider() -> Iterator[str]:
         do_GET = do_POST  # noqa: N815
 
         def log_message(self, format: str, *_: object) -> None:
-            """Not on the screen."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -61,7 +61,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     machine.stop()
 
 
-def before(provider: str) -> dict[str, str]:
+def name_provider(provider: str) -> dict[str, str]:
     return {"ANTIPHON_BASE_URL": provider, "ANTIPHON_MODEL": "far:m"}
 
 
@@ -73,11 +73,11 @@ def test_an_example_ends_with_the_error_of_its_run(
     name, *arguments = program
     example = str(ROOT / "examples" / name)
 
-    done = machine.python(example, *arguments, environ=before(provider))
+    completed = machine.python(example, *arguments, environ=name_provider(provider))
 
-    assert done.returncode == 1, done.stdout
-    assert "(provider_auth)" in done.stdout
-    assert "Traceback" not in done.stdout
+    assert completed.returncode == 1, completed.stdout
+    assert "(provider_auth)" in completed.stdout
+    assert "Traceback" not in completed.stdout
 
 
 @pytest.mark.slow
@@ -87,25 +87,25 @@ def test_an_example_says_that_its_server_is_away(
 ) -> None:
     example = str(ROOT / "examples" / program[0])
 
-    done = machine.python(example, environ={"ANTIPHON_SERVER": NOWHERE[:-3]})
+    completed = machine.python(example, environ={"ANTIPHON_SERVER": NOWHERE[:-3]})
 
-    assert done.returncode == 1, done.stdout
-    assert "Traceback" not in done.stdout
+    assert completed.returncode == 1, completed.stdout
+    assert "Traceback" not in completed.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", SHOWN, ids=str)
+@pytest.mark.parametrize("block", README_BLOCKS, ids=str)
 @pytest.mark.parametrize("away", [False, True])
 def test_the_program_of_the_readme_says_what_is_wrong(
     machine: Machine, provider: str, block: Block, away: bool
 ) -> None:
-    environ = before(NOWHERE if away else provider)
+    environ = name_provider(NOWHERE if away else provider)
 
-    done = machine.python("-c", block.text, environ=environ)
+    completed = machine.python("-c", block.text, environ=environ)
 
-    assert done.returncode == 1
-    assert ("(provider_unavailable)" if away else "(provider_auth)") in done.stdout
-    assert "Traceback" not in done.stdout
+    assert completed.returncode == 1
+    assert ("(provider_unavailable)" if away else "(provider_auth)") in completed.stdout
+    assert "Traceback" not in completed.stdout
 
 
 @pytest.mark.soak
@@ -115,23 +115,23 @@ def test_no_program_of_a_page_is_silent_about_a_wrong_key(
 ) -> None:
     text = block.text.replace('model="demo"', 'model="far:m"')
 
-    done = machine.python("-c", text, environ=before(provider))
+    completed = machine.python("-c", text, environ=name_provider(provider))
 
-    assert "provider_auth" in done.stdout
-    assert done.returncode or "except RunError" in block.text or "events.error" in block.text
+    assert "provider_auth" in completed.stdout
+    assert completed.returncode or "except RunError" in block.text or "events.error" in block.text
 
 
 @pytest.mark.slow
-def test_plain_http_and_curl_say_it_too(machine: Machine, provider: str) -> None:
-    machine.environ |= before(provider)
+def test_plain_http_and_curl_show_the_failure_too(machine: Machine, provider: str) -> None:
+    machine.environ |= name_provider(provider)
     machine.serve()
-    example = ROOT / "examples"
+    folder = ROOT / "examples"
 
-    said = [machine.python(str(example / "hello.py"), machine.url, "far:m")]
+    completed_programs = [machine.python(str(folder / "hello.py"), machine.url, "far:m")]
     if shutil.which("curl"):
-        script = str(example / "turn_protocol.sh")
-        said.append(machine.run("bash", script, machine.url))
+        script = str(folder / "turn_protocol.sh")
+        completed_programs.append(machine.run("bash", script, machine.url))
 
-    for done in said:
-        assert done.returncode == 1, done.stdout
-        assert "this key is unknown" in done.stdout
+    for completed in completed_programs:
+        assert completed.returncode == 1, completed.stdout
+        assert "this key is unknown" in completed.stdout

@@ -1,4 +1,4 @@
-"""The flows as drawn are the flows as documented, and what is documented is there."""
+"""Every name of the drawn flows is explained on their pages, and what they link to exists."""
 
 from __future__ import annotations
 
@@ -216,8 +216,8 @@ _refresh_task: asyncio.Task
 """
 
 
-def table(page: Path) -> str:
-    """The page without its drawing: what is only drawn is not explained."""
+def read_explanations(page: Path) -> str:
+    """Return the page without its drawing: what is only drawn is not explained."""
     return re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
@@ -229,14 +229,14 @@ def table(page: Path) -> str:
     ids=lambda each: each.stem if isinstance(each, Path) else each,
 )
 def test_every_name_of_a_flow_is_explained(page: Path, name: str) -> None:
-    assert name in table(page)
+    assert name in read_explanations(page)
 
 
 @pytest.mark.parametrize(("page", "last"), [(TURN, 16), (WEB, 24)], ids=["turn", "web"])
 def test_every_step_of_a_flow_is_drawn_and_has_a_row_with_its_place(page: Path, last: int) -> None:
     drawing = re.search(r"^```text$(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert drawing is not None
-    rows = re.findall(r"(?m)^\| (\d+) \| .*\]\(\S+\)", table(page))
+    rows = re.findall(r"(?m)^\| (\d+) \| .*\]\(\S+\)", read_explanations(page))
 
     drawn = re.findall(r"\[(\d+)\]" if page == TURN else r"(?<!\S)(\d+)\. ", drawing[1])
 
@@ -245,35 +245,37 @@ def test_every_step_of_a_flow_is_drawn_and_has_a_row_with_its_place(page: Path, 
 
 
 @cache
-def names(file: Path) -> frozenset[str]:
-    """Everything a file defines: `name` and, in a class, `Class.name`."""
-    found: set[str] = set()
+def list_definitions(file: Path) -> frozenset[str]:
+    """Return everything a file defines: `name` and, in a class, `Class.name`."""
+    definitions: set[str] = set()
     for node in ast.parse(file.read_text("utf-8")).body:
-        found |= list_methods(node)
+        definitions |= list_methods(node)
         if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}.{name}" for each in node.body for name in list_methods(each)}
-            found |= {f"{node.name}.{name}" for name in list_fields(node)}
-    return frozenset(found)
+            definitions |= {
+                f"{node.name}.{name}" for each in node.body for name in list_methods(each)
+            }
+            definitions |= {f"{node.name}.{name}" for name in list_fields(node)}
+    return frozenset(definitions)
 
 
 def list_fields(node: ast.ClassDef) -> set[str]:
     """Return the attributes of its objects: every `self.name` that `__init__` sets."""
-    made = [each for each in node.body if getattr(each, "name", "") == "__init__"]
+    constructors = [each for each in node.body if getattr(each, "name", "") == "__init__"]
     return {
         target.attr
-        for function in made
+        for function in constructors
         for each in ast.walk(function)
-        for target in targets(each)
+        for target in list_targets(each)
         if isinstance(target, ast.Attribute)
     }
 
 
-def targets(node: ast.AST) -> list[ast.expr]:
+def list_targets(node: ast.AST) -> list[ast.expr]:
     match node:
-        case ast.Assign(targets=several):
-            return several
-        case ast.AnnAssign(target=one):
-            return [one]
+        case ast.Assign(targets=targets):
+            return targets
+        case ast.AnnAssign(target=target):
+            return [target]
         case _:
             return []
 
@@ -290,7 +292,7 @@ def list_methods(node: ast.stmt) -> set[str]:
             return set()
 
 
-def test_every_row_of_the_terminals_flow_says_what_it_is_here_and_where() -> None:
+def test_every_row_of_the_terminals_flow_says_what_antiphon_has_for_it_and_where() -> None:
     rows = re.findall(r"(?m)^\| \*\*.*$", TERMINAL.read_text("utf-8"))
     paths = re.findall(r"(?m)^\| \*\*[A-Z ]+(?: \([a-z +]+\))?\*\* \| [^|]+ \|$", "\n".join(rows))
 
@@ -308,11 +310,11 @@ def test_every_place_that_a_flow_names_is_there(page: Path) -> None:
     assert len(places) > 40
     for file, name, link in places:
         assert (page.parent / link).resolve() == ROOT / file
-        assert name in names(ROOT / file), f"{file}#{name}"
+        assert name in list_definitions(ROOT / file), f"{file}#{name}"
 
 
-def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+def list_anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
     text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"(?m)^#+ (.+)$", text)
     return {
@@ -330,8 +332,10 @@ def test_every_link_of_the_documentation_leads_somewhere() -> None:
                 continue
             path, _, anchor = link.partition("#")
             target = (page.parent / unquote(path)).resolve() if path else page
-            here = target.exists() and target.is_relative_to(ROOT)
-            if not here or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            is_inside = target.exists() and target.is_relative_to(ROOT)
+            if not is_inside or (
+                anchor and target.suffix == ".md" and anchor not in list_anchors(target)
+            ):
                 broken.append(f"{page.relative_to(ROOT)}: {link}")
 
     assert not broken

@@ -25,7 +25,7 @@ PAGE = ROOT / "docs/how-to/hooks.md"
 
 @pytest.fixture
 def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ToolHooks:
-    """The hooks of the page, written down as it says."""
+    """The hooks of the page, in the files that it names."""
     config, work = tmp_path / "config/antiphon", tmp_path / "work"
     (config / "hooks").mkdir(parents=True)
     work.mkdir()

@@ -16,8 +16,8 @@ IMAGES = Path(__file__).parents[2] / "docs/images"
 def test_a_script_that_takes_pictures_finds_what_it_imports(script: Path) -> None:
     load = f"import runpy; runpy.run_path({str(script)!r})"
 
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", load], check=False, capture_output=True, text=True, timeout=60
     )
 
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr

@@ -28,30 +28,30 @@ def test_the_table_has_every_extra() -> None:
     assert sorted(rows) == sorted(EXTRAS)
 
 
-def commands() -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+def list_install_lines() -> list[tuple[str, str]]:
+    install_lines: list[tuple[str, str]] = []
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         text = page.read_text("utf-8")
         lines = [line for block in blocks(page) for line in block.text.splitlines()]
         lines += re.findall(r"`([^`\n]*pip install[^`\n]*)`", text)
-        found += [(page.name, line) for line in lines if "pip install" in line]
-    return found
+        install_lines += [(page.name, line) for line in lines if "pip install" in line]
+    return install_lines
 
 
 def test_no_page_installs_from_an_index_that_has_no_antiphon() -> None:
-    assert commands()
-    for page, line in commands():
+    assert list_install_lines()
+    for page, line in list_install_lines():
         words = re.findall(r"\S*antiphon\S*", line.partition("pip install")[2].partition("#")[0])
         for word in words:
             path = word.strip("'\"")
-            local = re.match(r"(?:\./|/srv/|dist/)antiphon|antiphon/", path)
-            assert local, (page, line)
-            named = re.search(r"\[([a-z,]+)\]", path)
-            assert named is None or set(named[1].split(",")) <= EXTRAS, (page, line)
+            is_local = re.match(r"(?:\./|/srv/|dist/)antiphon|antiphon/", path)
+            assert is_local, (page, line)
+            extras = re.search(r"\[([a-z,]+)\]", path)
+            assert extras is None or set(extras[1].split(",")) <= EXTRAS, (page, line)
 
 
 def test_a_wheel_is_named_as_the_page_names_it() -> None:
-    for _, line in commands():
+    for _, line in list_install_lines():
         for version in re.findall(r"antiphon-([\d.]+)-py3", line):
             assert version == antiphon.__version__
 
@@ -67,9 +67,9 @@ def test_a_unit_starts_a_command_that_exists(
 
     assert main.main([command, "--help"]) == 0
 
-    taken = capsys.readouterr().out
+    help_text = capsys.readouterr().out
     flags = re.findall(r"(?<= )--[a-z-]+", parser["Service"]["ExecStart"])
-    assert all(flag in taken for flag in flags)
+    assert all(flag in help_text for flag in flags)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
@@ -78,11 +78,11 @@ def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
     changed = unit.read_text("utf-8").replace("/opt/antiphon/bin/antiphon", sys.executable)
     (tmp_path / unit.name).write_text(changed)
 
-    done = subprocess.run(
+    completed = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit.name)],
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert unit.name not in done.stderr
+    assert unit.name not in completed.stderr

@@ -42,8 +42,8 @@ def build(output: Path, docs: Path = DOCS) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("site")
-    built = build(output)
-    assert built.returncode == 0, built.stdout + built.stderr
+    completed = build(output)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     return output
 
 
@@ -64,8 +64,8 @@ def address(site: Path) -> Iterator[str]:
 @pytest.mark.slow
 async def test_every_page_is_on_the_site_also_as_markdown_and_in_the_list(site: Path) -> None:
     version = site / antiphon.__version__
-    listed = (version / "llms.txt").read_text("utf-8")
-    whole = (version / "llms-full.txt").read_text("utf-8")
+    index = (version / "llms.txt").read_text("utf-8")
+    all_pages = (version / "llms-full.txt").read_text("utf-8")
 
     for page in DOCS.rglob("*.md"):
         name = page.relative_to(DOCS)
@@ -76,8 +76,8 @@ async def test_every_page_is_on_the_site_also_as_markdown_and_in_the_list(site: 
         assert (version / folder / "index.html").exists(), name
         assert (version / folder / "index.md").exists(), name
         assert title is not None
-        assert f"]({folder.as_posix()}/index.md)" in listed, name
-        assert title[0] in whole
+        assert f"]({folder.as_posix()}/index.md)" in index, name
+        assert title[0] in all_pages
 
 
 @pytest.mark.slow
@@ -109,12 +109,12 @@ async def test_a_page_in_no_list_and_a_link_to_nowhere_end_the_build(tmp_path: P
 
 
 @pytest.mark.slow
-async def test_the_site_is_searched_and_drawn_with_nothing_of_other_hosts(
+async def test_the_site_is_searched_and_drawn_without_requests_to_other_hosts(
     chromium: Browser, address: str
 ) -> None:
     async with open_context(chromium) as context:
         page = await context.new_page()
-        trouble = watch(page, address)
+        problems = watch(page, address)
         await page.goto(f"{address}/")
         await page.wait_for_url(f"**/{antiphon.__version__}/")
         await page.goto(f"{address}/{antiphon.__version__}/explanation/architecture/")
@@ -125,7 +125,7 @@ async def test_the_site_is_searched_and_drawn_with_nothing_of_other_hosts(
         await result.first.click()
         await page.wait_for_url("**/how-to/tools/**")
 
-    assert trouble == []
+    assert problems == []
 
 
 @pytest.mark.slow
@@ -134,9 +134,9 @@ async def test_the_explorer_sends_requests_to_the_readers_own_server(
 ) -> None:
     async with open_context(chromium) as context:
         page = await context.new_page()
-        trouble = watch(page, address)
-        sent: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        await page.route("http://127.0.0.1:8000/**", functools.partial(answer, sent))
+        problems = watch(page, address)
+        requests: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        await page.route("http://127.0.0.1:8000/**", functools.partial(answer, requests))
         await page.goto(f"{address}/{antiphon.__version__}/reference/explorer/")
         await page.locator("#explorer .opblock-tag").filter(has_text="threads").first.click()
         operation = page.locator("#operations-threads-ListThreads, .opblock-get").filter(
@@ -145,16 +145,16 @@ async def test_the_explorer_sends_requests_to_the_readers_own_server(
         await operation.first.click()
         await page.get_by_role("button", name="Try it out").click()
         await page.get_by_role("button", name="Execute").click()
-        method, url = await asyncio.wait_for(sent.get(), 30)
+        method, url = await asyncio.wait_for(requests.get(), 30)
         await expect(page.locator("#explorer .responses-table").first).to_contain_text("has_more")
 
     assert (method, url.partition("?")[0]) == ("GET", "http://127.0.0.1:8000/v1/threads")
-    assert trouble == []
+    assert problems == []
 
 
-async def answer(sent, route) -> None:
+async def answer(requests, route) -> None:
     request = route.request
-    await sent.put((request.method, request.url))
+    await requests.put((request.method, request.url))
     await route.fulfill(
         headers={"access-control-allow-origin": "*"}, json={"data": [], "has_more": False}
     )
@@ -162,8 +162,10 @@ async def answer(sent, route) -> None:
 
 def watch(page: Page, address: str) -> list[str]:
     """Return a list that fills with requests to other hosts and errors of the page."""
-    trouble: list[str] = []
-    ours = (address, "http://127.0.0.1:8000", "data:", "blob:")
-    page.on("request", lambda one: one.url.startswith(ours) or trouble.append(one.url))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    return trouble
+    problems: list[str] = []
+    allowed = (address, "http://127.0.0.1:8000", "data:", "blob:")
+    page.on(
+        "request", lambda request: request.url.startswith(allowed) or problems.append(request.url)
+    )
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    return problems

@@ -1,4 +1,4 @@
-"""The page about the web API tells of every address that the web chat has."""
+"""The page about the web API lists every address of the web chat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.docs.blocks import ROOT
 PAGE = ROOT / "docs" / "reference" / "web-api.md"
 
 
-def addresses() -> Iterator[str]:
+def list_addresses() -> Iterator[str]:
     app = Flask("addresses", static_folder=None)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
@@ -23,8 +23,8 @@ def addresses() -> Iterator[str]:
             yield f"{method} {path}"
 
 
-def test_every_address_is_told() -> None:
+def test_every_address_is_listed() -> None:
     page = PAGE.read_text("utf-8")
     renamed = {"GET /static/{asked}/{name}": "GET /static/{version}/{path}"}
 
-    assert [each for each in addresses() if f"`{renamed.get(each, each)}`" not in page] == []
+    assert [each for each in list_addresses() if f"`{renamed.get(each, each)}`" not in page] == []

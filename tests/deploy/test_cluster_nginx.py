@@ -1,4 +1,4 @@
-"""The nginx of the cluster, with real servers behind it in place of the cluster's."""
+"""The nginx of the cluster, in front of servers of this test."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ STREAM = (
 
 
 class Server:
-    """Answers each request with its name as the first piece of a stream; `go` ends the streams."""
+    """Answers each request with its name, the first piece of a stream that `release` ends."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.heads: list[str] = []
-        self.go = asyncio.Event()
+        self.release = asyncio.Event()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -40,7 +40,7 @@ class Server:
                 piece = STREAM.format(size=len(self.name), text=self.name)
                 writer.write(piece.encode())
                 await writer.drain()
-                await self.go.wait()
+                await self.release.wait()
                 writer.write(b"0\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -49,8 +49,10 @@ class Server:
 
 
 @asynccontextmanager
-async def _cluster(folder: Path, servers: Sequence[Server]) -> AsyncGenerator[httpx2.AsyncClient]:
-    """nginx with the cluster's own file, in which only addresses and folders are others."""
+async def _run_cluster(
+    folder: Path, servers: Sequence[Server]
+) -> AsyncGenerator[httpx2.AsyncClient]:
+    """Run nginx with the cluster's own file, in which only addresses and folders are replaced."""
     config = (Path(__file__).parents[2] / "deploy/nginx/nginx.conf").read_text()
     async with AsyncExitStack() as stack:
         for name in ("antiphon-1", "antiphon-2", "antiphon-3", "web"):
@@ -66,21 +68,23 @@ async def _cluster(folder: Path, servers: Sequence[Server]) -> AsyncGenerator[ht
         file = folder / "nginx.conf"
         file.write_text("daemon off;\n" + config)
         command = [str(NGINX), "-e", str(folder / "error"), "-c", str(file)]
-        tried = await asyncio.create_subprocess_exec(*command, "-t", stderr=asyncio.subprocess.PIPE)
-        _, said = await tried.communicate()
-        assert tried.returncode == 0, said.decode()
+        config_test = await asyncio.create_subprocess_exec(
+            *command, "-t", stderr=asyncio.subprocess.PIPE
+        )
+        _, errors = await config_test.communicate()
+        assert config_test.returncode == 0, errors.decode()
         program = await asyncio.create_subprocess_exec(*command)
         try:
-            yield await stack.enter_async_context(_client(port, folder))
+            yield await stack.enter_async_context(_open_client(port, folder))
         finally:
             for server in servers:
-                server.go.set()
+                server.release.set()
             program.terminate()
             await program.wait()
 
 
 @asynccontextmanager
-async def _client(port: int, folder: Path) -> AsyncGenerator[httpx2.AsyncClient]:
+async def _open_client(port: int, folder: Path) -> AsyncGenerator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS) as client:
         async with asyncio.timeout(SECONDS):
             while True:
@@ -94,15 +98,15 @@ async def _client(port: int, folder: Path) -> AsyncGenerator[httpx2.AsyncClient]
         yield client
 
 
-async def _first(client: httpx2.AsyncClient, path: str, **headers: str) -> str:
-    """The first piece of a stream, whose server has said no more yet."""
+async def _read_first_piece(client: httpx2.AsyncClient, path: str, **headers: str) -> str:
+    """Return the first piece of a stream that has not ended."""
     async with client.stream("GET", path, headers=headers) as stream:
         return (await anext(stream.aiter_raw())).decode()
 
 
-async def test_what_a_browser_claims_of_its_address_is_not_passed_on(tmp_path: Path) -> None:
+async def test_the_address_that_a_browser_claims_is_not_passed_on(tmp_path: Path) -> None:
     servers = [Server(name) for name in ("antiphon-1", "antiphon-2", "antiphon-3", "web")]
-    async with _cluster(tmp_path, servers) as client:
+    async with _run_cluster(tmp_path, servers) as client:
         claims = {"X-Forwarded-For": "203.0.113.7, 198.51.100.9"}
         async with client.stream("GET", "/", headers=claims) as stream:
             await anext(stream.aiter_raw())
@@ -117,14 +121,14 @@ async def test_each_server_is_asked_in_turn_and_streams_come_as_they_are_written
     tmp_path: Path,
 ) -> None:
     servers = [Server(name) for name in ("antiphon-1", "antiphon-2", "antiphon-3", "web")]
-    async with _cluster(tmp_path, servers) as client:
-        asked = [await _first(client, "/v1/runs/run_1/events") for _ in range(6)]
-        page = await _first(client, "/")
-        hidden = (await client.get("/metrics")).status_code
+    async with _run_cluster(tmp_path, servers) as client:
+        names = [await _read_first_piece(client, "/v1/runs/run_1/events") for _ in range(6)]
+        page = await _read_first_piece(client, "/")
+        metrics_status = (await client.get("/metrics")).status_code
 
-    assert sorted(asked) == sorted(["antiphon-1", "antiphon-2", "antiphon-3"] * 2)
+    assert sorted(names) == sorted(["antiphon-1", "antiphon-2", "antiphon-3"] * 2)
     assert page == "web"
-    assert hidden == 404
+    assert metrics_status == 404
     assert f"host: {client.base_url.netloc.decode()}" in servers[0].heads[0].lower()
 
 
@@ -132,20 +136,22 @@ async def test_the_servers_are_asked_for_every_api_and_upgraded_for_a_websocket_
     tmp_path: Path,
 ) -> None:
     server = Server("antiphon-2")
-    async with _cluster(tmp_path, [server, Server("web")]) as client:
+    async with _run_cluster(tmp_path, [server, Server("web")]) as client:
         for path in ("/v1/threads", "/openai/v1/models", "/ai-sdk/chat", "/ag-ui/v1/run"):
-            assert await _first(client, path) == "antiphon-2"
-        assert await _first(client, "/openai/chat") == "web"
+            assert await _read_first_piece(client, path) == "antiphon-2"
+        assert await _read_first_piece(client, "/openai/chat") == "web"
         for name in ("websocket", "h2c"):
-            await _first(client, "/openai/v1/responses", connection="upgrade", upgrade=name)
+            await _read_first_piece(
+                client, "/openai/v1/responses", connection="upgrade", upgrade=name
+            )
 
-    *plain, websocket, other = [head.lower() for head in server.heads]
+    *plain_heads, websocket, other = [head.lower() for head in server.heads]
     assert "upgrade: websocket\r\nconnection: upgrade\r\n" in websocket
-    assert not any("upgrade" in head for head in (*plain, other))
+    assert not any("upgrade" in head for head in (*plain_heads, other))
 
 
-async def test_a_server_that_is_not_there_is_passed_over(tmp_path: Path) -> None:
-    async with _cluster(tmp_path, [Server("antiphon-2")]) as client:
-        asked = {await _first(client, "/v1/threads") for _ in range(5)}
+async def test_a_server_that_is_down_is_skipped(tmp_path: Path) -> None:
+    async with _run_cluster(tmp_path, [Server("antiphon-2")]) as client:
+        names = {await _read_first_piece(client, "/v1/threads") for _ in range(5)}
 
-    assert asked == {"antiphon-2"}
+    assert names == {"antiphon-2"}

@@ -1,4 +1,4 @@
-"""Runs are streamed from other people's frameworks as from our own server."""
+"""Runs are streamed from other frameworks as from Antiphon's own server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from antiphon.types.errors import AntiphonError
 from antiphon.wires.framing import HEARTBEAT
 from antiphon.wires.sse import Decoder
 
-LINES = "When does it leave?"
+QUESTION = "When does it leave?"
 
 
 def get_flight_times() -> str:
@@ -37,12 +37,12 @@ def get_flight_times() -> str:
     return "16:35"
 
 
-def play(script: Script) -> Script:
+def add_flight_turns(script: Script) -> Script:
     return script.call("get_flight_times").reply("It leaves at 16:35.")
 
 
 class Reply(msgspec.Struct):
-    """What a request was answered with."""
+    """The response to a request."""
 
     status: int
     headers: dict[str, str]
@@ -50,7 +50,7 @@ class Reply(msgspec.Struct):
 
     @property
     def events(self) -> list[tuple[str | None, str, Any]]:
-        """Id, name and data of each frame."""
+        """Return the id, name and data of each frame."""
         return [
             (frame.id, frame.event, json.loads(frame.data)) for frame in Decoder().feed(self.body)
         ]
@@ -60,8 +60,8 @@ Ask = Callable[..., Any]
 """Sends a request to the application: method, path, headers; returns a `Reply`."""
 
 
-def django_application(client: Client) -> Any:
-    """A Django project with two views and the middleware for problems."""
+def create_django_client(client: Client) -> Any:
+    """Create a client of a Django project with two views and the middleware for problems."""
     conf: Any = importlib.import_module("django.conf")
     if not conf.settings.configured:
         conf.settings.configure(
@@ -75,7 +75,7 @@ def django_application(client: Client) -> Any:
     path = importlib.import_module("django.urls").path
 
     def chat(request: Any, wire: str) -> Any:
-        events = client.converse(LINES, tools=[get_flight_times])
+        events = client.converse(QUESTION, tools=[get_flight_times])
         return for_django.stream_events(events, wire=wire)
 
     def run(request: Any, run_id: str, wire: str) -> Any:
@@ -91,11 +91,15 @@ def django_application(client: Client) -> Any:
 
 @pytest.fixture(params=["starlette", "fastapi", "flask", "django"])
 async def ask(request: pytest.FixtureRequest, antiphon_script: Script) -> AsyncIterator[Ask]:
-    """The same application in each framework."""
-    settings = play(play(antiphon_script)).settings()
+    """Ask the same application, written in each framework."""
+    settings = add_flight_turns(add_flight_turns(antiphon_script)).settings()
     if request.param in ("starlette", "fastapi"):
         async with AsyncClient(settings=settings) as client:
-            build = starlette_application if request.param == "starlette" else fastapi_application
+            build = (
+                create_starlette_application
+                if request.param == "starlette"
+                else create_fastapi_application
+            )
             transport = httpx2.ASGITransport(build(client))
             async with httpx2.AsyncClient(transport=transport, base_url="http://test") as http:
 
@@ -105,25 +109,27 @@ async def ask(request: pytest.FixtureRequest, antiphon_script: Script) -> AsyncI
 
                 yield ask
     else:
-        build_sync = ask_flask if request.param == "flask" else ask_django
+        build_sync = create_flask_ask if request.param == "flask" else create_django_ask
         with Client(settings=settings) as sync_client:
             ask_now = build_sync(sync_client)
 
-            async def ask_in_thread(*given: str, **headers: str) -> Reply:
-                return await asyncio.to_thread(ask_now, *given, **headers)
+            async def ask_in_thread(*arguments: str, **headers: str) -> Reply:
+                return await asyncio.to_thread(ask_now, *arguments, **headers)
 
             yield ask_in_thread
 
 
-def starlette_application(client: AsyncClient) -> Starlette:
+def create_starlette_application(client: AsyncClient) -> Starlette:
     async def chat(request: Request) -> Response:
         wire = request.path_params["wire"]
-        events = client.converse(LINES, tools=[get_flight_times])
+        events = client.converse(QUESTION, tools=[get_flight_times])
         return await for_starlette.stream_events(events, wire=wire)
 
     async def run(request: Request) -> Response:
-        named = request.path_params
-        return await for_starlette.stream_run(client, named["run_id"], request, wire=named["wire"])
+        params = request.path_params
+        return await for_starlette.stream_run(
+            client, params["run_id"], request, wire=params["wire"]
+        )
 
     return Starlette(
         routes=[
@@ -134,12 +140,12 @@ def starlette_application(client: AsyncClient) -> Starlette:
     )
 
 
-def fastapi_application(client: AsyncClient) -> fastapi.FastAPI:
+def create_fastapi_application(client: AsyncClient) -> fastapi.FastAPI:
     app = fastapi.FastAPI()
     app.add_exception_handler(AntiphonError, for_fastapi.problem_response)
 
     async def chat(wire: str) -> Response:
-        events = client.converse(LINES, tools=[get_flight_times])
+        events = client.converse(QUESTION, tools=[get_flight_times])
         return await for_fastapi.stream_events(events, wire=wire)  # type: ignore[arg-type]
 
     async def run(run_id: str, wire: str, request: fastapi.Request) -> Response:
@@ -155,13 +161,15 @@ def fastapi_application(client: AsyncClient) -> fastapi.FastAPI:
     return app
 
 
-def ask_flask(client: Client) -> Callable[..., Reply]:
+def create_flask_ask(client: Client) -> Callable[..., Reply]:
     app = flask.Flask(__name__)
     app.register_error_handler(AntiphonError, for_flask.problem_response)
 
     @app.post("/chat/<wire>")
     def chat(wire: Any) -> flask.Response:
-        return for_flask.stream_events(client.converse(LINES, tools=[get_flight_times]), wire=wire)
+        return for_flask.stream_events(
+            client.converse(QUESTION, tools=[get_flight_times]), wire=wire
+        )
 
     @app.get("/runs/<run_id>/<wire>")
     def run(run_id: str, wire: Any) -> flask.Response:
@@ -169,20 +177,20 @@ def ask_flask(client: Client) -> Callable[..., Reply]:
 
     def ask(method: str, path: str, **headers: str) -> Reply:
         answer = app.test_client().open(path, method=method, headers=headers)
-        named = {name.lower(): value for name, value in answer.headers}
-        return Reply(answer.status_code, named, answer.get_data())
+        response_headers = {name.lower(): value for name, value in answer.headers}
+        return Reply(answer.status_code, response_headers, answer.get_data())
 
     return ask
 
 
-def ask_django(client: Client) -> Callable[..., Reply]:
-    http = django_application(client)
+def create_django_ask(client: Client) -> Callable[..., Reply]:
+    http = create_django_client(client)
 
     def ask(method: str, path: str, **headers: str) -> Reply:
         answer = http.generic(method, path, headers=headers)
         body = b"".join(answer.streaming_content) if answer.streaming else answer.content
-        named = {name.lower(): value for name, value in answer.headers.items()}
-        return Reply(answer.status_code, named, body)
+        response_headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Reply(answer.status_code, response_headers, body)
 
     return ask
 
@@ -205,44 +213,46 @@ async def test_a_conversation_is_streamed_with_the_tools_run_there(ask: Ask) -> 
 
 
 async def test_a_run_is_read_again_from_where_its_reader_stopped(ask: Ask) -> None:
-    whole = (await ask("POST", "/chat/events")).events
-    run_id = whole[0][2]["run_id"]
+    events = (await ask("POST", "/chat/events")).events
+    run_id = events[0][2]["run_id"]
 
-    again = await ask("GET", f"/runs/{run_id}/events")
-    rest = await ask("GET", f"/runs/{run_id}/events", **{"Last-Event-ID": str(whole[4][0])})
+    second = await ask("GET", f"/runs/{run_id}/events")
+    rest = await ask("GET", f"/runs/{run_id}/events", **{"Last-Event-ID": str(events[4][0])})
 
-    assert again.events == whole
-    assert rest.events == whole[5:]
+    assert second.events == events
+    assert rest.events == events[5:]
 
 
 @pytest.mark.parametrize(
     ("wire", "last"), [("ai-sdk", {"type": "finish"}), ("ag-ui", {"type": "RUN_FINISHED"})]
 )
-async def test_the_wires_of_others_are_spoken_and_resumed(
+async def test_foreign_wires_are_spoken_and_resumed(
     ask: Ask, wire: str, last: dict[str, str]
 ) -> None:
     frames = (await ask("POST", f"/chat/{wire}")).body.split(b"\n\n")
-    told = [frame for frame in frames if b"data: {" in frame]
+    data_frames = [frame for frame in frames if b"data: {" in frame]
     run_id = (await ask("POST", "/chat/events")).events[0][2]["run_id"]
-    own = (await ask("GET", f"/runs/{run_id}/{wire}")).body.split(b"\n\n")
-    named = [frame for frame in own if frame.startswith(b"id: ")]
-    middle = named[3].split(b"\n")[0].removeprefix(b"id: ").decode()
+    run_frames = (await ask("GET", f"/runs/{run_id}/{wire}")).body.split(b"\n\n")
+    numbered_frames = [frame for frame in run_frames if frame.startswith(b"id: ")]
+    middle = numbered_frames[3].split(b"\n")[0].removeprefix(b"id: ").decode()
     rest = (await ask("GET", f"/runs/{run_id}/{wire}", **{"Last-Event-ID": middle})).body
 
-    assert last.items() <= json.loads(told[-1].split(b"data: ")[1]).items()
-    assert b"It leaves" in b"".join(told)
-    assert named[2] not in rest
-    assert named[-1] in rest
+    assert last.items() <= json.loads(data_frames[-1].split(b"data: ")[1]).items()
+    assert b"It leaves" in b"".join(data_frames)
+    assert numbered_frames[2] not in rest
+    assert numbered_frames[-1] in rest
 
 
 async def test_what_cannot_be_streamed_is_a_problem_of_the_request(ask: Ask) -> None:
     missing = await ask("GET", "/runs/run_none/events")
-    odd = await ask("GET", "/runs/run_none/events", **{"Last-Event-ID": "x\u202ey".encode().hex()})
+    invalid = await ask(
+        "GET", "/runs/run_none/events", **{"Last-Event-ID": "x\u202ey".encode().hex()}
+    )
 
-    assert (missing.status, odd.status) == (404, 400)
+    assert (missing.status, invalid.status) == (404, 400)
     assert missing.headers["content-type"] == "application/problem+json"
     assert json.loads(missing.body)["code"] == "not_found"
-    assert json.loads(odd.body)["code"] == "invalid_event_id"
+    assert json.loads(invalid.body)["code"] == "invalid_event_id"
 
 
 async def test_silence_is_filled_and_a_reader_that_leaves_ends_its_tools(
@@ -258,27 +268,29 @@ async def test_silence_is_filled_and_a_reader_that_leaves_ends_its_tools(
 
     antiphon_script.call("wait_for_ever")
     async with AsyncClient(settings=antiphon_script.settings()) as client, asyncio.timeout(60):
-        events = client.converse(LINES, tools=[wait_for_ever])
+        events = client.converse(QUESTION, tools=[wait_for_ever])
         encoder, _ = create_encoder("events")
         frames = await encode_events(events, encoder, heartbeat=0.01)
-        seen = b""
+        received = b""
         async for frame in frames:
-            if frame == HEARTBEAT and b"turn.ended" in seen:
+            if frame == HEARTBEAT and b"turn.ended" in received:
                 break
-            seen += frame
+            received += frame
         await frames.aclose()
         await cancelled.wait()
 
 
 @pytest.fixture
-def unplayed(antiphon_script: Script) -> Iterator[Client]:
+def failing_client(antiphon_script: Script) -> Iterator[Client]:
     with Client(settings=antiphon_script.settings()) as client:
         yield client
 
 
-def test_a_run_that_fails_is_told_by_its_events(unplayed: Client) -> None:
+def test_a_run_that_fails_ends_with_an_event_that_says_so(failing_client: Client) -> None:
     app = flask.Flask(__name__)
-    app.add_url_rule("/", view_func=lambda: for_flask.stream_events(unplayed.converse("Hello")))
+    app.add_url_rule(
+        "/", view_func=lambda: for_flask.stream_events(failing_client.converse("Hello"))
+    )
     reply = Reply(200, {}, app.test_client().get("/").get_data())
 
     assert reply.events[-1][2]["status"] == "failed"

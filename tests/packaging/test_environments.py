@@ -1,4 +1,4 @@
-"""The wheel in environments of its own: without extras, with each, with all, and by `uvx`."""
+"""The wheel in separate environments: without extras, with each, with all, and by `uvx`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ LIBRARIES = {
     "web": {"authlib", "flask", "requests"},
     "websocket": {"websockets"},
 }
-"""The libraries that some module imports, by the extra that brings them."""
-FRAMEWORKS = {"django", "pytest"}  # which a program brings itself
+"""The libraries that some module imports, by the extra that installs them."""
+FRAMEWORKS = {"django", "pytest"}  # which a program installs itself
 OWN_SERVER = """
 from antiphon import McpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
@@ -46,16 +46,16 @@ with McpServerPool([own]) as pool:
 
 @pytest.fixture(scope="module", params=PYTHONS)
 def python(request: pytest.FixtureRequest) -> str:
-    """A Python of each supported version that is here."""
+    """A Python of each supported version that is installed."""
     return PYTHONS[request.param]
 
 
-def test_every_extra_is_tried() -> None:
+def test_every_extra_has_its_libraries_here() -> None:
     assert LIBRARIES.keys() == EXTRAS - {"all"}
 
 
 @pytest.mark.parametrize("extra", sorted(LIBRARIES))
-def test_an_extra_alone_brings_what_its_modules_need(
+def test_an_extra_alone_installs_what_its_modules_need(
     packages: Packages, tmp_path: Path, python: str, extra: str
 ) -> None:
     installed = Installed(tmp_path, f"{packages.wheel}[{extra}]", python=python)
@@ -69,7 +69,7 @@ def test_an_extra_alone_brings_what_its_modules_need(
 
 
 @pytest.fixture(scope="module")
-def whole(
+def full_install(
     packages: Packages, tmp_path_factory: pytest.TempPathFactory, python: str
 ) -> Iterator[Installed]:
     """An environment with all extras."""
@@ -78,26 +78,28 @@ def whole(
     shutil.rmtree(folder)
 
 
-def test_with_all_extras_every_module_can_be_imported(whole: Installed) -> None:
-    assert whole.missing_modules() <= FRAMEWORKS
+def test_with_all_extras_every_module_can_be_imported(full_install: Installed) -> None:
+    assert full_install.missing_modules() <= FRAMEWORKS
 
 
-def test_with_all_extras_the_page_has_its_files(whole: Installed) -> None:
-    with whole.serve("antiphon", "up", "--no-servers") as url:
+def test_with_all_extras_the_page_has_its_files(full_install: Installed) -> None:
+    with full_install.serve("antiphon", "up", "--no-servers") as url:
         files = re.findall(r'"(/static/[^"]+)"', fetch(url))
 
         assert any(name.endswith("js") for name in files)
         assert all(fetch(url + name) for name in files)
 
 
-def test_with_all_extras_antiphon_is_an_mcp_server_of_its_own(whole: Installed) -> None:
-    assert whole.succeed(whole.python, "-c", OWN_SERVER) == "[]\n"  # no server is missing
+def test_with_all_extras_antiphon_is_an_mcp_server_of_its_own(full_install: Installed) -> None:
+    missing_servers = full_install.succeed(full_install.python, "-c", OWN_SERVER)
+
+    assert missing_servers == "[]\n"
 
 
-def test_the_program_of_the_readme_runs(whole: Installed) -> None:
+def test_the_program_of_the_readme_runs(full_install: Installed) -> None:
     (block,) = [each for each in blocks(ROOT / "README.md") if each.language == "python"]
 
-    assert "16:35" in whole.succeed(whole.python, "-c", block.text)
+    assert "16:35" in full_install.succeed(full_install.python, "-c", block.text)
 
 
 def test_uvx_runs_the_wheel_without_an_installation(packages: Packages, tmp_path: Path) -> None:

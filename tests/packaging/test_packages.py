@@ -49,14 +49,14 @@ def test_the_packages_hold_all_that_is_tracked_and_nothing_else(packages: Packag
 
 @pytest.mark.slow
 def test_a_package_that_lacks_a_file_is_refused(packages: Packages, tmp_path: Path) -> None:
-    lacking = tmp_path / packages.wheel.name
-    with zipfile.ZipFile(packages.wheel) as whole, zipfile.ZipFile(lacking, "w") as copy:
-        for name in whole.namelist():
+    incomplete = tmp_path / packages.wheel.name
+    with zipfile.ZipFile(packages.wheel) as wheel, zipfile.ZipFile(incomplete, "w") as copy:
+        for name in wheel.namelist():
             if not name.endswith("shell.html"):
-                copy.writestr(name, whole.read(name))
+                copy.writestr(name, wheel.read(name))
 
     with pytest.raises(build_packages.BadPackage, match=r"without antiphon/web/templates/shell\.h"):
-        build_packages.check_contents(lacking, packages.archive)
+        build_packages.check_contents(incomplete, packages.archive)
 
 
 def test_links_of_the_description_lead_to_the_repository() -> None:
@@ -92,9 +92,9 @@ def test_the_same_checkout_gives_the_same_bytes(
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("PYTHONHASHSEED", "1")
 
-    again, same = ["build", "--output", str(tmp_path)], ["--compare", str(packages.folder)]
+    build, compare = ["build", "--output", str(tmp_path)], ["--compare", str(packages.folder)]
 
-    assert build_packages.main([*again, *same]) == 0
+    assert build_packages.main([*build, *compare]) == 0
 
     (wheel,) = tmp_path.glob("*.whl")
     wheel.write_bytes(wheel.read_bytes() + b"more")
@@ -122,17 +122,17 @@ def build_wheel(source: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 
 @pytest.mark.soak
-def test_what_the_image_copies_builds_the_same_wheel(
+def test_the_files_that_the_image_copies_build_the_same_wheel(
     packages: Packages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = (ROOT / "deploy/Containerfile").read_text()
-    copied = [
+    names = [
         name
         for line in re.findall(r"(?m)^COPY (?!--)(.+) \S+$", recipe)
         for path in line.split()
         for name in build_packages.list_tracked_files(path)
     ]
-    for name in copied:
+    for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
 
@@ -151,7 +151,7 @@ def test_the_wheel_alone_answers_and_says_which_extra_is_missing(
     assert "16:35" in installed.succeed(installed.python, "-c", block.text)
     assert MISSING.keys() == EXTRAS - SILENT - {"all"}
     for extra, command in MISSING.items():
-        ended = installed.run(*command)
-        assert ended.returncode in (1, 5), extra
-        assert "Traceback" not in ended.stderr
-        assert f"pip install '{packages.wheel}[{extra}]'" in ended.stdout + ended.stderr
+        completed = installed.run(*command)
+        assert completed.returncode in (1, 5), extra
+        assert "Traceback" not in completed.stderr
+        assert f"pip install '{packages.wheel}[{extra}]'" in completed.stdout + completed.stderr

@@ -41,8 +41,8 @@ def test_a_release_is_prepared_in_all_places(checkout: Path) -> None:
     assert release.verify(checkout, f"v{NEXT}") == NEXT
     assert "## Unreleased\n\n## 9.8.7 - 2026-12-01\n" in (checkout / "CHANGELOG.md").read_text()
     assert release.read_notes(checkout, NEXT) == "- A [b](docs/c.md)."
-    changed = (checkout / "src/antiphon/__init__.py").read_text()
-    assert changed.replace(NEXT, antiphon.__version__) == Path(antiphon.__file__).read_text()
+    module_text = (checkout / "src/antiphon/__init__.py").read_text()
+    assert module_text.replace(NEXT, antiphon.__version__) == Path(antiphon.__file__).read_text()
 
 
 def test_links_of_the_notes_lead_to_the_repository(
@@ -109,8 +109,8 @@ def test_the_entry_of_the_mcp_registry_names_the_package_that_claims_it(
     assert f"<!-- mcp-name: {entry['name']} -->" in metadata["readme"]["text"]
     assert len(entry["description"]) <= 100  # the registry's limit
     assert (entry["version"], package["version"]) == (NEXT, NEXT)
-    said = [each["value"] for each in package["packageArguments"]]
-    assert import_command(said[0]) is not None
+    arguments = [each["value"] for each in package["packageArguments"]]
+    assert import_command(arguments[0]) is not None
     names = {each["name"] for each in package["environmentVariables"]}
     assert {f"ANTIPHON_{name.upper()}" for name in ("model", "server", "api_key")} == names
 
@@ -132,12 +132,12 @@ def test_an_image_is_pushed_for_two_architectures(tmp_path: Path, digest: str) -
     environ = {"PATH": path, "CALLS": str(tmp_path / "calls"), "DIGEST": digest}
     command = [release.ROOT / "deploy/push-image.sh", "ghcr.io/example/antiphon", NEXT]
 
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    completed = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
-    built = (tmp_path / "calls").read_text()
-    assert "--platform linux/amd64,linux/arm64" in built
-    assert f"--tag ghcr.io/example/antiphon:{NEXT}" in built
+    docker_calls = (tmp_path / "calls").read_text()
+    assert "--platform linux/amd64,linux/arm64" in docker_calls
+    assert f"--tag ghcr.io/example/antiphon:{NEXT}" in docker_calls
     if digest:
-        assert done.stdout == f"name=ghcr.io/example/antiphon\ndigest={digest}\n"
+        assert completed.stdout == f"name=ghcr.io/example/antiphon\ndigest={digest}\n"
     else:
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (completed.returncode, completed.stdout) == (1, "")

@@ -1,4 +1,4 @@
-"""The workflows of the forge run what is here, and trust nobody with more than they need."""
+"""The workflows of the forge pin foreign actions and run programs that exist."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ TARGETS = set(re.findall(r"(?m)^([\w./-]+):", (ROOT / "Makefile").read_text()))
 PINNED = re.compile(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 
 
-def steps(workflow: Path) -> Iterator[dict[str, Any]]:
+def list_steps(workflow: Path) -> Iterator[dict[str, Any]]:
     for job in yaml.safe_load(workflow.read_text())["jobs"].values():
         yield from job["steps"]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
-def test_actions_of_others_are_pinned_and_commands_take_no_text_of_the_forge(
+def test_foreign_actions_are_pinned_and_commands_take_no_text_of_the_forge(
     workflow: Path,
 ) -> None:
     lines = [line.strip(" -") for line in workflow.read_text().splitlines() if "uses:" in line]
 
     assert [line for line in lines if not PINNED.fullmatch(line)] == []
-    for step in steps(workflow):
+    for step in list_steps(workflow):
         assert "${{" not in step.get("run", ""), step  # a value comes by the environment
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
-def test_programs_of_the_checkout_are_there(workflow: Path) -> None:
-    scripts = [step.get("run", "").replace("\\\n", " ") for step in steps(workflow)]
+def test_programs_of_the_checkout_exist(workflow: Path) -> None:
+    scripts = [step.get("run", "").replace("\\\n", " ") for step in list_steps(workflow)]
     commands = [shlex.split(line) for script in scripts for line in script.splitlines()]
     for command in filter(None, commands):
         if command[0] == "make":
@@ -51,25 +51,25 @@ def test_programs_of_the_checkout_are_there(workflow: Path) -> None:
 def test_the_steps_of_a_release_are_commands_of_its_script() -> None:
     commands = [
         shlex.split(step["run"].partition(">")[0])[2:]
-        for step in steps(ROOT / ".github/workflows/release.yml")
+        for step in list_steps(ROOT / ".github/workflows/release.yml")
         if "scripts.release" in step.get("run", "")
     ]
 
     assert [command[1] for command in commands] == ["verify", "notes", "registry", "chart"]
     for _, command, *_ in commands:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             release.main([command, "--help"])
-        assert ended.value.code == 0
+        assert exit_info.value.code == 0
 
 
 @pytest.mark.soak
-def test_the_judges_of_workflows_find_no_fault(python_with: Callable[[Path], Path]) -> None:
+def test_the_linters_of_workflows_find_no_fault(python_with: Callable[[Path], Path]) -> None:
     tools = python_with(ROOT / "requirements/release.txt").parent
-    judges = (
+    linters = (
         ["zizmor", "--offline", "--no-progress"],
         ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"],
     )
-    for name, *options in judges:
+    for name, *options in linters:
         command = [tools / name, *options, *WORKFLOWS]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert completed.returncode == 0, completed.stdout + completed.stderr

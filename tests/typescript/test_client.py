@@ -1,4 +1,4 @@
-"""The TypeScript client: its types hold, and it does before a real server what its tests say."""
+"""The TypeScript client: its types are correct, and its own tests pass with a real server."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def server() -> Iterator[str]:
 
 
 def run(*command: str | Path, cwd: Path = FOLDER, **environ: str) -> tuple[int, str]:
-    """The exit code of a program, and all that it wrote."""
-    done = subprocess.run(
+    """Run a program; return its exit code and its output."""
+    completed = subprocess.run(
         command,
         check=False,
         cwd=cwd,
@@ -52,20 +52,20 @@ def run(*command: str | Path, cwd: Path = FOLDER, **environ: str) -> tuple[int, 
         text=True,
         timeout=120,
     )
-    return done.returncode, done.stdout
+    return completed.returncode, completed.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.name)
-def test_the_client_does_what_its_tests_say(file: Path, node: Path, server: str) -> None:
-    code, told = run(node, "--test", "--test-reporter=tap", file, ANTIPHON_SERVER=server)
+def test_the_clients_own_tests_pass(file: Path, node: Path, server: str) -> None:
+    code, output = run(node, "--test", "--test-reporter=tap", file, ANTIPHON_SERVER=server)
 
-    assert code == 0, told
+    assert code == 0, output
 
 
 @pytest.fixture(scope="module")
 def package(npm_packages: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package, for its compiler and what it writes."""
+    """A copy of the package, in which it is compiled."""
     package = tmp_path_factory.mktemp("npm") / "node_modules/antiphon-client"
     package.mkdir(parents=True)
     for name in ("src", "tests", "package.json", "tsconfig.json", "tsconfig.build.json"):
@@ -75,24 +75,24 @@ def package(npm_packages: Callable[[Path], Path], tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="module")
-def built(package: Path, node: Path) -> Path:
+def built_package(package: Path, node: Path) -> Path:
     """The folder of the built package, which programs import."""
-    done = run(*compiler(package, node), "--project", "tsconfig.build.json", cwd=package)
-    assert done == (0, "")
+    compiler = find_compiler(package, node)
+    assert run(*compiler, "--project", "tsconfig.build.json", cwd=package) == (0, "")
     return package / "dist"
 
 
-def compiler(package: Path, node: Path) -> tuple[Path, Path, str]:
+def find_compiler(package: Path, node: Path) -> tuple[Path, Path, str]:
     return node, package / "node_modules/typescript/bin/tsc", "--preserveSymlinks"
 
 
-def test_its_types_hold(package: Path, node: Path) -> None:
-    assert run(*compiler(package, node), "--noEmit", cwd=package) == (0, "")
+def test_its_types_are_correct(package: Path, node: Path) -> None:
+    assert run(*find_compiler(package, node), "--noEmit", cwd=package) == (0, "")
 
 
 @pytest.mark.slow
-def test_the_built_package_works_in_node(built: Path, node: Path, server: str) -> None:
-    folder = built.parents[2]
+def test_the_built_package_works_in_node(built_package: Path, node: Path, server: str) -> None:
+    folder = built_package.parents[2]
     (folder / "use.mjs").write_text(USE)
 
     assert run(node, "--preserve-symlinks", "use.mjs", server, cwd=folder) == (0, "true\n")
@@ -101,11 +101,11 @@ def test_the_built_package_works_in_node(built: Path, node: Path, server: str) -
 @pytest.mark.slow
 @pytest.mark.asyncio(loop_scope="session")
 async def test_the_built_package_works_in_a_browser(
-    built: Path, chromium: Browser, server: str
+    built_package: Path, chromium: Browser, server: str
 ) -> None:
     async def serve(route: Route) -> None:
         name = route.request.url.rpartition("/")[2]
-        await route.fulfill(path=built / name, content_type="text/javascript")
+        await route.fulfill(path=built_package / name, content_type="text/javascript")
 
     async with open_context(chromium) as context:
         page = await context.new_page()

@@ -49,9 +49,11 @@ def test_the_recipe_answers_in_text_and_in_messages(machine: Machine) -> None:
     assert last["result"]["stopReason"] == "end_turn"
 
 
-@pytest.mark.parametrize(("permissions", "ran"), [("--approve-all", True), ("--deny-all", False)])
+@pytest.mark.parametrize(
+    ("permissions", "is_allowed"), [("--approve-all", True), ("--deny-all", False)]
+)
 def test_a_tool_that_asks_runs_as_acpx_permits(
-    machine: Machine, tmp_path: Path, permissions: str, ran: bool
+    machine: Machine, tmp_path: Path, permissions: str, is_allowed: bool
 ) -> None:
     (tmp_path / "tools.py").write_text(TOOLS)
     agent = ("--agent", "antiphon acp --tools tools.py")
@@ -61,8 +63,8 @@ def test_a_tool_that_asks_runs_as_acpx_permits(
     )
 
     assert "end_turn" in completed.stdout
-    assert (tmp_path / "kept").exists() == ran
-    assert ("kept honey" in completed.stdout) == ran
+    assert (tmp_path / "kept").exists() == is_allowed
+    assert ("kept honey" in completed.stdout) == is_allowed
 
 
 def test_the_lock_file_names_no_address_of_packages() -> None:

@@ -239,9 +239,9 @@ def test_session_prompt_multi_turn(wire: Wire) -> None:
     session = wire.open_session()
     responses = [wire.prompt(session, "3 words"), wire.prompt(session, "3 words")]
 
-    used = [each["used"] for each in wire.updates(session) if "used" in each]
+    token_counts = [each["used"] for each in wire.updates(session) if "used" in each]
     assert [each["result"]["stopReason"] for each in responses] == ["end_turn"] * 2
-    assert used[1] > used[0]  # the model was sent the first exchange too
+    assert token_counts[1] > token_counts[0]  # the model was sent the first exchange too
 
 
 @pytest.mark.parametrize("prompt", ["no list", None, [{"type": "nothing"}], [7]])

@@ -210,9 +210,9 @@ async def test_a_prompt_is_cancelled_with_its_tool_and_the_session_goes_on(tmp_p
         assert editor.texts() == "Here again."
 
 
-@pytest.mark.parametrize("how", ["load_session", "resume_session"])
+@pytest.mark.parametrize("method", ["load_session", "resume_session"])
 async def test_a_session_that_is_opened_again_stops_the_prompt_that_nobody_could_cancel(
-    tmp_path: Path, how: str
+    tmp_path: Path, method: str
 ) -> None:
     started, stopped = asyncio.Event(), asyncio.Event()
     wait = create_endless_tool(started, stopped)
@@ -225,7 +225,7 @@ async def test_a_session_that_is_opened_again_stops_the_prompt_that_nobody_could
             editor.agent.prompt(session_id=session, prompt=[text("Wait.")])
         )
         await asyncio.wait_for(started.wait(), 60)
-        await getattr(editor.agent, how)(cwd=str(tmp_path), session_id=session)
+        await getattr(editor.agent, method)(cwd=str(tmp_path), session_id=session)
         cancelled = await asyncio.wait_for(prompt, 60)
         await asyncio.wait_for(stopped.wait(), 60)
         (run,) = (await client.list_runs(session)).data

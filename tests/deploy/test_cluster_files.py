@@ -48,8 +48,10 @@ KINDS = {
 
 
 def _find_unknown_variables(environment: dict[str, Any]) -> Iterator[str]:
-    known = {setting.variable for setting in TABLE.values()}
-    yield from (name for name in environment if name not in known and not FOREIGN.fullmatch(name))
+    known_variables = {setting.variable for setting in TABLE.values()}
+    yield from (
+        name for name in environment if name not in known_variables and not FOREIGN.fullmatch(name)
+    )
 
 
 def _list_manifests(kind: str) -> list[dict[str, Any]]:
@@ -138,8 +140,8 @@ def test_only_nginx_names_the_address_of_a_client(tmp_path: Path) -> None:
 
     assert web.trusts(nginx)
     assert ip_address(nginx) in ip_network(_fill_in(network["subnet"]))
-    others = list(ip_network(_fill_in(network["subnet"])).hosts())
-    assert [str(each) for each in others if web.trusts(str(each))] == [nginx]
+    addresses = list(ip_network(_fill_in(network["subnet"])).hosts())
+    assert [str(each) for each in addresses if web.trusts(str(each))] == [nginx]
 
 
 def test_services_of_the_cluster_have_few_rights() -> None:

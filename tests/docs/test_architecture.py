@@ -37,8 +37,8 @@ def test_the_picture_draws_every_folder_and_no_arrow_upwards():
     arrows = re.findall(r"(\w+) --> (\w+)", picture)
     heights = {name: -floor for floor, names in enumerate(list_floors()) for name in names}
 
-    drawn = {box for pair in arrows for box in pair} - set(groups) | set().union(*groups.values())
-    assert drawn == set(heights)
+    boxes = {box for pair in arrows for box in pair} - set(groups) | set().union(*groups.values())
+    assert boxes == set(heights)
     for above, below in arrows:
         lowest = min(heights[name] for name in groups.get(above, {above}))
         highest = max(heights[name] for name in groups.get(below, {below}))

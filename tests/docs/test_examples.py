@@ -199,15 +199,15 @@ def test_every_command_that_is_written_down_exists(capsys: pytest.CaptureFixture
 
 
 def test_every_variable_that_is_written_down_is_a_setting() -> None:
-    known = {setting.variable for setting in TABLE.values()}
+    known_variables = {setting.variable for setting in TABLE.values()}
 
-    mentioned = {
+    mentioned_variables = {
         (str(page.relative_to(ROOT)), name)
         for page in PAGES
         for name in re.findall(r"\bANTIPHON_[A-Z_]+\b", page.read_text("utf-8"))
     }
 
-    assert {name for _, name in mentioned} <= known, sorted(mentioned)
+    assert {name for _, name in mentioned_variables} <= known_variables, sorted(mentioned_variables)
 
 
 @pytest.fixture(scope="module")
@@ -251,9 +251,9 @@ def test_the_reference_has_every_method_of_the_client_that_is_an_operation(
 def test_a_type_of_the_api_that_the_reference_leaves_out_is_named(
     make: ModuleType, monkeypatch: pytest.MonkeyPatch, kind: type
 ) -> None:
-    others = tuple(each for each in make.RECORDS if each is not kind)
-    assert len(others) == len(make.RECORDS) - 1
-    monkeypatch.setattr(make, "RECORDS", others)
+    other_records = tuple(each for each in make.RECORDS if each is not kind)
+    assert len(other_records) == len(make.RECORDS) - 1
+    monkeypatch.setattr(make, "RECORDS", other_records)
 
     with pytest.raises(LookupError, match=f"{kind.__name__} is in the HTTP API: add it to RECORDS"):
         [*make.calls(), *make.records()]

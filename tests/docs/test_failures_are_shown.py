@@ -25,7 +25,7 @@ BLOCKS = [
     if "converse(" in block.text and "@app" not in block.text  # an app converses when it is asked
 ]
 README_BLOCKS = [block for block in BLOCKS if block.page.name == "README.md"]
-NOWHERE = "http://127.0.0.1:9/v1"
+CLOSED_ADDRESS = "http://127.0.0.1:9/v1"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_an_example_says_that_its_server_is_away(
 ) -> None:
     example = str(ROOT / "examples" / program[0])
 
-    completed = machine.python(example, environ={"ANTIPHON_SERVER": NOWHERE[:-3]})
+    completed = machine.python(example, environ={"ANTIPHON_SERVER": CLOSED_ADDRESS[:-3]})
 
     assert completed.returncode == 1, completed.stdout
     assert "Traceback" not in completed.stdout
@@ -95,16 +95,16 @@ def test_an_example_says_that_its_server_is_away(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", README_BLOCKS, ids=str)
-@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize("is_away", [False, True])
 def test_the_program_of_the_readme_says_what_is_wrong(
-    machine: Machine, provider: str, block: Block, away: bool
+    machine: Machine, provider: str, block: Block, is_away: bool
 ) -> None:
-    environ = name_provider(NOWHERE if away else provider)
+    environ = name_provider(CLOSED_ADDRESS if is_away else provider)
 
     completed = machine.python("-c", block.text, environ=environ)
 
     assert completed.returncode == 1
-    assert ("(provider_unavailable)" if away else "(provider_auth)") in completed.stdout
+    assert ("(provider_unavailable)" if is_away else "(provider_auth)") in completed.stdout
     assert "Traceback" not in completed.stdout
 
 

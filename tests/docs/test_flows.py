@@ -238,10 +238,10 @@ def test_every_step_of_a_flow_is_drawn_and_has_a_row_with_its_place(page: Path, 
     assert drawing is not None
     rows = re.findall(r"(?m)^\| (\d+) \| .*\]\(\S+\)", read_explanations(page))
 
-    drawn = re.findall(r"\[(\d+)\]" if page == TURN else r"(?<!\S)(\d+)\. ", drawing[1])
+    drawn_numbers = re.findall(r"\[(\d+)\]" if page == TURN else r"(?<!\S)(\d+)\. ", drawing[1])
 
     assert [int(number) for number in rows] == list(range(1, last + 1))
-    assert sorted({int(number) for number in drawn}) == list(range(1, last + 1))
+    assert sorted({int(number) for number in drawn_numbers}) == list(range(1, last + 1))
 
 
 @cache
@@ -342,17 +342,17 @@ def test_every_link_of_the_documentation_leads_somewhere() -> None:
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
-    reached, waiting = set[Path](), [ROOT / "README.md"]
-    while waiting:
-        page = waiting.pop()
-        if page in reached or page.suffix != ".md":
+    reached_pages, open_pages = set[Path](), [ROOT / "README.md"]
+    while open_pages:
+        page = open_pages.pop()
+        if page in reached_pages or page.suffix != ".md":
             continue
-        reached.add(page)
+        reached_pages.add(page)
         links = re.findall(r"\]\(([^)\s#]+)", page.read_text("utf-8"))
-        waiting += [
+        open_pages += [
             (page.parent / link).resolve()
             for link in links
             if not re.match(r"[a-z]+:", link) and (page.parent / link).is_file()
         ]
 
-    assert set(PAGES) <= reached, "docs/README.md lists every page"
+    assert set(PAGES) <= reached_pages, "docs/README.md lists every page"

@@ -128,7 +128,7 @@ def test_names_of_the_same_settings_in_other_programs_are_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "why"),
+    ("table", "problem"),
     [
         ({}, "it has no `command`"),
         ({"type": "http"}, "it has no `url`"),
@@ -142,11 +142,11 @@ def test_names_of_the_same_settings_in_other_programs_are_known() -> None:
     ],
 )
 def test_a_server_that_cannot_be_used_says_why_and_affects_no_other(
-    table: dict[str, Any], why: str
+    table: dict[str, Any], problem: str
 ) -> None:
     bad, good = parse_servers({"bad": table, "good": {"command": "x"}}, "x")
 
-    assert why in bad.problem
+    assert problem in bad.problem
     assert not good.problem
 
 
@@ -184,15 +184,15 @@ def test_every_server_of_any_file_is_usable_or_says_why(
 
 
 @given(json_values, st.sampled_from(["", " ", "// a, }\n", "/* ] */", "\n"]))
-def test_json_means_the_same_with_comments_and_trailing_commas(value: Any, odd: str) -> None:
+def test_json_means_the_same_with_comments_and_trailing_commas(value: Any, insertion: str) -> None:
     plain = json.dumps({"mcpServers": {"a": {"x": value, "y": []}}}, indent=1)
     lines = plain.split("\n")
     # Before each line that closes something, a comma and a comment; the first line has none before.
     commented = "\n".join(
-        f"{odd},{odd}\n{line}"
-        if line.strip(" ,") in {"}", "]"} and not before.endswith(("{", "[", ","))
-        else f"{odd}\n{line}"
-        for before, line in zip(["{", *lines], lines, strict=False)
+        f"{insertion},{insertion}\n{line}"
+        if line.strip(" ,") in {"}", "]"} and not previous_line.endswith(("{", "[", ","))
+        else f"{insertion}\n{line}"
+        for previous_line, line in zip(["{", *lines], lines, strict=False)
     )
     assert parse_json(commented.encode(), "x") == parse_json(plain.encode(), "x")
 
@@ -231,7 +231,7 @@ def test_references_are_filled_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "problem"),
     [
         ("${A}", "the variable A is not set"),
         ("${keyring:a/b}", "the keyring holds no a/b"),
@@ -239,10 +239,10 @@ def test_references_are_filled_in() -> None:
         ("${}", "is nothing that can be filled in"),
     ],
 )
-def test_a_missing_value_is_named(text: str, why: str) -> None:
+def test_a_missing_value_is_named(text: str, problem: str) -> None:
     with pytest.raises(MissingReference) as caught:
         interpolate(text, lambda _: None)
-    assert why in str(caught.value)
+    assert problem in str(caught.value)
 
 
 def test_a_reference_that_another_program_would_fill_in_is_not_looked_up() -> None:
@@ -251,8 +251,8 @@ def test_a_reference_that_another_program_would_fill_in_is_not_looked_up() -> No
 
 
 @given(st.text(), st.text())
-def test_a_value_that_was_filled_in_is_not_parsed_again(before: str, value: str) -> None:
-    plain = before.replace("$", "")
+def test_a_value_that_was_filled_in_is_not_parsed_again(text: str, value: str) -> None:
+    plain = text.replace("$", "")
     assert interpolate(f"{plain}${{A}}", lambda _: value) == plain + value
 
 
@@ -308,13 +308,13 @@ def test_servers_of_the_user_start_in_a_folder_of_the_user(home: Home) -> None:
 
     configs = {each.config.name: each.config for each in home.find().servers}
     own_file = home.write(home.own / "other.json", f={"command": "x"})
-    (named,) = home.find("named.json").servers
-    (other,) = home.find(str(own_file)).servers
+    (named_server,) = home.find("named.json").servers
+    (other_server,) = home.find(str(own_file)).servers
 
-    own = str(home.own.parents[1] / "d/antiphon/mcp")
-    assert [configs[name].start_folder for name in "abc"] == [own] * 3
-    assert (configs["d"].start_folder, named.config.start_folder) == ("", "")
-    assert other.config.start_folder == own
+    own_folder = str(home.own.parents[1] / "d/antiphon/mcp")
+    assert [configs[name].start_folder for name in "abc"] == [own_folder] * 3
+    assert (configs["d"].start_folder, named_server.config.start_folder) == ("", "")
+    assert other_server.config.start_folder == own_folder
     assert configs["a"].origin == ServerConfig(name="a", command="x").origin  # so grants stay
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from tests.support import fork_server
 
-HERE = Path(__file__).parent
-PINNED = HERE / "conformance"
+FOLDER = Path(__file__).parent
+PINNED = FOLDER / "conformance"
 CLIENT = "tests.support.mcp.conformance_client:run"
 SCENARIO_MILLISECONDS = 60_000
 
@@ -65,7 +65,7 @@ def test_every_scenario_that_a_revision_requires_passes(
 ) -> None:
     output = _run_suite(suite, tmp_path, "--requirements", revision)
     verdicts = _verdicts(output)
-    failed = {name for name, passed in verdicts.items() if not passed}
+    failed = {name for name, has_passed in verdicts.items() if not has_passed}
 
     assert failed == _list_known_failures(), output[-20_000:]
     assert len(verdicts) - len(re.findall(r"^  [✓✗] ", output, re.MULTILINE)) == scored

@@ -57,9 +57,9 @@ async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_addres
 
     async with serve_far() as far, asyncio.timeout(SECONDS):
         far.answers["/mcp"] = "403 Forbidden", {}, b""
-        own = ServerConfig(name="own", transport="http", url=far.url("/mcp"), backend=True)
+        own_config = ServerConfig(name="own", transport="http", url=far.url("/mcp"), backend=True)
         reach = EgressPolicy(parse_exemptions(["127.0.0.1"]))
-        servers = ServerPool("urls", [own], reach, auth=auth, list_seconds=SECONDS)
+        servers = ServerPool("urls", [own_config], reach, auth=auth, list_seconds=SECONDS)
         async with servers.hold("ann", [McpServer("own"), McpServer("new", far.url("/mcp"))]):
             pass
         await servers.close()

@@ -13,14 +13,14 @@ from antiphon.mcp.server import server
 async def test_a_late_request_counts_once_and_is_refused_without_its_key(
     is_admitted: bool, statuses: list[int]
 ) -> None:
-    admitted: list[str] = []
-    sent: list[int] = []
+    admitted_paths: list[str] = []
+    sent_statuses: list[int] = []
 
     async def is_still_admitted() -> bool:
         return is_admitted
 
     async def admit(scope: Scope) -> server.Admission:
-        admitted.append(scope["path"])
+        admitted_paths.append(scope["path"])
         return server.Admission(AsyncClient(), is_still_admitted)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,10 +32,10 @@ async def test_a_late_request_counts_once_and_is_refused_without_its_key(
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
-            sent.append(message["status"])
+            sent_statuses.append(message["status"])
 
     app = server._RequireAdmission(serve, admit, 1000)
     await app({"type": "http", "method": "POST", "path": "/mcp", "headers": []}, receive, send)
 
-    assert admitted == ["/mcp"]
-    assert sent == statuses
+    assert admitted_paths == ["/mcp"]
+    assert sent_statuses == statuses

@@ -202,11 +202,11 @@ async def test_a_token_that_another_program_renewed_is_used(
         await client.post(server.url, json={"id": 1, "method": "ping"})
         server.valid = set()
         await send_request(server, logins)  # another program renews it
-        before = len(server.forms)
+        form_count = len(server.forms)
         answer = await client.post(server.url, json={"id": 1, "method": "ping"})
 
     assert answer.status_code == 200
-    assert len(server.forms) == before
+    assert len(server.forms) == form_count
 
 
 async def test_calls_do_not_wait_for_one_another(server: Locked, logins: StoredLogins) -> None:
@@ -223,17 +223,17 @@ async def test_calls_do_not_wait_for_one_another(server: Locked, logins: StoredL
 
 async def test_a_token_goes_to_no_other_server(server: Locked, logins: StoredLogins) -> None:
     await send_request(server, logins, Browser())
-    with run_locked_server() as other:
+    with run_locked_server() as other_server:
         auth = create_auth(config(server), logins, Browser())
         async with httpx2.AsyncClient(auth=auth, follow_redirects=True) as client:
-            await client.post(other.url, json={})
-            server.redirects_to = other.url
+            await client.post(other_server.url, json={})
+            server.redirects_to = other_server.url
             await client.post(server.url, json={})
-        assert other.bearers == ["", ""]
-        assert set(other.paths) == {"/mcp"}
+        assert other_server.bearers == ["", ""]
+        assert set(other_server.paths) == {"/mcp"}
 
-        assert (await send_request(other, logins, Browser())).status_code == 200
-    assert not set(other.bearers) & set(server.bearers) - {""}
+        assert (await send_request(other_server, logins, Browser())).status_code == 200
+    assert not set(other_server.bearers) & set(server.bearers) - {""}
 
 
 async def test_a_person_who_refused_is_not_asked_twice(
@@ -273,16 +273,16 @@ async def test_a_browser_is_sent_to_no_odd_address(
     assert all(page.startswith(f"{server.base}/") for page in person.pages)
 
 
-@pytest.mark.parametrize("odd", ["`id`", '"', "'", " --help", "<b>", "\\", "|cat", "^&"])
+@pytest.mark.parametrize("characters", ["`id`", '"', "'", " --help", "<b>", "\\", "|cat", "^&"])
 async def test_an_address_has_no_characters_that_a_shell_would_act_on(
-    server: Locked, logins: StoredLogins, odd: str
+    server: Locked, logins: StoredLogins, characters: str
 ) -> None:
     class Watcher(Browser):
         async def go(self, url: str) -> None:
             self.pages.append(url)
             raise Unavailable("seen enough")
 
-    server.metadata = {"authorization_endpoint": f"https://good.test/{odd}"}
+    server.metadata = {"authorization_endpoint": f"https://good.test/{characters}"}
     person = Watcher()
     with pytest.raises(Unavailable):
         await send_request(server, logins, person)
@@ -419,16 +419,16 @@ class FakeKeyring:
 def test_a_keyring_is_preferred_and_a_file_serves_where_it_does_not_answer(tmp_path: Path) -> None:
     ring, file = FakeKeyring(), tmp_path / "logins.json"
     logins = StoredLogins(file, ring)
-    one, two = Login(url="https://one", tokens={"a": 1}), Login(url="https://two")
+    first_login, second_login = Login(url="https://one", tokens={"a": 1}), Login(url="https://two")
 
-    logins.save(one)
+    logins.save(first_login)
     assert not file.exists()
     ring.locked = True
-    logins.save(two)
-    assert (logins.get("https://one"), logins.get("https://two")) == (None, two)
+    logins.save(second_login)
+    assert (logins.get("https://one"), logins.get("https://two")) == (None, second_login)
 
     ring.locked = False
-    assert (logins.get("https://one"), logins.get("https://two")) == (one, two)
+    assert (logins.get("https://one"), logins.get("https://two")) == (first_login, second_login)
     assert logins.forget("https://one")
     assert logins.forget("https://two")
     assert not logins.forget("https://two")
@@ -485,7 +485,7 @@ def test_the_systems_keyring_is_used_by_its_library() -> None:
             if self.secrets.pop((service, username), None) is None:
                 raise PasswordDeleteError
 
-    memory, before = Memory(), keyring.get_keyring()
+    memory, old_keyring = Memory(), keyring.get_keyring()
     try:
         keyring.set_keyring(memory)
         ring = system_keyring()
@@ -501,7 +501,7 @@ def test_the_systems_keyring_is_used_by_its_library() -> None:
         keyring.set_keyring(keyring.backends.fail.Keyring())
         assert system_keyring() is None
     finally:
-        keyring.set_keyring(before)
+        keyring.set_keyring(old_keyring)
 
 
 def test_a_login_is_given_for_its_own_url_only(tmp_path: Path) -> None:

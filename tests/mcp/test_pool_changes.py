@@ -25,13 +25,13 @@ async def test_an_update_starts_new_servers_and_stops_removed_ones() -> None:
     unchanged = raw(name="kept")
     async with AsyncMcpServerPool([raw(name="old"), unchanged]) as pool:
         await pool.ready(SECONDS)
-        hanging = asyncio.create_task(pool.call(call("kept__hang")))
+        hanging_call = asyncio.create_task(pool.call(call("kept__hang")))
         await pool.update([raw(name="new"), unchanged])
         await pool.ready(SECONDS)
 
         assert statuses(pool) == [("new", "ready"), ("kept", "ready")]
-        assert not hanging.done()  # an unchanged server is not touched
-        hanging.cancel()
+        assert not hanging_call.done()  # an unchanged server is not touched
+        hanging_call.cancel()
         removed = await pool.call(call("old__echo"))
         assert (removed.fault, (await pool.call(call("new__echo"))).is_error) == (
             "unknown_tool",
@@ -40,7 +40,7 @@ async def test_an_update_starts_new_servers_and_stops_removed_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("configs", "why"),
+    ("configs", "reason"),
     [
         ([], "it was removed"),
         ([raw("good", "changed", name="far")], "it was restarted"),
@@ -49,17 +49,17 @@ async def test_an_update_starts_new_servers_and_stops_removed_ones() -> None:
     ids=["removed", "changed", "off"],
 )
 async def test_a_call_of_a_server_that_is_stopped_says_why(
-    configs: list[ServerConfig], why: str
+    configs: list[ServerConfig], reason: str
 ) -> None:
     async with AsyncMcpServerPool([raw(name="far")]) as pool:
         await pool.ready(SECONDS)
-        hanging = asyncio.create_task(pool.call(call("far__hang")))
+        hanging_call = asyncio.create_task(pool.call(call("far__hang")))
         await asyncio.sleep(0)
         await pool.update(configs)
-        result: ToolResult = await hanging
+        result: ToolResult = await hanging_call
 
     assert (result.is_error, result.fault) == (True, "unavailable")
-    assert why in result.output
+    assert reason in result.output
 
 
 async def test_a_call_that_waits_for_a_start_is_told_that_the_server_was_removed() -> None:
@@ -97,14 +97,14 @@ async def test_a_pool_that_closes_during_an_update_leaves_nothing_running() -> N
 async def test_an_update_whose_caller_is_cancelled_is_carried_out_all_the_same() -> None:
     async with AsyncMcpServerPool([raw(name="old"), raw(name="far")]) as pool:
         await pool.ready(SECONDS)
-        hanging = asyncio.create_task(pool.call(call("old__hang")))
+        hanging_call = asyncio.create_task(pool.call(call("old__hang")))
         await asyncio.sleep(0)
         updating = asyncio.create_task(pool.update([raw("good", "changed", name="far")]))
         await asyncio.sleep(0)
         updating.cancel()
         with pytest.raises(asyncio.CancelledError):
             await updating
-        result: ToolResult = await hanging
+        result: ToolResult = await hanging_call
 
         assert "it was removed" in result.output
         assert await pool.ready(SECONDS) == ()

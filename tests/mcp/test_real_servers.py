@@ -27,29 +27,29 @@ from antiphon.types.messages import Blob, Link, Progress, Text
 from tests.support.mcp.serving import RecordingHost, call
 from tests.support.ports import find_port
 
-HERE = Path(__file__).parent
-REQUIREMENTS = HERE.parents[1] / "requirements"
-PINNED = HERE / "everything"
+FOLDER = Path(__file__).parent
+REQUIREMENTS = FOLDER.parents[1] / "requirements"
+PINNED = FOLDER / "everything"
 PROTOCOLS = {"mcp-servers": "2026-07-28", "mcp-servers-old": "2025-11-25"}
 
 
 @pytest.fixture(scope="session")
-def everything(npm_packages, node) -> tuple[str, str]:
+def everything_command(npm_packages, node) -> tuple[str, str]:
     """Return the command of the reference server, without the name of a transport."""
     package = npm_packages(PINNED) / "@modelcontextprotocol/server-everything"
     return str(node), str(package / "dist/index.js")
 
 
 @pytest.fixture(scope="session")
-def everything_port(everything) -> Iterator[int]:
-    with run_reference_server(everything, "streamableHttp") as (port, _):
+def everything_port(everything_command) -> Iterator[int]:
+    with run_reference_server(everything_command, "streamableHttp") as (port, _):
         yield port
 
 
 @pytest.fixture(params=["stdio", "http"])
-def reference(request: pytest.FixtureRequest, everything) -> ServerConfig:
+def reference(request: pytest.FixtureRequest, everything_command) -> ServerConfig:
     if request.param == "stdio":
-        return server_config(everything)
+        return server_config(everything_command)
     return http_config(request.getfixturevalue("everything_port"))
 
 
@@ -200,16 +200,16 @@ async def test_a_call_that_is_cancelled_leaves_the_server_usable(reference: Serv
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        after = await servers.call(call("every__echo", message="still here"))
+        next_result = await servers.call(call("every__echo", message="still here"))
 
-    assert after.output == "Echo: still here"
+    assert next_result.output == "Echo: still here"
 
 
 async def test_the_environment_is_not_handed_to_servers(
-    everything, monkeypatch: pytest.MonkeyPatch
+    everything_command, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SECRET_OF_OURS", "hunter2")
-    async with running(server_config(everything, env={"GIVEN": "yes"})) as servers:
+    async with running(server_config(everything_command, env={"GIVEN": "yes"})) as servers:
         environment = json.loads((await servers.call(call("every__get-env"))).output)
 
     assert environment["GIVEN"] == "yes"
@@ -217,10 +217,10 @@ async def test_the_environment_is_not_handed_to_servers(
 
 
 async def test_the_reference_server_killed_in_a_call_fails_it_and_comes_back(
-    everything, tmp_path: Path
+    everything_command, tmp_path: Path
 ):
     started = asyncio.Event()
-    script = f"echo $$ > {tmp_path}/id; exec " + shlex.join((*everything, "stdio"))
+    script = f"echo $$ > {tmp_path}/id; exec " + shlex.join((*everything_command, "stdio"))
     config = ServerConfig(name="every", command="sh", args=("-c", script))
     async with running(config, delays=(0.01,)) as servers:
         task = asyncio.create_task(
@@ -236,9 +236,9 @@ async def test_the_reference_server_killed_in_a_call_fails_it_and_comes_back(
     assert second.output == "Echo: back"
 
 
-async def test_the_reference_server_killed_over_http_fails_its_call(everything):
+async def test_the_reference_server_killed_over_http_fails_its_call(everything_command):
     started = asyncio.Event()
-    with run_reference_server(everything, "streamableHttp") as (port, process):
+    with run_reference_server(everything_command, "streamableHttp") as (port, process):
         async with running(http_config(port), delays=()) as servers:
             task = asyncio.create_task(
                 servers.call(slow(duration=30, steps=600), lambda progress: started.set())
@@ -250,8 +250,8 @@ async def test_the_reference_server_killed_over_http_fails_its_call(everything):
     assert result.fault == "unavailable"
 
 
-async def test_the_reference_server_is_used_over_the_legacy_transport(everything):
-    with run_reference_server(everything, "sse") as (port, _):
+async def test_the_reference_server_is_used_over_the_legacy_transport(everything_command):
+    with run_reference_server(everything_command, "sse") as (port, _):
         config = ServerConfig(name="every", transport="sse", url=f"http://127.0.0.1:{port}/sse")
         async with running(config) as servers:
             echo = await servers.call(call("every__echo", message="hi"))

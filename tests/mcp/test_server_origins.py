@@ -12,11 +12,11 @@ from antiphon.types.runs import McpServer
 
 FILES = ServerConfig(name="files", command="files-server", args=("/srv",), env={"TOKEN": "canary"})
 NOTES = ServerConfig(name="notes", transport="http", url="https://notes.example/mcp")
-NAMED = (McpServer("files"),)
+SERVERS_OF_RUN = (McpServer("files"),)
 
 
 async def test_the_same_servers_serve_a_run_and_others_do_not() -> None:
-    origins = ServerPool("configured", [FILES, NOTES]).origins(NAMED)
+    origins = ServerPool("configured", [FILES, NOTES]).origins(SERVERS_OF_RUN)
 
     assert ServerPool("configured", [NOTES, FILES]).has(origins)
     assert ServerPool("urls", [replace(FILES, env={"TOKEN": "another"})]).has(origins)

@@ -22,7 +22,7 @@ from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.mcp_servers import raw
 from tests.support.terminal.model import Model
 
-WHY = "the variable NOT_SET_ANYWHERE is not set"
+REASON = "the variable NOT_SET_ANYWHERE is not set"
 UNAPPROVED = ".mcp.json names MCP servers (theirs), which start once you have approved them"
 STATES = {"good": "ready", "off": "disabled", "broken": "failed"}
 
@@ -30,14 +30,14 @@ STATES = {"good": "ready", "off": "disabled", "broken": "failed"}
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     place = Place(tmp_path)
-    own = tmp_path / "config/antiphon/mcp.json"
-    own.parent.mkdir(parents=True)
+    own_file = tmp_path / "config/antiphon/mcp.json"
+    own_file.parent.mkdir(parents=True)
     servers = {
         "good": {**raw(), "backend": True},
         "off": {**raw(), "disabled": True, "env": {"KEY": "${NOT_SET_ANYWHERE}"}},
         "broken": {**raw(), "backend": True, "env": {"KEY": "${NOT_SET_ANYWHERE}"}},
     }
-    own.write_text(json.dumps({"mcpServers": servers}))
+    own_file.write_text(json.dumps({"mcpServers": servers}))
     (tmp_path / ".mcp.json").write_text(json.dumps({"mcpServers": {"theirs": raw()}}))
     return place
 
@@ -59,7 +59,7 @@ async def test_the_function_that_starts_them_names_the_skipped_with_the_reason(
         states = {state.server: state.status for state in pool.states()}
 
     assert states == {"good": "ready", "off": "disabled"}
-    assert [(each.server, each.why) for each in usable.problems] == [("broken", WHY)]
+    assert [(each.server, each.why) for each in usable.problems] == [("broken", REASON)]
     assert [(each.file.name, each.servers) for each in usable.unapproved] == [
         (".mcp.json", ("theirs",))
     ]
@@ -70,7 +70,7 @@ def test_the_sdk_has_the_same_servers(same_process: Place) -> None:
         (broken,) = servers.ready(30)
         states = {state.server: state.status for state in servers.states()}
 
-    assert (broken.server, broken.why) == ("broken", WHY)
+    assert (broken.server, broken.why) == ("broken", REASON)
     assert states == STATES
 
 
@@ -81,7 +81,7 @@ def test_mcp_test_and_mcp_list_have_the_same_servers(place: Place, action: tuple
     rows = json.loads(completed.stdout)
     probes = [row.get("state", row) for row in rows]
     assert {probe["server"]: probe["status"] for probe in probes} == STATES
-    assert [probe["why"] for probe in probes if probe["server"] == "broken"] == [WHY]
+    assert [probe["why"] for probe in probes if probe["server"] == "broken"] == [REASON]
     assert UNAPPROVED in completed.stderr
 
 
@@ -89,7 +89,7 @@ def test_ask_has_the_same_servers(place: Place) -> None:
     completed = place.run("ask", "--require", "good", "Hello")
 
     assert completed.returncode == 0
-    assert f"the MCP server broken cannot be used: {WHY}\n" in completed.stderr
+    assert f"the MCP server broken cannot be used: {REASON}\n" in completed.stderr
     assert UNAPPROVED in completed.stderr
     assert place.run("ask", "--require", "off", "Hello").returncode == 6
 
@@ -101,7 +101,7 @@ async def test_a_chat_has_the_same_servers(place: Place) -> None:
         chat.say("/servers")
         await chat.sees("disabled")
 
-        assert f"The MCP server broken cannot be used: {WHY}" in chat.text
+        assert f"The MCP server broken cannot be used: {REASON}" in chat.text
         assert UNAPPROVED in chat.text
 
 
@@ -109,7 +109,7 @@ def test_the_doctor_has_the_same_servers(place: Place) -> None:
     output = place.run("doctor").stdout
 
     assert "servers: good\n" in output
-    assert f"broken cannot be used: {WHY}\n" in output
+    assert f"broken cannot be used: {REASON}\n" in output
     assert ".mcp.json starts nothing yet: theirs" in output
 
 
@@ -121,7 +121,7 @@ async def test_the_web_chat_has_the_same_servers(
         states = {state.server: state.status for state in tools.servers()}
 
     assert states == {"good": "ready", "off": "disabled", "broken": "failed"}
-    assert f"the MCP server broken cannot be used: {WHY}" in caplog.messages
+    assert f"the MCP server broken cannot be used: {REASON}" in caplog.messages
 
 
 async def test_a_backend_has_those_of_the_same_servers_that_are_for_it(
@@ -131,9 +131,9 @@ async def test_a_backend_has_those_of_the_same_servers_that_are_for_it(
 
     assert [(each.name, each.status, each.problem) for each in servers.states()] == [
         ("good", "idle", ""),
-        ("broken", "unusable", WHY),
+        ("broken", "unusable", REASON),
     ]
-    assert f"the MCP server broken cannot be used: {WHY}" in caplog.messages
+    assert f"the MCP server broken cannot be used: {REASON}" in caplog.messages
 
 
 def test_no_face_makes_a_pool_or_looks_for_servers_by_itself() -> None:

@@ -24,17 +24,17 @@ from tests.support.mcp.serving import SERVERS, RecordingHost, call, raw, whole
 from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 
 EMBEDDED = Settings(model="demo", database="memory:", demo_delay=0)
-ALL = Rules(allow=("*",))
+ALLOW_ALL = Rules(allow=("*",))
 
 
 def test_a_conversation_uses_the_tools_of_the_servers():
     with McpServerPool([raw()]) as servers, Client(settings=EMBEDDED) as client:
         assert servers.ready(60) == ()
         events = list(
-            client.converse("Please use raw__echo", toolbox=servers, consent=Consent(ALL))
+            client.converse("Please use raw__echo", toolbox=servers, consent=Consent(ALLOW_ALL))
         )
         second = list(
-            client.converse("Please use raw__echo", toolbox=servers, consent=Consent(ALL))
+            client.converse("Please use raw__echo", toolbox=servers, consent=Consent(ALLOW_ALL))
         )
 
     for each in (events, second):
@@ -72,7 +72,9 @@ def test_changes_of_resources_are_reported():
         servers.ready(60)
         servers.set_logging_level("raw", "info")
         servers.subscribe("raw", "note://1")
-        for _ in client.converse("Please use raw__touch", toolbox=servers, consent=Consent(ALL)):
+        for _ in client.converse(
+            "Please use raw__touch", toolbox=servers, consent=Consent(ALLOW_ALL)
+        ):
             pass
         servers.unsubscribe("raw", "note://1")
 
@@ -136,9 +138,9 @@ async def test_servers_are_unavailable_outside_of_their_block():
     assert (await servers.call(call("raw__echo"))).fault == "unavailable"
     with servers:
         await asyncio.to_thread(servers.ready, 60)
-    after: ToolResult = await servers.call(call("raw__echo"))
+    late_result: ToolResult = await servers.call(call("raw__echo"))
 
-    assert after.fault == "unavailable"
+    assert late_result.fault == "unavailable"
     with pytest.raises(Unavailable):
         await asyncio.to_thread(servers.resources, "raw")
 

@@ -284,12 +284,12 @@ async def test_a_task_that_works_after_its_end_is_an_error(tmp_path: Path):
     async with running(tasked(tmp_path)) as servers:
         backwards = call("tasked__job", created={"status": "completed"})
         answer = await servers.call(backwards)
-        done = call("tasked__job", created={"status": "completed"}, states=[COMPLETED])
-        right = await servers.call(done)
+        completed_call = call("tasked__job", created={"status": "completed"}, states=[COMPLETED])
+        completed_answer = await servers.call(completed_call)
 
     assert "says that its task is working after it was over" in answer.output
     assert count_requests(tmp_path, "tasks/cancel") == 1
-    assert right.output == "done"
+    assert completed_answer.output == "done"
 
 
 @pytest.mark.parametrize("task_id", ["", "a\nb", "x" * 2_000, 7, None])
@@ -312,19 +312,19 @@ async def test_a_task_of_a_server_that_does_not_declare_them_is_an_error(tmp_pat
 
 
 def test_intervals_and_lifetimes_have_bounds():
-    def read(**more: object) -> tuple[float, float | None]:
+    def read_times(**more: object) -> tuple[float, float | None]:
         state = parse_state({"taskId": "t", "status": "working", **more}, "t")
         return state.interval, state.ttl
 
     years = 10.0**12
-    assert read() == (tasks.USUAL_INTERVAL, None)
-    assert read(pollIntervalMs=2_000, ttlMs=60_000) == (2.0, 60.0)
-    assert read(pollIntervalMs=0, ttlMs=0) == (tasks.LEAST_INTERVAL, 0.0)
-    assert read(pollIntervalMs=-5, ttlMs=-5) == (tasks.LEAST_INTERVAL, 0.0)
-    assert read(pollIntervalMs=years, ttlMs=None) == (tasks.MOST_INTERVAL, None)
+    assert read_times() == (tasks.USUAL_INTERVAL, None)
+    assert read_times(pollIntervalMs=2_000, ttlMs=60_000) == (2.0, 60.0)
+    assert read_times(pollIntervalMs=0, ttlMs=0) == (tasks.LEAST_INTERVAL, 0.0)
+    assert read_times(pollIntervalMs=-5, ttlMs=-5) == (tasks.LEAST_INTERVAL, 0.0)
+    assert read_times(pollIntervalMs=years, ttlMs=None) == (tasks.MOST_INTERVAL, None)
     odd_values: list[Any] = ["soon", True, float("nan"), float("inf"), 10**400, [], None]
     for value in odd_values:
-        assert read(pollIntervalMs=value, ttlMs=value) == (tasks.USUAL_INTERVAL, None)
+        assert read_times(pollIntervalMs=value, ttlMs=value) == (tasks.USUAL_INTERVAL, None)
 
 
 def test_a_failed_task_has_no_result_whatever_the_server_says():
@@ -420,11 +420,11 @@ async def test_polls_that_fail_are_repeated_but_not_for_ever(
     broken = {"error_code": -32603}
     async with running(tasked(tmp_path)) as servers:
         answer = await servers.call(call("tasked__job", states=[broken] * 7 + [COMPLETED]))
-        lost = await servers.call(call("tasked__job", last=broken))
+        failed_result = await servers.call(call("tasked__job", last=broken))
 
     assert answer.output == "done"
-    assert lost.fault == "unavailable"
-    assert "does not answer questions about its task" in lost.output
+    assert failed_result.fault == "unavailable"
+    assert "does not answer questions about its task" in failed_result.output
 
 
 async def test_the_old_protocol_has_no_tasks(tmp_path: Path):
@@ -525,10 +525,10 @@ async def test_a_call_that_the_user_stops_cancels_its_task_though_its_run_goes_o
         processor = ToolProcessor(servers, consent=consent)
         outcomes = processor.process_tool_calls("run_1", [call("tasked__job")], journal=journal)
         async with aclosing(outcomes) as results:
-            waiting = asyncio.ensure_future(anext(results))
+            next_result = asyncio.ensure_future(anext(results))
             await wait_until(lambda: journal.handles)
             processor.cancel("c1")
-            _, answer = await waiting
+            _, answer = await next_result
         await wait_until(lambda: count_requests(tmp_path, "tasks/cancel"))
 
     assert answer.fault == "cancelled"
@@ -620,8 +620,8 @@ async def test_a_function_that_calls_two_tools_under_its_own_id_gets_two_results
         async def deploy(context: ToolContext) -> list[str]:
             """Deploy."""
             calls = [call("tasked__job", states=each) for each in states]
-            own = [msgspec.structs.replace(each, id=context.call.id) for each in calls]
-            results = [await servers.call(each) for each in own]
+            renamed_calls = [msgspec.structs.replace(each, id=context.call.id) for each in calls]
+            results = [await servers.call(each) for each in renamed_calls]
             return [each.output for each in results]
 
         outcomes = ToolProcessor(Functions([deploy])).process_tool_calls(

@@ -242,10 +242,12 @@ async def test_a_server_that_fails_again_and_again_is_not_started_at_each_call(
             await servers.call(call("raw__die"))
         processor = ToolProcessor(servers, consent=Consent(Rules(allow=("*",))))
         failures = []
-        for passed in (0.0, 0.0, 0.0, RETRIES[1], 0.0):
-            now += passed
-            async with aclosing(processor.process_tool_calls("run_1", [call("raw__echo")])) as done:
-                async for _ in done:
+        for seconds in (0.0, 0.0, 0.0, RETRIES[1], 0.0):
+            now += seconds
+            async with aclosing(
+                processor.process_tool_calls("run_1", [call("raw__echo")])
+            ) as results:
+                async for _ in results:
                     await servers.ready(50)
             failures.append(statuses.count("failed"))
 
@@ -309,10 +311,10 @@ async def test_a_persons_time_to_think_ends_no_call_of_the_server_that_asks(
     async with running(raw("good", timeout=RECHECK_SECONDS), host=host) as servers:
         gate = Gate(servers, seconds=RECHECK_SECONDS)
         result = await gate.call(call("raw__ask"))
-        late = await gate.call(call("raw__hang"), lambda _: pass_time(call_clock))
+        late_result = await gate.call(call("raw__hang"), lambda _: pass_time(call_clock))
 
     assert json.loads(result.output) == {"action": "accept", "content": {"x": "well"}}
-    assert late.fault == "timed_out"
+    assert late_result.fault == "timed_out"
 
 
 def pass_time(clock: CallClock) -> None:
@@ -322,17 +324,17 @@ def pass_time(clock: CallClock) -> None:
 async def test_calls_that_begin_during_a_question_wait_for_it_too(call_clock: CallClock):
     host = SlowHost(call_clock)
     async with running(raw("good", timeout=RECHECK_SECONDS), host=host) as servers:
-        asking = asyncio.create_task(servers.call(call("raw__ask")))
+        asking_call = asyncio.create_task(servers.call(call("raw__ask")))
         await host.was_asked.wait()
         started = asyncio.Event()
-        late = asyncio.create_task(servers.call(call("raw__hang"), lambda _: started.set()))
+        late_call = asyncio.create_task(servers.call(call("raw__hang"), lambda _: started.set()))
         await started.wait()
         host.may_think.set()
         await host.has_thought.wait()
-        waited = not late.done()
-        result = await asking
+        waited = not late_call.done()
+        result = await asking_call
         pass_time(call_clock)
-        overdue = await late
+        overdue = await late_call
 
     assert waited
     assert not result.is_error
@@ -367,15 +369,15 @@ async def test_a_result_of_too_many_parts_is_cut_and_the_model_is_told():
 async def test_a_server_at_a_foreign_address_has_a_lower_limit_of_size(http_port: int):
     url = f"http://127.0.0.1:{http_port}/mcp"
     config = ServerConfig(name="whole", transport="http", url=url)
-    near = EgressPolicy((Exemption(ip_network("127.0.0.0/8")),))
-    async with running(config, reach=near) as servers:
+    loopback_policy = EgressPolicy((Exemption(ip_network("127.0.0.0/8")),))
+    async with running(config, reach=loopback_policy) as servers:
         small = await servers.call(call("whole__echo", text="x" * 3_000_000))
         large = await servers.call(call("whole__echo", text="x" * 5_000_000))
-        after = await servers.call(call("whole__echo", text="hi"))
+        next_result = await servers.call(call("whole__echo", text="hi"))
 
     assert len(small.output) == 3_000_000
     assert large.is_error
-    assert after.output == "hi"
+    assert next_result.output == "hi"
 
 
 async def test_calls_that_come_just_when_a_server_has_died_have_it_started_once():
@@ -401,11 +403,11 @@ async def test_many_servers_start_together_and_each_that_fails_is_named_with_its
     }
     sound = [raw(name=f"good{n}") for n in range(5)]
     async with asyncio.timeout(60), AsyncMcpServerPool([*broken.values(), *sound]) as servers:
-        early = servers.tools()
+        early_tools = servers.tools()
         missing = {state.server: state for state in await servers.ready(50)}
         outputs = [await servers.call(call(f"good{n}__echo")) for n in range(5)]
 
-    assert early == ()
+    assert early_tools == ()
     assert set(missing) == set(broken)
     assert all(state.status == "failed" for state in missing.values())
     assert "no program no-such-program-anywhere" in missing["missing"].why
@@ -558,11 +560,11 @@ async def test_pages_without_end_are_cut():
 async def test_a_result_that_is_too_large_fails_its_call_and_nothing_else():
     async with running(raw()) as servers:
         large = await servers.call(call("raw__big", size=40_000_000))
-        after = await servers.call(call("raw__echo"))
+        next_result = await servers.call(call("raw__echo"))
 
     assert large.fault == "failed"
     assert "larger than 32 MB" in large.output
-    assert not after.is_error
+    assert not next_result.is_error
 
 
 async def test_a_large_result_within_the_limit_is_not_cut():
@@ -676,10 +678,10 @@ async def test_a_call_that_first_needs_a_person_at_a_url_says_if_the_person_agre
 async def test_a_reply_that_is_nested_too_deep_fails_its_call_and_nothing_else():
     async with running(raw()) as servers:
         result = await servers.call(call("raw__abyss"))
-        after = await servers.call(call("raw__echo"))
+        next_result = await servers.call(call("raw__echo"))
 
     assert result.fault == "failed"
-    assert not after.is_error
+    assert not next_result.is_error
 
 
 async def test_a_change_of_a_resource_of_an_old_server_is_reported():
@@ -781,11 +783,11 @@ def test_calls_and_restarts_work_on_uvloop_too(tmp_path: Path):
             return large, await task, (await states.wait_for_status("restarting")).why
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        large, killed, why = runner.run(work())
+        large, killed, reason = runner.run(work())
 
     assert len(large.output) == 3_000_000
     assert killed.fault == "unavailable"
-    assert why == "it was ended by SIGKILL"
+    assert reason == "it was ended by SIGKILL"
 
 
 async def test_no_process_is_left_behind_even_when_closing_is_cancelled(tmp_path: Path):
@@ -818,13 +820,13 @@ async def test_a_server_whose_start_is_cancelled_is_waited_for():
         files = Path("/proc/self/task").glob("*/children")
         return {pid for each in files for pid in each.read_text().split()}
 
-    before = list_children()
+    old_children = list_children()
     with anyio.CancelScope() as scope:
         scope.cancel()
         async with connect_stdio(raw("stubborn"), SessionMonitor()):
             await anyio.sleep_forever()
 
-    assert list_children() <= before  # a child of a test before this one may end meanwhile
+    assert list_children() <= old_children  # a child of a test before this one may end meanwhile
 
 
 @pytest.mark.slow

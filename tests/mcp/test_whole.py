@@ -151,9 +151,9 @@ async def test_cancelling_a_call_stops_the_tool_on_its_server(config: ServerConf
         with pytest.raises(asyncio.CancelledError):
             await task
         await wait_for_file(tmp_path / "mark.stopped")
-        after = await servers.call(call("whole__echo", text="still here"))
+        next_result = await servers.call(call("whole__echo", text="still here"))
 
-    assert after.output == "still here"
+    assert next_result.output == "still here"
 
 
 async def test_tools_that_come_later_are_listed_again(config: ServerConfig):
@@ -298,13 +298,13 @@ async def test_resources_are_listed_and_read(config: ServerConfig):
         resources = {each.uri: each for each in await servers.resources("whole")}
         templates = await servers.resource_templates("whole")
         text = await servers.read_resource("whole", "note://all")
-        one = await servers.read_resource("whole", "note://7")
+        note = await servers.read_resource("whole", "note://7")
         picture = await servers.read_resource("whole", "pic://one")
 
     assert resources["note://all"].description == "All notes"
     assert [each.uri_template for each in templates] == ["note://{number}"]
     assert text == (Text("many notes"),)
-    assert one == (Text("note 7"),)
+    assert note == (Text("note 7"),)
     assert picture == (Blob(media_type="image/png", data=b"\x89PNG", name="one"),)
 
 
@@ -410,11 +410,11 @@ async def test_a_session_that_the_server_forgot_is_opened_again():
     with serve_whole("http") as port:
         async with running(server_config(port, mode="legacy"), delays=(0.01,)) as servers:
             await servers.call(call("whole__forget"))
-            lost = await servers.call(call("whole__echo", text="hi"))
+            failed_result = await servers.call(call("whole__echo", text="hi"))
             second = await servers.call(call("whole__echo", text="hi"))
 
-    assert lost.fault == "unavailable"
-    assert "forgotten the session" in lost.output
+    assert failed_result.fault == "unavailable"
+    assert "forgotten the session" in failed_result.output
     assert second.output == "hi"
 
 

@@ -49,8 +49,8 @@ def test_a_name_is_legal_for_every_provider_whatever_it_is_made_of(server: str, 
 
 
 @given(st.tuples(NAME, NAME), st.tuples(NAME, NAME))
-def test_two_tools_have_two_names(one: tuple[str, str], other: tuple[str, str]):
-    assert (model_tool_name(*one) == model_tool_name(*other)) == (one == other)
+def test_two_tools_have_two_names(first: tuple[str, str], second: tuple[str, str]):
+    assert (model_tool_name(*first) == model_tool_name(*second)) == (first == second)
 
 
 @pytest.mark.parametrize(
@@ -126,16 +126,16 @@ def test_cleaned_text_has_a_limit():
 
 
 @given(st.lists(JSON, max_size=6) | JSON)
-def test_any_list_of_tools_is_normalized(listed: Any):
-    result: dict[str, Any] = {"tools": listed}
+def test_any_list_of_tools_is_normalized(tools: Any):
+    result: dict[str, Any] = {"tools": tools}
     left_out = normalize_tools(result)
 
     for tool in result["tools"]:
         assert isinstance(tool["name"], str)
         assert tool["inputSchema"]["type"] == "object"
         assert set(map(type, (tool.get("annotations") or {}).values())) <= {bool, str}
-    if isinstance(listed, list):
-        assert len(left_out) + len(result["tools"]) == len(listed)
+    if isinstance(tools, list):
+        assert len(left_out) + len(result["tools"]) == len(tools)
 
 
 def test_schemas_of_outputs_do_not_reach_the_sdk_which_would_validate_on_the_event_loop():

@@ -62,9 +62,9 @@ def test_an_extra_alone_installs_what_its_modules_need(
 
     missing = installed.missing_modules()
 
-    others = {name for each, names in LIBRARIES.items() if each != extra for name in names}
+    other_libraries = {name for each, names in LIBRARIES.items() if each != extra for name in names}
     assert missing.isdisjoint(LIBRARIES[extra])
-    assert missing <= others | FRAMEWORKS
+    assert missing <= other_libraries | FRAMEWORKS
     assert "One voice" in installed.succeed("antiphon", "ask", "-q", "Say 3 words")
 
 

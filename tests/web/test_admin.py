@@ -47,8 +47,8 @@ async def _until_admin(browser: Browser) -> None:
             await asyncio.sleep(0.05)
 
 
-async def list_events(browser: Browser, what: str) -> list[dict[str, Any]]:
-    answer = await browser.get(f"{ADMIN}/{what}")
+async def list_rows(browser: Browser, kind: str) -> list[dict[str, Any]]:
+    answer = await browser.get(f"{ADMIN}/{kind}")
     assert answer.status_code == 200, answer.text
     return answer.json["data"]
 
@@ -99,9 +99,9 @@ async def test_without_a_login_the_user_of_the_machine_administers() -> None:
     async with open_chat() as chat:
         browser = await chat.browser().arrive()
 
-        assert await list_events(browser, "people") == []
-        assert [model["id"] for model in await list_events(browser, "models")] == ["demo"]
-        assert await list_events(browser, "servers") == []
+        assert await list_rows(browser, "people") == []
+        assert [model["id"] for model in await list_rows(browser, "models")] == ["demo"]
+        assert await list_rows(browser, "servers") == []
 
 
 # People.
@@ -115,7 +115,7 @@ async def test_people_are_listed_added_changed_and_removed(ann: Browser, ben: Br
 
     changed = await ann.open("PATCH", address, {"name": "Eva", "disabled": True})
     signed_out = await ann.open("PATCH", address, {"sign_out": True})
-    names = [each["name"] for each in await list_events(ann, "people")]
+    names = [each["name"] for each in await list_rows(ann, "people")]
     removed = await ann.open("DELETE", address)
 
     assert (changed.json["name"], changed.json["disabled"], changed.json["generation"]) == (
@@ -126,7 +126,7 @@ async def test_people_are_listed_added_changed_and_removed(ann: Browser, ben: Br
     assert signed_out.json["generation"] == 3
     assert names == ["Ann", "Ben", "Eva"]
     assert removed.json == {"id": eve["id"], "deleted": True}
-    assert [each["name"] for each in await list_events(ann, "people")] == ["Ann", "Ben"]
+    assert [each["name"] for each in await list_rows(ann, "people")] == ["Ann", "Ben"]
     assert "argon2" not in added.text + changed.text
     assert PASSWORD not in added.text + changed.text
 
@@ -161,7 +161,7 @@ async def test_a_person_with_an_invalid_or_taken_name_is_not_added(
     answer = await ann.post(f"{ADMIN}/people", body)
 
     assert (answer.status_code, answer.json["code"]) == (status, code)
-    assert len(await list_events(ann, "people")) == 1
+    assert len(await list_rows(ann, "people")) == 1
 
 
 async def test_a_person_key_or_run_that_does_not_exist_is_not_found(ann: Browser) -> None:
@@ -180,15 +180,15 @@ async def test_a_person_key_or_run_that_does_not_exist_is_not_found(ann: Browser
 async def test_a_key_is_shown_once_and_listed_until_it_is_revoked(ann: Browser) -> None:
     request = {"name": "laptop", "owner": "local", "scopes": ["read"]}
     created = await ann.post(f"{ADMIN}/keys", request)
-    listed = await ann.get(f"{ADMIN}/keys")
+    key_list = await ann.get(f"{ADMIN}/keys")
     await ann.open("DELETE", f"{ADMIN}/keys/{created.json['key']['id']}")
 
     assert created.status_code == 201
     assert created.headers["Cache-Control"] == "no-store"
     assert created.json["token"].startswith(created.json["key"]["prefix"])
-    assert listed.json["data"] == [created.json["key"]]
-    assert created.json["token"] not in listed.text
-    assert await list_events(ann, "keys") == []
+    assert key_list.json["data"] == [created.json["key"]]
+    assert created.json["token"] not in key_list.text
+    assert await list_rows(ann, "keys") == []
     for refused in (
         {**request, "owner": "a b"},
         {**request, "scopes": []},
@@ -205,18 +205,18 @@ async def test_runs_are_listed_with_their_owners_and_can_be_stopped(
 ) -> None:
     owner = await id_of(ben)
     run_id = await waiting_run(chat.site.client_for_owner(owner), ASK)
-    listed = await ann.get(f"{ADMIN}/runs")
-    [live] = listed.json["data"]
+    run_list = await ann.get(f"{ADMIN}/runs")
+    [live] = run_list.json["data"]
 
     assert (live["run"]["id"], live["run"]["status"]) == (run_id, "action_required")
     assert (live["owner"], live["person"]) == (owner, "Ben")
-    assert "canary-51" not in listed.text
+    assert "canary-51" not in run_list.text
 
     refused = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": "local"})
     assert refused.status_code == 404
-    stopped = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": owner})
-    assert stopped.json == {"id": run_id, "status": "cancelled"}
-    assert await list_events(ann, "runs") == []
+    stop_response = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": owner})
+    assert stop_response.json == {"id": run_id, "status": "cancelled"}
+    assert await list_rows(ann, "runs") == []
 
 
 async def test_usage_is_listed_by_day_model_and_person(
@@ -241,7 +241,7 @@ async def test_assistants_that_anybody_shares_are_listed(ann: Browser, ben: Brow
     await ben.post("/api/assistants", {"name": "Private"})
     token = (await ben.post(f"/api/assistants/{shared['id']}/share", {})).json["token"]
 
-    [row] = await list_events(ann, "assistants")
+    [row] = await list_rows(ann, "assistants")
 
     assert (row["id"], row["name"], row["by"], row["token"]) == (
         shared["id"],
@@ -278,12 +278,12 @@ async def test_projects_are_made_changed_and_removed(ann: Browser) -> None:
     key = await ann.post(f"{ADMIN}/keys", {"name": "robot", "owner": created.json["id"]})
 
     changed = await ann.open("PATCH", address, {"name": "Mars", "disabled": True})
-    listed = await list_events(ann, "projects")
+    projects = await list_rows(ann, "projects")
     removed = await ann.open("DELETE", address)
 
     assert (changed.json["name"], changed.json["disabled"]) == ("Mars", True)
-    assert listed == [changed.json]
-    assert await list_events(ann, "keys") == []
+    assert projects == [changed.json]
+    assert await list_rows(ann, "keys") == []
     assert key.status_code == 201
     assert removed.json == {"id": created.json["id"], "deleted": True}
     assert (await ann.post(f"{ADMIN}/projects", {"name": ""})).status_code == 422
@@ -331,15 +331,15 @@ async def test_a_key_at_a_provider_is_written_and_never_sent_back(
     owner = await id_of(ben)
     address = f"{ADMIN}/provider_keys/openai/{owner}"
     stored = await ann.open("PUT", address, {"key": CANARY_KEY})
-    listed = await ann.get(f"{ADMIN}/provider_keys")
+    key_list = await ann.get(f"{ADMIN}/provider_keys")
 
-    [key] = listed.json["data"]
+    [key] = key_list.json["data"]
     assert (key["owner"], key["person"], key["hint"]) == (owner, "Ben", "...efgh")
     removed = await ann.open("DELETE", address)
     assert removed.status_code == 200
-    assert await list_events(ann, "provider_keys") == []
+    assert await list_rows(ann, "provider_keys") == []
     acts = await ann.get(f"{ADMIN}/acts")
-    for response in (stored, listed, removed, acts):
+    for response in (stored, key_list, removed, acts):
         assert CANARY_KEY[3:] not in response.text
     for refused in ({"key": ""}, {"key": "a\r\nb"}, {"key": "k", "base_url": "file:///etc"}):
         assert (await ann.open("PUT", address, refused)).status_code == 422
@@ -353,7 +353,7 @@ async def test_owners_are_counted_exported_and_erased(
 ) -> None:
     owner = await id_of(ben)
     await waiting_run(chat.site.client_for_owner(owner), ASK)
-    [totals] = [each for each in await list_events(ann, "owners") if each["owner"] == owner]
+    [totals] = [each for each in await list_rows(ann, "owners") if each["owner"] == owner]
     assert (totals["name"], totals["kind"], totals["threads"], totals["runs"]) == (
         "Ben",
         "person",
@@ -369,8 +369,8 @@ async def test_owners_are_counted_exported_and_erased(
 
     erased = await ann.open("DELETE", f"{ADMIN}/owners/{owner}")
     assert erased.json["done"]
-    assert owner not in [each["owner"] for each in await list_events(ann, "owners")]
-    assert [each["name"] for each in await list_events(ann, "people")] == ["Ann"]
+    assert owner not in [each["owner"] for each in await list_rows(ann, "owners")]
+    assert [each["name"] for each in await list_rows(ann, "people")] == ["Ann"]
     async with asyncio.timeout(60):
         while (await ben.get("/api/threads")).status_code != 401:
             await asyncio.sleep(0.05)

@@ -34,8 +34,8 @@ async def test_at_the_limit_of_streams_no_run_is_started_and_pages_are_answered(
         assert [answer.status_code for answer in (*streams, refused)] == [200, 200, 503]
         assert int(refused.headers["Retry-After"]) > 0
         assert refused.json["code"] == "overloaded"
-        listed = await browser.get("/api/threads")
-        assert len(listed.json["data"]) == 2
+        thread_list = await browser.get("/api/threads")
+        assert len(thread_list.json["data"]) == 2
         for stream in streams:
             stream.close()
         async with asyncio.timeout(SECONDS_TO_END):

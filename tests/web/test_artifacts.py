@@ -115,7 +115,7 @@ async def test_a_block_that_was_cut_is_shown_with_its_rest(chat: Chat, model: Mo
     runs: list[str] = []
     half = len(ANSWER) // 2
 
-    async def read(events: AsyncEvents) -> str:
+    async def read_to_end(events: AsyncEvents) -> str:
         async for _ in events:
             pass
         return str(events.run_id)
@@ -127,11 +127,11 @@ async def test_a_block_that_was_cut_is_shown_with_its_rest(chat: Chat, model: Mo
         events = client.converse(
             question, thread_id=thread.id, continues=question is None, raise_on_failure=False
         )
-        reading = asyncio.create_task(read(events))
+        read_task = asyncio.create_task(read_to_end(events))
         reply = await model.next_request()
         await reply.say(text)
         await reply.end(reason)
-        runs.append(await reading)
+        runs.append(await read_task)
     branch = await client.fork_thread(thread.id)
     copied = (await client.list_messages(branch.id)).data[1].id
     browser = await chat.browser().arrive()
@@ -193,9 +193,16 @@ async def test_the_two_origins_serve_nothing_of_each_other(chat: Chat, model: Mo
     address = (await request_preview(await chat.browser().arrive(), thread, answer)).json["address"]
     second, path = frame_of(chat, address)
 
-    for other in ("/", "/api/me", "/api/threads", "/static/x/chat/main.mjs", "/login", "/nothing"):
-        refused = await second.get(other, FRAMED)
-        assert refused.status_code == 421, other
+    for other_path in (
+        "/",
+        "/api/me",
+        "/api/threads",
+        "/static/x/chat/main.mjs",
+        "/login",
+        "/nothing",
+    ):
+        refused = await second.get(other_path, FRAMED)
+        assert refused.status_code == 421, other_path
         assert "Set-Cookie" not in refused.headers
     response = await chat.browser().get(path, FRAMED)
     assert response.status_code == 421
@@ -233,9 +240,9 @@ async def test_an_address_ends_with_its_thread_and_with_its_block(chat: Chat, mo
     address = (await request_preview(await chat.browser().arrive(), thread, answer)).json["address"]
     ticket = read_ticket(address.rpartition("/")[2], chat.site.secret, time.time())
     base = address.rpartition("/")[0]
-    other = sign(msgspec.structs.replace(ticket, start=0), chat.site.secret)
+    other_ticket = sign(msgspec.structs.replace(ticket, start=0), chat.site.secret)
 
-    assert (await open_frame(chat, f"{base}/{other}")).status_code == 404
+    assert (await open_frame(chat, f"{base}/{other_ticket}")).status_code == 404
     assert (await open_frame(chat, address)).status_code == 200
     await chat.site.client.delete_thread(thread)
     assert (await open_frame(chat, address)).status_code == 404

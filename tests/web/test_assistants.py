@@ -83,8 +83,8 @@ def test_tools_may_be_selected_by_their_own_name_or_by_their_server(
             names = ("plain", "far__a", "far__b", "near__a")
             parts = [(name, name.partition("__")) for name in names]
             return [
-                Tool(spec=ToolSpec(name), server=server if between else None, own_name=own)
-                for name, (server, between, own) in parts
+                Tool(spec=ToolSpec(name), server=server if between else None, own_name=own_name)
+                for name, (server, between, own_name) in parts
             ]
 
     card = AssistantView(
@@ -107,11 +107,11 @@ def test_tools_may_be_selected_by_their_own_name_or_by_their_server(
 async def test_an_assistant_is_kept_as_it_was_made(browser: Browser) -> None:
     assistant = await make_assistant(browser)
     [row] = (await browser.get("/api/assistants")).json["data"]
-    one = (await browser.get(f"/api/assistants/{assistant['id']}")).json
+    detail = (await browser.get(f"/api/assistants/{assistant['id']}")).json
 
     assert {key: assistant[key] for key in PIRATE} == PIRATE
     assert assistant["shared"] is None
-    assert row == one == assistant
+    assert row == detail == assistant
 
 
 async def test_an_assistant_may_use_all_tools_unless_some_are_named(
@@ -197,11 +197,11 @@ async def test_a_run_is_offered_the_tools_that_its_assistant_may_use(
     for assistant in (limited, unlimited):
         message = {"content": "Hi", "assistant_id": assistant["id"]}
         await browser.post("/api/messages/process", message)
-    newest, before = (await chat_without_login.site.client.list_runs(limit=2)).data
+    newest_run, previous_run = (await chat_without_login.site.client.list_runs(limit=2)).data
 
-    assert [spec.name for spec in before.tools] == ["calculate"]
-    assert {"calculate", "current_time"} < {spec.name for spec in newest.tools}
-    assert before.instructions == PIRATE["instructions"]
+    assert [spec.name for spec in previous_run.tools] == ["calculate"]
+    assert {"calculate", "current_time"} < {spec.name for spec in newest_run.tools}
+    assert previous_run.instructions == PIRATE["instructions"]
 
 
 async def test_a_message_to_an_assistant_that_does_not_exist_is_refused(
@@ -253,9 +253,9 @@ async def test_a_copy_belongs_to_its_user_and_is_the_same_each_time(chat: Chat) 
 async def test_an_author_who_opens_their_own_link_gets_their_assistant(chat: Chat) -> None:
     ann = await browser_of(chat, "ann")
     assistant = await make_assistant(ann)
-    mine = (await take_link(ann, await make_link(ann, assistant))).json
+    opened_assistant = (await take_link(ann, await make_link(ann, assistant))).json
 
-    assert mine["id"] == assistant["id"]
+    assert opened_assistant["id"] == assistant["id"]
     assert len((await ann.get("/api/assistants")).json["data"]) == 1
 
 

@@ -80,15 +80,15 @@ async def test_a_header_with_an_underscore_is_not_taken_for_the_one_with_hyphens
         forged = {"X_Forwarded_User": "boss"}
 
         assert (await client.get("/api/me", headers=forged)).status_code == 401
-        named = {"X-Forwarded-User": "ann"}
-        assert (await client.get("/api/me", headers={**forged, **named})).status_code == 200
+        name_header = {"X-Forwarded-User": "ann"}
+        assert (await client.get("/api/me", headers={**forged, **name_header})).status_code == 200
 
 
 async def test_a_name_that_is_sent_twice_is_nobody() -> None:
     async with open_server(login="proxy", trusted_proxies=("127.0.0.1",)) as client:
-        twice = [("X-Forwarded-User", "boss"), ("X-Forwarded-User", "ann")]
+        name_headers = [("X-Forwarded-User", "boss"), ("X-Forwarded-User", "ann")]
 
-        assert (await client.get("/api/me", headers=twice)).status_code == 403
+        assert (await client.get("/api/me", headers=name_headers)).status_code == 403
 
 
 async def test_a_server_with_a_login_and_an_allowed_host_may_listen_anywhere() -> None:

@@ -87,8 +87,8 @@ class Wire:
 async def app() -> Flask:
     app = Flask("bridged")
     loop = asyncio.get_running_loop()
-    app.ended = asyncio.Event()  # type: ignore[attr-defined]
-    app.go = asyncio.Event()  # type: ignore[attr-defined]
+    app.has_ended = asyncio.Event()  # type: ignore[attr-defined]
+    app.release = asyncio.Event()  # type: ignore[attr-defined]
 
     @app.post("/echo")
     def echo() -> Response:
@@ -108,14 +108,14 @@ async def app() -> Flask:
     def quick() -> str:
         return "quick"
 
-    app.begun = asyncio.Event()  # type: ignore[attr-defined]
+    app.has_begun = asyncio.Event()  # type: ignore[attr-defined]
 
     async def body() -> bytes:
         try:
-            app.begun.set()  # type: ignore[attr-defined]
-            await app.go.wait()  # type: ignore[attr-defined]
+            app.has_begun.set()  # type: ignore[attr-defined]
+            await app.release.wait()  # type: ignore[attr-defined]
         finally:
-            app.ended.set()  # type: ignore[attr-defined]
+            app.has_ended.set()  # type: ignore[attr-defined]
         return b"[]"
 
     async def no_body() -> bytes:
@@ -155,10 +155,10 @@ async def app() -> Flask:
     async def frames() -> AsyncGenerator[bytes]:
         try:
             yield b"data: 1\n\n"
-            await app.go.wait()  # type: ignore[attr-defined]
+            await app.release.wait()  # type: ignore[attr-defined]
             yield b"data: 2\n\n"
         finally:
-            app.ended.set()  # type: ignore[attr-defined]
+            app.has_ended.set()  # type: ignore[attr-defined]
 
     @app.get("/stream")
     def stream() -> Response:
@@ -278,7 +278,7 @@ async def test_one_address_leaves_threads_for_another(client: BridgeClient, app:
 
 async def test_a_body_that_is_awaited_comes_with_its_length(client: BridgeClient, app: Any) -> None:
     wire = client("/awaited")
-    app.go.set()
+    app.release.set()
     status, headers, body = await wire.read_response()
 
     assert (status, body, headers[b"content-length"]) == (200, b"[]", b"2")
@@ -290,9 +290,9 @@ async def test_a_body_that_is_awaited_is_not_made_for_a_reader_who_has_left(
 ) -> None:
     wire = client("/awaited")
     async with asyncio.timeout(SECONDS):
-        await app.begun.wait()
+        await app.has_begun.wait()
         wire.leave()
-        await app.ended.wait()
+        await app.has_ended.wait()
         await wire.task
 
 
@@ -320,7 +320,7 @@ async def test_a_header_with_an_underscore_is_not_taken_for_one_with_a_hyphen(
 async def test_a_stream_is_sent_as_it_comes_and_ends(client: BridgeClient, app: Any) -> None:
     wire = client("/stream")
     start, first = await wire.next(), await wire.next()
-    app.go.set()
+    app.release.set()
     second, end = await wire.next(), await wire.next()
 
     assert start["status"] == 200
@@ -343,8 +343,8 @@ async def test_frames_are_written_without_their_task_where_the_server_can(app: A
     async def frames(write_now: WriteNow | None) -> AsyncGenerator[bytes]:
         assert write_now is not None
         yield b"data: 1\n\n"
-        written = [write_now(lambda: b"data: 2\n\n"), write_now(lambda: b"data: 3\n\n")]
-        yield f"{written}".encode()
+        write_results = [write_now(lambda: b"data: 2\n\n"), write_now(lambda: b"data: 3\n\n")]
+        yield f"{write_results}".encode()
         write_now(lambda: b"data: 4\n\n")
 
     @app.get("/at-once")
@@ -386,7 +386,7 @@ async def test_a_silent_stream_notices_at_once_that_its_reader_has_left(
     await wire.next()
     wire.leave()
     async with asyncio.timeout(SECONDS):
-        await app.ended.wait()
+        await app.has_ended.wait()
         await wire.task
 
 
@@ -414,7 +414,7 @@ async def test_a_reader_who_does_not_read_is_dropped(app: Any) -> None:
     async with asyncio.timeout(SECONDS):
         await bridge(scope, to_app.get, send)
 
-    assert app.ended.is_set()
+    assert app.has_ended.is_set()
     bridge.close()
 
 
@@ -422,13 +422,13 @@ async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) 
     bridge = Bridge(app, 1000)
     account = UnsentBytes(PIECE * 7)
     extensions = {UNSENT: {"bytes": account}}
-    to_app, sizes, taken = asyncio.Queue[Any](), [], asyncio.Semaphore(0)
+    to_app, sizes, pieces_taken = asyncio.Queue[Any](), [], asyncio.Semaphore(0)
     to_app.put_nowait({"type": "http.request", "body": b""})
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.body":
             sizes.append(len(message["body"]))
-            await taken.acquire()
+            await pieces_taken.acquire()
 
     scope = {
         "type": "http",
@@ -450,7 +450,7 @@ async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) 
         with account.hold("another", 1):
             pass
         for _ in range(5):
-            taken.release()
+            pieces_taken.release()
         await slow
     status, _, body = await Wire(bridge).ask("/large", extensions=extensions).read_response()
     bridge.close()
@@ -478,7 +478,7 @@ async def test_nothing_is_put_into_a_file_and_a_server_that_stops_does_not_end_i
     await wire.next()
     silent = asyncio.ensure_future(wire.next())
     await asyncio.wait([silent], timeout=0.1)  # ten times as long as a stream may be silent
-    app.go.set()
+    app.release.set()
 
     assert (await silent)["body"] == b"data: 2\n\n"
     assert (await wire.next())["more_body"] is False

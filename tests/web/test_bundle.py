@@ -244,9 +244,9 @@ def test_each_module_of_the_page_is_in_one_bundle() -> None:
     bundles = join_modules(STATIC, ENTRY_POINTS, LIBRARIES)
     begins = re.compile(r"^const \$\w+ = await \(async \(\) => \{ // (.*)$", re.MULTILINE)
     joined = [name for bundle in bundles.values() for name in begins.findall(bundle.text)]
-    own = [file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.mjs")]
+    modules = [file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.mjs")]
 
-    assert sorted(joined) == sorted(name for name in own if not name.startswith(LIBRARIES))
+    assert sorted(joined) == sorted(name for name in modules if not name.startswith(LIBRARIES))
 
 
 def test_each_bundle_of_the_page_can_be_parsed(tmp_path: Path, node: str) -> None:

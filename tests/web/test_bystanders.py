@@ -53,9 +53,9 @@ async def fetch_cookie(server: MeasuredServer) -> str:
 
 
 @linux
-@pytest.mark.parametrize("what", ["messages", "export?as=md", "export?as=json"])
+@pytest.mark.parametrize("subpath", ["messages", "export?as=md", "export?as=json"])
 async def test_responses_of_long_threads_that_are_not_read_delay_no_other_browser(
-    server: MeasuredServer, what: str
+    server: MeasuredServer, subpath: str
 ) -> None:
     thread, cookie = await create_long_thread(server), await fetch_cookie(server)
 
@@ -68,7 +68,7 @@ async def test_responses_of_long_threads_that_are_not_read_delay_no_other_browse
     with ExitStack() as stack:
         flood = open_unread_connections(stack, server.url, [light] * MANY, Cookie=cookie)
         admission = await server.cost(flood, list_threads)
-    path = f"/api/threads/{thread}/{what}"
+    path = f"/api/threads/{thread}/{subpath}"
     with ExitStack() as stack:
         await server.cost(
             open_unread_connections(stack, server.url, [path], Cookie=cookie), list_threads

@@ -56,9 +56,9 @@ async def test_each_person_sees_and_revokes_their_lasting_permissions(chat: Chat
     tools = (("far", "touch"), ("far", "echo"), ("", "shell"))
     hers, his = (allow(folder, owner, *tools) for owner in owners)
 
-    listed = (await ann.get("/api/grants")).json["data"]
-    assert [(each["server"], each["tool"]) for each in listed] == list(tools)
-    assert listed[0]["description"] == "It is touch.<U+202E>"
+    grants = (await ann.get("/api/grants")).json["data"]
+    assert [(each["server"], each["tool"]) for each in grants] == list(tools)
+    assert grants[0]["description"] == "It is touch.<U+202E>"
     revoked = await ann.post("/api/grants/revoke", {"server": "far", "tool": "touch"})
     assert revoked.json == {"revoked": 1}
     assert hers.find("far", "touch") is None

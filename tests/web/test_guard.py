@@ -121,10 +121,10 @@ async def test_without_a_valid_cookie_nobody_is_logged_in(locked: Chat, cookie: 
 async def test_on_loopback_the_page_makes_the_cookie_and_it_suffices(chat: Chat) -> None:
     browser = chat.browser()
 
-    before = await browser.post("/api/messages/process", {"content": "hi"})
+    first_response = await browser.post("/api/messages/process", {"content": "hi"})
     page = await browser.get("/")
-    after = await browser.post("/api/messages/process", {"content": "hi"})
-    assert [before.status_code, after.status_code] == [401, 200]
+    second_response = await browser.post("/api/messages/process", {"content": "hi"})
+    assert [first_response.status_code, second_response.status_code] == [401, 200]
     assert [cookie.split("=")[0] for cookie in page.headers.getlist("Set-Cookie")] == [
         "antiphon_session"
     ]
@@ -189,11 +189,11 @@ async def test_a_proxy_on_this_machine_for_this_machine_is_let_through(chat: Cha
 
 
 async def test_a_host_name_of_the_settings_is_answered_and_no_other(locked: Chat) -> None:
-    named = await locked.browser("http://chat.lan").get("/")
-    other = await locked.browser("http://chat.lan.evil.example").get("/")
+    known_host = await locked.browser("http://chat.lan").get("/")
+    other_host = await locked.browser("http://chat.lan.evil.example").get("/")
 
-    assert [named.status_code, other.status_code] == [200, 421]
-    assert other.json["code"] == "misdirected"
+    assert [known_host.status_code, other_host.status_code] == [200, 421]
+    assert other_host.json["code"] == "misdirected"
 
 
 @pytest.mark.parametrize("path", ["/", "/api/me", "/api/nothing", "/nothing", "/login/oidc"])
@@ -271,8 +271,17 @@ async def test_a_body_that_is_too_deep_or_none_at_all_is_refused_and_the_next_is
     chat: Chat,
 ) -> None:
     browser = await chat.browser().arrive()
-    deep = '{"content": ' + "[" * 100_000 + "]" * 100_000 + "}"
-    for data in (deep, "{", "", "\x00", '{"content": "\\ud800"}', "[]", "7", '{"content": NaN}'):
+    deep_body = '{"content": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    for data in (
+        deep_body,
+        "{",
+        "",
+        "\x00",
+        '{"content": "\\ud800"}',
+        "[]",
+        "7",
+        '{"content": NaN}',
+    ):
         refused = await browser.open(
             "POST", "/api/messages/process", data=data, content_type="application/json"
         )

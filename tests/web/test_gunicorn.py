@@ -40,12 +40,12 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
             line = await program.stderr.readline()
             assert line, output
             output += line.decode()
-    reading = asyncio.create_task(program.stderr.read())
+    read_task = asyncio.create_task(program.stderr.read())
     yield match[1]
     program.terminate()
     async with asyncio.timeout(SECONDS):
         await program.wait()
-    await reading
+    await read_task
 
 
 async def test_a_message_is_streamed_and_its_tool_runs_there(address: str) -> None:

@@ -32,14 +32,14 @@ class Clock:
 
 def count_passed(rate: RateLimit, client: str, count: int) -> int:
     """Return the number of requests that were let through."""
-    passed = 0
+    passed_count = 0
     for _ in range(count):
         try:
             rate.take(client)
         except TooMany:
             continue
-        passed += 1
-    return passed
+        passed_count += 1
+    return passed_count
 
 
 def test_a_burst_passes_and_then_one_request_at_each_interval() -> None:
@@ -95,14 +95,14 @@ def test_in_no_stretch_of_time_do_more_pass_than_twice_the_rate(
 ) -> None:
     clock = Clock()
     rate = RateLimit(rate_per_minute, 60, "messages", clock)
-    passed = []
+    passing_times = []
     for pause in pauses:
         clock.now += pause
         if count_passed(rate, "ann", 1):
-            passed.append(clock.now)
+            passing_times.append(clock.now)
 
-    for begin in passed:
-        assert sum(begin <= at < begin + 60 for at in passed) <= 2 * rate_per_minute
+    for begin in passing_times:
+        assert sum(begin <= at < begin + 60 for at in passing_times) <= 2 * rate_per_minute
 
 
 def test_streams_are_counted_together_and_for_each() -> None:

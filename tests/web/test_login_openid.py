@@ -231,12 +231,12 @@ async def test_the_text_of_a_refusal_by_the_provider_is_neither_shown_nor_logged
 async def test_the_cookie_is_new_after_the_login(chat: Chat, provider: Provider) -> None:
     browser = chat.browser()
     redirect = await browser.get("/login/oidc")
-    before = browser.cookie()
+    first_cookie = browser.cookie()
     await follow_callback(browser, provider.agree(redirect.headers["Location"]))
 
-    assert before
-    assert browser.cookie() != before
-    assert not await is_logged_in(chat.browser().takes(before))
+    assert first_cookie
+    assert browser.cookie() != first_cookie
+    assert not await is_logged_in(chat.browser().takes(first_cookie))
 
 
 async def test_many_logins_that_were_begun_fit_into_the_cookie(
@@ -362,13 +362,13 @@ async def test_a_silent_provider_does_not_block_other_requests(
     requests = [chat.browser().get("/login/oidc") for _ in range(LOGINS_AT_ONCE + 1)]
     tasks = [asyncio.create_task(each) for each in requests]
 
-    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    assert [each.result().headers["Location"] for each in done] == [
+    done_tasks, waiting_tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert [each.result().headers["Location"] for each in done_tasks] == [
         "/login?problem=oidc_unreachable"
     ]
     assert (await chat.browser().get("/login")).status_code == 200
     provider.awake.set()
-    for task in waiting:
+    for task in waiting_tasks:
         assert (await task).headers["Location"].startswith(provider.issuer)
 
 

@@ -145,17 +145,19 @@ async def test_the_cookie_is_new_at_each_login(chat: Chat, people: People) -> No
 
 
 async def test_over_https_the_cookie_is_bound_to_the_host(chat: Chat) -> None:
-    own = {"Origin": "https://chat.example.org"}
+    own_origin = {"Origin": "https://chat.example.org"}
     for browser in (
         chat.browser("https://chat.example.org"),
-        chat.browser("http://chat.example.org", "10.0.0.1", {**own, "X-Forwarded-Proto": "https"}),
-        chat.browser("http://chat.example.org", headers=own),
+        chat.browser(
+            "http://chat.example.org", "10.0.0.1", {**own_origin, "X-Forwarded-Proto": "https"}
+        ),
+        chat.browser("http://chat.example.org", headers=own_origin),
     ):
         answer = await browser.post("/api/login", {"name": "ann", "password": PASSWORD})
 
-        known, cookie = answer.headers.getlist("Set-Cookie")
-        assert known.startswith("__Host-antiphon_known=")
-        assert "Secure" in known
+        known_cookie, cookie = answer.headers.getlist("Set-Cookie")
+        assert known_cookie.startswith("__Host-antiphon_known=")
+        assert "Secure" in known_cookie
         assert cookie.startswith("__Host-antiphon_session=")
         assert "Secure" in cookie
         assert "Path=/" in cookie

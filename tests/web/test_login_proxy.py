@@ -101,9 +101,9 @@ async def test_without_a_name_there_is_nobody(chat: Chat, name: str) -> None:
 
 
 async def test_names_may_have_any_letters(chat: Chat) -> None:
-    sent = "Zoë 王".encode().decode("latin-1")  # as a server hands it on
+    sent_name = "Zoë 王".encode().decode("latin-1")  # as a server hands it on
 
-    assert await name_of(await browser_through(chat, sent).arrive()) == "Zoë 王"
+    assert await name_of(await browser_through(chat, sent_name).arrive()) == "Zoë 王"
 
 
 async def test_a_disabled_person_is_logged_out_within_seconds(chat: Chat) -> None:

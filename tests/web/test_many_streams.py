@@ -47,59 +47,59 @@ print(slowest)
 
 async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told_to_wait() -> None:
     async with (
-        chatting(web_streams=FEW, max_concurrent_runs=2 * FEW) as (here, model),
-        _http_client(here.url, here.http.cookies) as http,
+        chatting(web_streams=FEW, max_concurrent_runs=2 * FEW) as (web_chat, model),
+        _http_client(web_chat.url, web_chat.http.cookies) as http,
         AsyncExitStack() as stack,
     ):
-        here.http = http
-        opening = [stack.enter_async_context(here.post(QUESTION)) for _ in range(FEW)]
+        web_chat.http = http
+        opening = [stack.enter_async_context(web_chat.post(QUESTION)) for _ in range(FEW)]
         streams: list[Stream] = await asyncio.gather(*opening)
         replies = [await model.next_request() for _ in range(FEW)]
-        refused = await here.ask(POST, QUESTION)
-        listed = await here.http.get("/api/threads?limit=100")
+        refused = await web_chat.ask(POST, QUESTION)
+        thread_list = await web_chat.http.get("/api/threads?limit=100")
         for reply in replies:
             await reply.answer("The moon pulls.")
         await asyncio.gather(*(stream.end() for stream in streams))
 
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) > 0
-        assert len(listed.json()["data"]) == FEW
+        assert len(thread_list.json()["data"]) == FEW
         assert {stream.text for stream in streams} == {"The moon pulls."}
         assert [stream.types.count("finish") for stream in streams] == [1] * FEW
 
 
 async def test_a_reader_that_does_not_read_is_dropped_and_the_run_ends_all_the_same() -> None:
-    async with chatting(timeouts=BridgeTimeouts(patience=0.2)) as (here, model):
-        with _open_unread_stream(here) as connection:
+    async with chatting(timeouts=BridgeTimeouts(patience=0.2)) as (web_chat, model):
+        with _open_unread_stream(web_chat) as connection:
             reply = await model.next_request()
             assert connection.fileno() >= 0
             for _ in range(6):
                 await reply.say("wide is the sea " * 2**16)
             async with asyncio.timeout(SECONDS):
-                while here.site.limits.streams.open:
+                while web_chat.site.limits.streams.open:
                     await asyncio.sleep(0.02)
             await reply.answer("and deep.")
-            [thread] = (await here.site.client.list_threads()).data
+            [thread] = (await web_chat.site.client.list_threads()).data
             async with asyncio.timeout(SECONDS):
-                while not (await here.site.client.list_runs(thread.id)).data[0].status.ended:
+                while not (await web_chat.site.client.list_runs(thread.id)).data[0].status.ended:
                     await asyncio.sleep(0.02)
             listing = ListMessages(thread.id)
-            messages = [each async for each in here.site.client.paginate(listing)]
+            messages = [each async for each in web_chat.site.client.paginate(listing)]
 
     assert messages[-1].text.endswith("and deep.")
     assert len(messages[-1].text) == 6 * 16 * 2**16 + 9
 
 
-def _open_unread_stream(here: Served) -> socket.socket:
+def _open_unread_stream(web_chat: Served) -> socket.socket:
     """Open a connection that asks for a stream, and reads none of it."""
-    address = urlsplit(here.url)
+    address = urlsplit(web_chat.url)
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect((address.hostname, address.port))
     body = json.dumps(QUESTION).encode()
-    cookie = "; ".join(f"{name}={value}" for name, value in here.http.cookies.items())
+    cookie = "; ".join(f"{name}={value}" for name, value in web_chat.http.cookies.items())
     head = (
-        f"POST {POST} HTTP/1.1\r\nHost: {address.netloc}\r\nOrigin: {here.url}\r\n"
+        f"POST {POST} HTTP/1.1\r\nHost: {address.netloc}\r\nOrigin: {web_chat.url}\r\n"
         f"Cookie: {cookie}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )

@@ -155,9 +155,9 @@ async def test_code_stays_the_same_element_from_its_first_line_to_its_colours(
 
 
 async def test_many_pieces_of_one_frame_are_drawn_once(answer: Answer) -> None:
-    drawn = await answer.call("countDrawings", "a **bold** word")
+    result = await answer.call("countDrawings", "a **bold** word")
 
-    assert drawn == {"drawings": 1, "words": "a bold word"}
+    assert result == {"drawings": 1, "words": "a bold word"}
 
 
 async def test_a_name_that_is_defined_at_the_end_is_a_link_in_the_beginning(

@@ -86,11 +86,11 @@ async def test_words_come_one_by_one_through_nginx(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chain: list[str]
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    async with chatting() as (here, model), AsyncExitStack() as stack:
-        url = here.url
+    async with chatting() as (web_chat, model), AsyncExitStack() as stack:
+        url = web_chat.url
         for place, settings in enumerate(chain):
             url = await stack.enter_async_context(_run_nginx(tmp_path / str(place), url, settings))
-        browser = await stack.enter_async_context(_browser(here, url))
+        browser = await stack.enter_async_context(_browser(web_chat, url))
         async with browser.post({"content": "Count."}) as stream:
             reply = await model.next_request()
             for word in ("one", "two", "three"):
@@ -104,10 +104,10 @@ async def test_words_come_one_by_one_through_nginx(
 
 
 @asynccontextmanager
-async def _browser(here: Served, url: str) -> AsyncGenerator[Served]:
+async def _browser(web_chat: Served, url: str) -> AsyncGenerator[Served]:
     """Open a browser that knows the chat by the address of the proxy."""
     headers = {"Accept-Encoding": "gzip"}
     async with httpx2.AsyncClient(base_url=url, timeout=SECONDS, headers=headers) as http:
         await http.get("/")
-        assert urlsplit(url).port != urlsplit(here.url).port
-        yield Served(url, here.site, http)
+        assert urlsplit(url).port != urlsplit(web_chat.url).port
+        yield Served(url, web_chat.site, http)

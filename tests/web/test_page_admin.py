@@ -186,16 +186,16 @@ async def test_a_run_is_seen_and_stopped_and_what_was_used_is_drawn(
         reply = await chat.model.next_request()
         await reply.say("One")
         await chat.sees("One")
-        other = await chat.tab("/admin/runs")
-        await other.page.get_by_role("button", name="Stop").click()
+        other_tab = await chat.tab("/admin/runs")
+        await other_tab.page.get_by_role("button", name="Stop").click()
         await chat.wait_until_idle()
-        await expect(other.page.locator(".empty")).to_have_text("Nothing runs now.")
+        await expect(other_tab.page.locator(".empty")).to_have_text("Nothing runs now.")
         await chat.say("Go on.")
         await (await chat.model.next_request()).answer("Two.", (1000, 234))
         await chat.wait_until_idle()
-        await other.page.get_by_role("link", name="Usage").click()
+        await other_tab.page.get_by_role("link", name="Usage").click()
 
-        await expect(other.page.locator(".total strong")).to_have_text("1.2K")
+        await expect(other_tab.page.locator(".total strong")).to_have_text("1.2K")
 
 
 @pytest.mark.slow

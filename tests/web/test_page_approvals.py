@@ -75,17 +75,17 @@ async def test_nothing_runs_before_it_is_allowed_after_a_reload_or_in_another_ta
     await ask_for_calls(chat, {"command": "ls"})
     await chat.page.reload()
     await expect(card(chat).locator(".argument")).to_contain_text('"ls"')
-    other = await chat.tab(f"/t/{chat.thread}")
-    await expect(questions(other)).to_have_count(1)
+    other_tab = await chat.tab(f"/t/{chat.thread}")
+    await expect(questions(other_tab)).to_have_count(1)
     assert ran(tmp_path) == []
 
-    await press(questions(other), "Allow once")
+    await press(questions(other_tab), "Allow once")
     await (await chat.model.next_request()).answer("Done.")
     await chat.wait_until_idle()
 
     assert ran(tmp_path) == ["ls"]
     await expect(questions(chat)).to_have_count(0)
-    await other.page.close()
+    await other_tab.page.close()
 
 
 async def test_what_hides_in_arguments_is_revealed_and_numbers_are_whole(chat: Chat) -> None:

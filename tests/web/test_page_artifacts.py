@@ -308,8 +308,8 @@ def hostile_document(names: Sequence[str], listener: Listener) -> str:
 
 async def wait_until_drawn(page: Page) -> None:
     """Wait until the page has drawn twice and answered its server: it is alive."""
-    drawn = "new Promise((end) => requestAnimationFrame(() => requestAnimationFrame(end)))"
-    await page.evaluate(f"{drawn}.then(() => fetch('/healthz')).then((it) => it.text())")
+    two_frames = "new Promise((end) => requestAnimationFrame(() => requestAnimationFrame(end)))"
+    await page.evaluate(f"{two_frames}.then(() => fetch('/healthz')).then((it) => it.text())")
 
 
 async def test_nothing_that_a_document_tries_leaves_the_browser(chat: Chat) -> None:
@@ -338,13 +338,13 @@ async def test_nothing_that_a_document_tries_leaves_the_browser(chat: Chat) -> N
 
 async def check_that_nothing_was_received(chat: Chat, listener: Listener) -> None:
     """Check that nothing was received so far, and that packets without a policy are received."""
-    other = await chat.context.new_page()
-    await other.goto(f"{listener.origin}/proof")
-    await other.evaluate(STUN.replace("UDP", str(listener.udp)))
+    other_page = await chat.context.new_page()
+    await other_page.goto(f"{listener.origin}/proof")
+    await other_page.evaluate(STUN.replace("UDP", str(listener.udp)))
     async with asyncio.timeout(SECONDS):
         while not any(packet[4:8] == b"\x21\x12\xa4\x42" for packet in listener.heard):
-            await other.evaluate("new Promise((end) => setTimeout(end, 20))")
-    await other.close()
+            await other_page.evaluate("new Promise((end) => setTimeout(end, 20))")
+    await other_page.close()
     requests = [packet for packet in listener.heard if packet[4:8] != b"\x21\x12\xa4\x42"]
     unexpected = [
         packet for packet in requests if b" /proof " not in packet and b"favicon" not in packet
@@ -384,7 +384,7 @@ document.body.textContent = JSON.stringify(results);
 
 
 async def test_a_document_reads_and_reaches_nothing_of_the_page(chat: Chat) -> None:
-    before = await chat.context.cookies()
+    cookies = await chat.context.cookies()
     padded = f"<body>{' ' * 200}<script>{PROBE}</script>"
     frame = await show(chat, "look.html", padded)
     results = json.loads(await frame.locator("body").inner_text())
@@ -392,7 +392,7 @@ async def test_a_document_reads_and_reaches_nothing_of_the_page(chat: Chat) -> N
     readable = ("frame", "referrer", "question", "origin")
     assert {results.pop(name) for name in readable} == {"null", "", "false"}
     assert set(results.values()) == {"no"}, results
-    assert await chat.context.cookies() == before
+    assert await chat.context.cookies() == cookies
     await wait_until_drawn(chat.page)
     await expect(chat.page.locator(".artifact-panel")).to_contain_text("look.html")
     await expect(chat.composer).to_be_visible()
@@ -446,19 +446,19 @@ async def test_a_document_that_looks_like_the_login_stands_below_the_bar_of_the_
 
 async def test_a_preview_is_not_opened_outside_of_the_chat(chat: Chat) -> None:
     frame = await show(chat, "clock.html", CLOCK)
-    other = await chat.context.new_page()
-    response = await other.goto(frame.url)
+    other_page = await chat.context.new_page()
+    response = await other_page.goto(frame.url)
     assert response
     assert response.status == 403
-    assert "it runs" not in await other.content()
+    assert "it runs" not in await other_page.content()
 
     async with listening() as listener:
         # The policy of the preview allows frames of the page of the chat alone.
-        await other.goto(f"{listener.origin}/")
-        await other.set_content(f"<iframe sandbox='allow-scripts' src='{frame.url}'></iframe>")
-        await other.wait_for_load_state()
-        assert "it runs" not in await other.frames[-1].content()
-    await other.close()
+        await other_page.goto(f"{listener.origin}/")
+        await other_page.set_content(f"<iframe sandbox='allow-scripts' src='{frame.url}'></iframe>")
+        await other_page.wait_for_load_state()
+        assert "it runs" not in await other_page.frames[-1].content()
+    await other_page.close()
     await overlook_refusals(chat)
 
 
@@ -484,16 +484,16 @@ async def test_the_width_is_set_by_keys_and_remembered(chat: Chat) -> None:
     await answer(chat, fenced(CLOCK))
     await open_card(chat)
     edge = chat.page.get_by_role("separator", name="Width of the panel")
-    before = await chat.page.locator(".artifact-panel").bounding_box()
+    first_box = await chat.page.locator(".artifact-panel").bounding_box()
     await edge.press("ArrowLeft")
     await expect(edge).to_have_attribute("aria-valuenow", "50")
     await chat.page.reload()
     await open_card(chat)
 
-    after = await chat.page.locator(".artifact-panel").bounding_box()
-    assert before
-    assert after
-    assert after["width"] > before["width"]
+    second_box = await chat.page.locator(".artifact-panel").bounding_box()
+    assert first_box
+    assert second_box
+    assert second_box["width"] > first_box["width"]
 
 
 @pytest.mark.slow

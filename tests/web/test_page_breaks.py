@@ -134,15 +134,15 @@ async def test_any_tab_stops_an_answer_that_another_tab_asked_for(chat: Chat) ->
     reply = await chat.model.next_request()
     await reply.say("It begins")
     await chat.sees("It begins")
-    other = await chat.tab(f"/t/{chat.thread}")
-    await other.page.get_by_role("button", name="Stop the answer").click()
+    other_tab = await chat.tab(f"/t/{chat.thread}")
+    await other_tab.page.get_by_role("button", name="Stop the answer").click()
     async with asyncio.timeout(60):
         await reply.closed.wait()
-    await other.sees("Stopped")
+    await other_tab.sees("Stopped")
     await chat.sees("Stopped")
 
     await _check_exact_text(chat)
-    await _check_exact_text(other)
+    await _check_exact_text(other_tab)
 
 
 @pytest.mark.slow

@@ -256,7 +256,7 @@ async def test_a_thread_that_does_not_exist_is_shown_as_missing(chat: Chat) -> N
 async def test_the_page_is_two_modules_and_names_them_with_the_libraries_they_need(
     chat: Chat,
 ) -> None:
-    loaded, named, first = await chat.page.evaluate(
+    loaded_modules, named_modules, main_module = await chat.page.evaluate(
         """() => [
           performance.getEntriesByType("resource").map((entry) => entry.name)
             .filter((name) => name.endsWith(".mjs")),
@@ -265,8 +265,10 @@ async def test_the_page_is_two_modules_and_names_them_with_the_libraries_they_ne
         ]"""
     )
 
-    libraries = {name for name in loaded if "/vendor/" in name}
-    later = {name for name in loaded if "/bundle-" in name}
-    assert {*loaded} == {first, *libraries, *later}
-    assert {name.rpartition("/")[2] for name in {*named} - libraries} == {"bundle-ui-message.mjs"}
-    assert {*named} <= {*loaded}
+    libraries = {name for name in loaded_modules if "/vendor/" in name}
+    bundles = {name for name in loaded_modules if "/bundle-" in name}
+    assert {*loaded_modules} == {main_module, *libraries, *bundles}
+    assert {name.rpartition("/")[2] for name in {*named_modules} - libraries} == {
+        "bundle-ui-message.mjs"
+    }
+    assert {*named_modules} <= {*loaded_modules}

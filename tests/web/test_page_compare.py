@@ -20,7 +20,7 @@ NAMES = ["told", "second"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def two(chat: Chat) -> Chat:
+async def comparison(chat: Chat) -> Chat:
     """A page where the provider has two models, and the second one was chosen to compare with."""
     await choose(chat)
     return chat
@@ -57,23 +57,25 @@ def side(chat: Chat, model: str) -> Locator:
     return chat.page.get_by_role("group", name=f"Answer from {model}").last
 
 
-async def test_two_models_answer_beside_each_other_and_the_chat_goes_on_with_one(two: Chat) -> None:
-    first, second = await ask(two, "How do tides work?")
-    await two.page.wait_for_url("**/c/*/*")
+async def test_two_models_answer_beside_each_other_and_the_chat_goes_on_with_one(
+    comparison: Chat,
+) -> None:
+    first, second = await ask(comparison, "How do tides work?")
+    await comparison.page.wait_for_url("**/c/*/*")
     await first.say("The moon ")
     await second.say("Gravity ")
-    await expect(side(two, "told")).to_contain_text("The moon")
-    await expect(side(two, "second")).to_contain_text("Gravity")
-    await expect(two.asked).to_have_count(1)
+    await expect(side(comparison, "told")).to_contain_text("The moon")
+    await expect(side(comparison, "second")).to_contain_text("Gravity")
+    await expect(comparison.asked).to_have_count(1)
 
-    await two.page.reload()
+    await comparison.page.reload()
     await first.answer("pulls.")
     await second.answer("differs.")
-    await expect(side(two, "told")).to_contain_text("The moon pulls.")
-    await expect(side(two, "second")).to_contain_text("Gravity differs.")
-    await two.wait_until_idle()
+    await expect(side(comparison, "told")).to_contain_text("The moon pulls.")
+    await expect(side(comparison, "second")).to_contain_text("Gravity differs.")
+    await comparison.wait_until_idle()
 
-    first, second = await ask(two, "And at night?")
+    first, second = await ask(comparison, "And at night?")
     assert [each["content"] for each in first.messages[-3:]] == [
         "How do tides work?",
         "The moon pulls.",
@@ -86,33 +88,39 @@ async def test_two_models_answer_beside_each_other_and_the_chat_goes_on_with_one
     ]
     await first.answer("The same.")
     await second.answer("Likewise.")
-    await two.wait_until_idle()
-    await expect(two.page.locator(".thread")).to_have_count(1)
+    await comparison.wait_until_idle()
+    await expect(comparison.page.locator(".thread")).to_have_count(1)
 
-    await side(two, "second").get_by_role("button", name="Go on with this one").press("Enter")
-    await two.page.wait_for_url("**/t/*")
-    await two.sees("Likewise.")
-    await expect(two.composer).to_be_focused()
-    await expect(two.page.get_by_role("group", name="Versions of this message")).to_have_text("2/2")
-    await two.say("Thanks")
-    assert (await two.model.next_request()).body["model"] == "second"
+    await (
+        side(comparison, "second").get_by_role("button", name="Go on with this one").press("Enter")
+    )
+    await comparison.page.wait_for_url("**/t/*")
+    await comparison.sees("Likewise.")
+    await expect(comparison.composer).to_be_focused()
+    await expect(
+        comparison.page.get_by_role("group", name="Versions of this message")
+    ).to_have_text("2/2")
+    await comparison.say("Thanks")
+    assert (await comparison.model.next_request()).body["model"] == "second"
 
 
-async def test_a_model_that_fails_shows_it_at_its_side_and_the_other_goes_on(two: Chat) -> None:
-    first, second = await ask(two, "How do tides work?")
+async def test_a_model_that_fails_shows_it_at_its_side_and_the_other_goes_on(
+    comparison: Chat,
+) -> None:
+    first, second = await ask(comparison, "How do tides work?")
     await second.refuse(400, "this model is tired")
     await first.say("The moon ")
-    await expect(side(two, "second")).to_contain_text("this model is tired")
+    await expect(side(comparison, "second")).to_contain_text("this model is tired")
     await first.answer("pulls.")
 
-    await expect(side(two, "told")).to_contain_text("The moon pulls.")
-    await two.wait_until_idle()
-    log = two.page.locator("[data-announced=status]")
+    await expect(side(comparison, "told")).to_contain_text("The moon pulls.")
+    await comparison.wait_until_idle()
+    log = comparison.page.locator("[data-announced=status]")
     await expect(log).to_contain_text("told: The answer is complete.")
 
 
 @pytest.mark.slow
-async def test_a_model_that_is_refused_is_asked_again_at_its_side(two: Chat) -> None:
+async def test_a_model_that_is_refused_is_asked_again_at_its_side(comparison: Chat) -> None:
     async def refuse(route: Route) -> None:
         if "second" in (route.request.post_data or ""):
             problem = {"status": 403, "code": "quota_exceeded", "detail": "Tokens are used up."}
@@ -122,173 +130,179 @@ async def test_a_model_that_is_refused_is_asked_again_at_its_side(two: Chat) -> 
         else:
             await route.continue_()
 
-    await two.page.route("**/process*", refuse)
-    await two.say("How do tides work?")
-    await (await two.model.next_request()).answer("The moon pulls.")
-    await expect(side(two, "second")).to_contain_text("Tokens are used up.")
-    await expect(side(two, "told")).to_contain_text("The moon pulls.")
-    await two.page.unroute("**/process*")
-    await two.page.reload()
-    await side(two, "second").get_by_role("button", name="Try again").click()
-    reply = await two.model.next_request()
+    await comparison.page.route("**/process*", refuse)
+    await comparison.say("How do tides work?")
+    await (await comparison.model.next_request()).answer("The moon pulls.")
+    await expect(side(comparison, "second")).to_contain_text("Tokens are used up.")
+    await expect(side(comparison, "told")).to_contain_text("The moon pulls.")
+    await comparison.page.unroute("**/process*")
+    await comparison.page.reload()
+    await side(comparison, "second").get_by_role("button", name="Try again").click()
+    reply = await comparison.model.next_request()
     await reply.answer("Gravity differs.")
 
     assert reply.body["model"] == "second"
-    await expect(side(two, "second")).to_contain_text("Gravity differs.")
-    await expect(two.asked).to_have_count(1)
+    await expect(side(comparison, "second")).to_contain_text("Gravity differs.")
+    await expect(comparison.asked).to_have_count(1)
 
 
 @pytest.mark.slow
-async def test_another_answer_is_asked_of_the_model_whose_answer_it_is(two: Chat) -> None:
-    for reply in await ask(two, "How do tides work?"):
+async def test_another_answer_is_asked_of_the_model_whose_answer_it_is(comparison: Chat) -> None:
+    for reply in await ask(comparison, "How do tides work?"):
         await reply.answer("By gravity.")
-    await two.page.wait_for_url("**/c/*/*")
-    await two.wait_until_idle()
-    first, second = two.page.url.split("/")[-2:]
-    await side(two, "second").get_by_role("button", name="Answer again").click()
-    reply = await two.model.next_request()
+    await comparison.page.wait_for_url("**/c/*/*")
+    await comparison.wait_until_idle()
+    first, second = comparison.page.url.split("/")[-2:]
+    await side(comparison, "second").get_by_role("button", name="Answer again").click()
+    reply = await comparison.model.next_request()
     assert (reply.body["model"], reply.messages[-1]["content"]) == ("second", "How do tides work?")
-    await two.page.reload()
+    await comparison.page.reload()
     await reply.answer("By the moon.")
-    await expect(side(two, "second")).to_contain_text("By the moon.")
-    await expect(side(two, "told")).to_contain_text("By gravity.")
-    await two.wait_until_idle()
-    assert two.page.url.split("/")[-2] == first
-    await expect(two.asked).to_have_count(1)
+    await expect(side(comparison, "second")).to_contain_text("By the moon.")
+    await expect(side(comparison, "told")).to_contain_text("By gravity.")
+    await comparison.wait_until_idle()
+    assert comparison.page.url.split("/")[-2] == first
+    await expect(comparison.asked).to_have_count(1)
 
-    versions = side(two, "second").get_by_role("group", name="Versions of this message")
+    versions = side(comparison, "second").get_by_role("group", name="Versions of this message")
     await expect(versions).to_have_text("2/2")
     await versions.get_by_role("button", name="Previous version").press("Enter")
-    await expect(side(two, "second")).to_contain_text("By gravity.")
-    assert two.page.url.split("/")[-2:] == [first, second]
-    for reply in await ask(two, "And at night?"):
+    await expect(side(comparison, "second")).to_contain_text("By gravity.")
+    assert comparison.page.url.split("/")[-2:] == [first, second]
+    for reply in await ask(comparison, "And at night?"):
         await reply.answer("Likewise.")
-    await two.wait_until_idle()
+    await comparison.wait_until_idle()
 
 
 @pytest.mark.slow
-async def test_an_edited_question_goes_to_both_models_again(two: Chat) -> None:
+async def test_an_edited_question_goes_to_both_models_again(comparison: Chat) -> None:
     for question in ("How do tides work?", "And at night?"):
-        for reply in await ask(two, question):
+        for reply in await ask(comparison, question):
             await reply.answer(f"{reply.body['model']}, {len(reply.messages)} messages.")
-        await two.wait_until_idle()
-    await two.composer.press("ArrowUp")
-    field = two.page.get_by_role("textbox", name="Your message, to be written anew")
+        await comparison.wait_until_idle()
+    await comparison.composer.press("ArrowUp")
+    field = comparison.page.get_by_role("textbox", name="Your message, to be written anew")
     await expect(field).to_have_value("And at night?")
     await field.fill("And at noon?")
     await field.press("Enter")
-    first, second = await next_replies(two)
+    first, second = await next_replies(comparison)
     for reply, name in ((first, "told"), (second, "second")):
         questions_sent = [each["content"] for each in reply.messages if each["role"] == "user"]
         assert questions_sent == ["How do tides work?", "And at noon?"]
         assert f"{name}, " in reply.messages[-2]["content"]
     await first.answer("High.")
     await second.answer("Low.")
-    await expect(side(two, "told")).to_contain_text("High.")
-    await expect(side(two, "second")).to_contain_text("Low.")
-    await two.wait_until_idle()
-    questions = two.asked.locator(".message-text")
+    await expect(side(comparison, "told")).to_contain_text("High.")
+    await expect(side(comparison, "second")).to_contain_text("Low.")
+    await comparison.wait_until_idle()
+    questions = comparison.asked.locator(".message-text")
     await expect(questions).to_have_text(["How do tides work?", "And at noon?"])
 
-    await two.asked.first.get_by_role("button", name="Edit").click()
+    await comparison.asked.first.get_by_role("button", name="Edit").click()
     await field.fill("How do clouds work?")
     await field.press("Enter")
-    for reply in await next_replies(two):
+    for reply in await next_replies(comparison):
         questions_sent = [each["content"] for each in reply.messages if each["role"] == "user"]
         assert questions_sent == ["How do clouds work?"]
         await reply.answer("By water.")
-    await expect(side(two, "second")).to_contain_text("By water.")
-    await two.wait_until_idle()
+    await expect(side(comparison, "second")).to_contain_text("By water.")
+    await comparison.wait_until_idle()
     await expect(questions).to_have_text(["How do clouds work?"])
-    await expect(two.page.locator(".thread")).to_have_count(1)
+    await expect(comparison.page.locator(".thread")).to_have_count(1)
 
-    versions = two.asked.get_by_role("group", name="Versions of this message")
+    versions = comparison.asked.get_by_role("group", name="Versions of this message")
     await expect(versions).to_have_text("2/2")
     await versions.get_by_role("button", name="Previous version").press("Enter")
     await expect(questions.first).to_have_text("How do tides work?")
-    await expect(side(two, "told")).to_contain_text("High.")
-    await expect(side(two, "second")).to_contain_text("Low.")
+    await expect(side(comparison, "told")).to_contain_text("High.")
+    await expect(side(comparison, "second")).to_contain_text("Low.")
     await expect(versions.first).to_have_text("1/2")
 
 
 @pytest.mark.slow
-async def test_a_cut_answer_goes_on_and_an_artifact_is_opened_at_either_side(two: Chat) -> None:
-    first, second = await ask(two, "Draw a plan.")
+async def test_a_cut_answer_goes_on_and_an_artifact_is_opened_at_either_side(
+    comparison: Chat,
+) -> None:
+    first, second = await ask(comparison, "Draw a plan.")
     await first.answer("```markdown title=Plan\n# First plan\n```")
     await second.say("```markdown title=Plan\n# Second plan\n```\n\nThis is")
     await second.end("length")
-    await two.page.wait_for_url("**/c/*/*")
-    await side(two, "second").get_by_role("button", name="Continue").click()
-    reply = await two.model.next_request()
+    await comparison.page.wait_for_url("**/c/*/*")
+    await side(comparison, "second").get_by_role("button", name="Continue").click()
+    reply = await comparison.model.next_request()
     assert reply.body["model"] == "second"
     await reply.answer(" the plan.")
-    await expect(side(two, "second")).to_contain_text("This is the plan.")
-    await two.wait_until_idle()
+    await expect(side(comparison, "second")).to_contain_text("This is the plan.")
+    await comparison.wait_until_idle()
 
-    panel = two.page.locator(".artifact-panel")
-    await side(two, "second").get_by_role("button", name="Open").click()
+    panel = comparison.page.locator(".artifact-panel")
+    await side(comparison, "second").get_by_role("button", name="Open").click()
     await expect(panel.get_by_role("heading", name="Second plan")).to_be_visible()
-    await side(two, "told").get_by_role("button", name="Open").click()
+    await side(comparison, "told").get_by_role("button", name="Open").click()
     await expect(panel.get_by_role("heading", name="First plan")).to_be_visible()
-    await side(two, "second").get_by_role("button", name="Go on with this one").click()
+    await side(comparison, "second").get_by_role("button", name="Go on with this one").click()
     await expect(panel).to_have_count(0)
 
 
 @pytest.mark.slow
 async def test_a_comparison_that_cannot_be_read_again_stays_in_view_and_an_edit_is_kept(
-    two: Chat,
+    comparison: Chat,
 ) -> None:
-    for reply in await ask(two, "How do tides work?"):
+    for reply in await ask(comparison, "How do tides work?"):
         await reply.answer("By gravity.")
-    await two.page.wait_for_url("**/c/*/*")
-    await two.wait_until_idle()
-    await two.page.route("**/api/threads/**", lambda route: route.abort())
-    await side(two, "second").get_by_role("button", name="Answer again").click()
-    note = side(two, "second").get_by_role("alert").filter(has_text="No other version was begun")
+    await comparison.page.wait_for_url("**/c/*/*")
+    await comparison.wait_until_idle()
+    await comparison.page.route("**/api/threads/**", lambda route: route.abort())
+    await side(comparison, "second").get_by_role("button", name="Answer again").click()
+    note = (
+        side(comparison, "second")
+        .get_by_role("alert")
+        .filter(has_text="No other version was begun")
+    )
     await expect(note).to_contain_text("cannot be reached")
-    await expect(side(two, "second")).to_contain_text("By gravity.")
-    await two.asked.first.get_by_role("button", name="Edit").click()
-    field = two.page.get_by_role("textbox", name="Your message, to be written anew")
+    await expect(side(comparison, "second")).to_contain_text("By gravity.")
+    await comparison.asked.first.get_by_role("button", name="Edit").click()
+    field = comparison.page.get_by_role("textbox", name="Your message, to be written anew")
     await field.fill("How do clouds work?")
     await field.press("Enter")
-    await expect(two.asked.get_by_role("alert")).to_contain_text("Your text is kept")
+    await expect(comparison.asked.get_by_role("alert")).to_contain_text("Your text is kept")
     await expect(field).to_have_value("How do clouds work?")
 
-    await two.page.unroute("**/api/threads/**")
+    await comparison.page.unroute("**/api/threads/**")
     await field.press("Enter")
-    for reply in await next_replies(two):
+    for reply in await next_replies(comparison):
         await reply.answer("By water.")
-    await expect(side(two, "second")).to_contain_text("By water.")
-    await two.wait_until_idle()
-    await expect(two.page.locator(".messages").get_by_role("alert")).to_have_count(0)
+    await expect(side(comparison, "second")).to_contain_text("By water.")
+    await comparison.wait_until_idle()
+    await expect(comparison.page.locator(".messages").get_by_role("alert")).to_have_count(0)
 
 
 @pytest.mark.slow
-async def test_a_model_that_is_not_asked_again_has_a_note_at_its_side(two: Chat) -> None:
-    for reply in await ask(two, "How do tides work?"):
+async def test_a_model_that_is_not_asked_again_has_a_note_at_its_side(comparison: Chat) -> None:
+    for reply in await ask(comparison, "How do tides work?"):
         await reply.answer("By gravity.")
-    await two.page.wait_for_url("**/c/*/*")
-    await two.wait_until_idle()
-    second = two.page.url.split("/")[-1]
-    await two.page.route(f"**/{second}/branch", lambda route: route.abort())
-    await two.asked.first.get_by_role("button", name="Edit").click()
-    field = two.page.get_by_role("textbox", name="Your message, to be written anew")
+    await comparison.page.wait_for_url("**/c/*/*")
+    await comparison.wait_until_idle()
+    second = comparison.page.url.split("/")[-1]
+    await comparison.page.route(f"**/{second}/branch", lambda route: route.abort())
+    await comparison.asked.first.get_by_role("button", name="Edit").click()
+    field = comparison.page.get_by_role("textbox", name="Your message, to be written anew")
     await field.fill("How do clouds work?")
     await field.press("Enter")
-    reply = await two.model.next_request()
+    reply = await comparison.model.next_request()
     assert reply.body["model"] == "told"
     await reply.answer("By water.")
-    note = side(two, "second").get_by_role("alert")
+    note = side(comparison, "second").get_by_role("alert")
     await expect(note).to_contain_text("Only the other model was asked.")
-    await two.wait_until_idle()
+    await comparison.wait_until_idle()
 
-    await two.page.unroute(f"**/{second}/branch")
+    await comparison.page.unroute(f"**/{second}/branch")
     await note.get_by_role("button", name="Try again").click()
-    reply = await two.model.next_request()
+    reply = await comparison.model.next_request()
     assert (reply.body["model"], reply.messages[-1]["content"]) == ("second", "How do clouds work?")
     await reply.answer("By water.")
     await expect(note).to_have_count(0)
-    await two.wait_until_idle()
+    await comparison.wait_until_idle()
 
 
 async def refuse_models(chat: Chat, *names: str) -> None:
@@ -310,91 +324,91 @@ async def refuse_models(chat: Chat, *names: str) -> None:
 
 
 @pytest.mark.slow
-async def test_the_second_model_is_asked_though_the_first_is_refused(two: Chat) -> None:
-    await refuse_models(two, "told")
-    await two.say("How do tides work?")
-    reply = await two.model.next_request()
+async def test_the_second_model_is_asked_though_the_first_is_refused(comparison: Chat) -> None:
+    await refuse_models(comparison, "told")
+    await comparison.say("How do tides work?")
+    reply = await comparison.model.next_request()
     assert reply.body["model"] == "second"
     await reply.say("Gravity ")
-    await two.page.wait_for_url("**/c/*/*")
-    await expect(side(two, "told")).to_contain_text("Tokens of told are used up.")
-    await two.page.reload()
+    await comparison.page.wait_for_url("**/c/*/*")
+    await expect(side(comparison, "told")).to_contain_text("Tokens of told are used up.")
+    await comparison.page.reload()
     await reply.answer("pulls.")
-    await expect(side(two, "second")).to_contain_text("Gravity pulls.")
-    await expect(side(two, "told")).to_contain_text("Tokens of told are used up.")
-    await expect(two.asked).to_have_count(1)
-    await refuse_models(two)
-    await side(two, "told").get_by_role("button", name="Try again").click()
-    reply = await two.model.next_request()
+    await expect(side(comparison, "second")).to_contain_text("Gravity pulls.")
+    await expect(side(comparison, "told")).to_contain_text("Tokens of told are used up.")
+    await expect(comparison.asked).to_have_count(1)
+    await refuse_models(comparison)
+    await side(comparison, "told").get_by_role("button", name="Try again").click()
+    reply = await comparison.model.next_request()
     assert (reply.body["model"], len(reply.messages)) == ("told", 1)
     await reply.answer("The moon pulls.")
 
-    await expect(side(two, "told")).to_contain_text("The moon pulls.")
-    await expect(two.asked).to_have_count(1)
-    await two.wait_until_idle()
+    await expect(side(comparison, "told")).to_contain_text("The moon pulls.")
+    await expect(comparison.asked).to_have_count(1)
+    await comparison.wait_until_idle()
 
 
 @pytest.mark.slow
 async def test_a_question_that_both_models_are_refused_says_so_for_each_and_is_kept(
-    two: Chat,
+    comparison: Chat,
 ) -> None:
-    await refuse_models(two, "told", "second")
-    await two.say("How do tides work?")
+    await refuse_models(comparison, "told", "second")
+    await comparison.say("How do tides work?")
     for name in NAMES:
-        alert = two.page.get_by_role("alert").filter(has_text=f"{name}: Tokens of {name}")
+        alert = comparison.page.get_by_role("alert").filter(has_text=f"{name}: Tokens of {name}")
         await expect(alert).to_be_visible()
-    await two.page.get_by_role("button", name="Edit").click()
-    await expect(two.composer).to_have_value("How do tides work?")
-    button = two.page.get_by_role("button", name="Compare with a second model")
+    await comparison.page.get_by_role("button", name="Edit").click()
+    await expect(comparison.composer).to_have_value("How do tides work?")
+    button = comparison.page.get_by_role("button", name="Compare with a second model")
     await expect(button).to_have_text("second")
-    await two.composer.press("Enter")
-    await expect(two.page.get_by_role("alert")).to_have_count(2)
-    await two.page.reload()
-    await refuse_models(two)
-    await two.page.get_by_role("button", name="Try again").click()
-    for reply in await next_replies(two):
+    await comparison.composer.press("Enter")
+    await expect(comparison.page.get_by_role("alert")).to_have_count(2)
+    await comparison.page.reload()
+    await refuse_models(comparison)
+    await comparison.page.get_by_role("button", name="Try again").click()
+    for reply in await next_replies(comparison):
         await reply.answer("By gravity.")
 
-    await two.page.wait_for_url("**/c/*/*")
-    await expect(side(two, "told")).to_contain_text("By gravity.")
-    await expect(side(two, "second")).to_contain_text("By gravity.")
-    await two.wait_until_idle()
+    await comparison.page.wait_for_url("**/c/*/*")
+    await expect(side(comparison, "told")).to_contain_text("By gravity.")
+    await expect(side(comparison, "second")).to_contain_text("By gravity.")
+    await comparison.wait_until_idle()
 
 
 @pytest.mark.slow
-async def test_one_of_two_answers_is_stopped_or_both(two: Chat) -> None:
-    first, second = await ask(two, "How do tides work?")
+async def test_one_of_two_answers_is_stopped_or_both(comparison: Chat) -> None:
+    first, second = await ask(comparison, "How do tides work?")
     await first.say("The moon ")
     await second.say("Gravity ")
-    await expect(side(two, "second")).to_contain_text("Gravity")
-    await side(two, "second").get_by_role("button", name="Stop second").click()
+    await expect(side(comparison, "second")).to_contain_text("Gravity")
+    await side(comparison, "second").get_by_role("button", name="Stop second").click()
     await second.closed.wait()
-    await expect(side(two, "second")).to_contain_text("Stopped")
+    await expect(side(comparison, "second")).to_contain_text("Stopped")
     await first.answer("pulls.")
-    await two.wait_until_idle()
+    await comparison.wait_until_idle()
 
-    first, second = await ask(two, "And at night?")
+    first, second = await ask(comparison, "And at night?")
     await first.say("It ")
     await second.say("It ")
-    await expect(side(two, "second")).to_contain_text("It")
-    await two.page.get_by_role("button", name="Stop the answer").click()
+    await expect(side(comparison, "second")).to_contain_text("It")
+    await comparison.page.get_by_role("button", name="Stop the answer").click()
     await first.closed.wait()
     await second.closed.wait()
-    await two.wait_until_idle()
+    await comparison.wait_until_idle()
 
 
 async def test_each_of_two_answers_asks_for_its_own_call(chromium: Browser, tmp_path: Path) -> None:
     (tmp_path / "tools.py").write_text(TOOLS)
     flags = ("--no-servers", "--tools", str(tmp_path / "tools.py"), "--ask", "*")
-    async with chatting(chromium, tmp_path, *flags) as two:
-        await choose(two)
-        await expect(two.page.locator(".compare-note")).to_have_text(
+    async with chatting(chromium, tmp_path, *flags) as comparison:
+        await choose(comparison)
+        await expect(comparison.page.locator(".compare-note")).to_have_text(
             "Tools can run twice, once for each answer."
         )
-        for reply, command in zip(await ask(two, "Do it."), ("ls", "df"), strict=True):
+        for reply, command in zip(await ask(comparison, "Do it."), ("ls", "df"), strict=True):
             await reply.call("shell", {"command": command}, id=f"of-{command}")
             await reply.end("tool_calls")
-        questions = two.page.locator(".approvals")
+        questions = comparison.page.locator(".approvals")
         await expect(questions.locator(".approval")).to_have_count(2)
         assert ran(tmp_path) == []
 
@@ -404,8 +418,8 @@ async def test_each_of_two_answers_asks_for_its_own_call(chromium: Browser, tmp_
         button = questions.get_by_role("button", name="Allow once")
         await button.evaluate("() => new Promise((read) => setTimeout(read, 350))")
         await button.click()
-        await (await two.model.next_request()).answer("Full.")
-        await expect(side(two, "second")).to_contain_text("Full.")
+        await (await comparison.model.next_request()).answer("Full.")
+        await expect(side(comparison, "second")).to_contain_text("Full.")
         assert ran(tmp_path) == ["df"]
         await expect(questions).to_contain_text("told asks:")
 
@@ -414,57 +428,61 @@ async def test_a_server_that_is_killed_and_begun_again_goes_on_at_both_sides(
     chromium: Browser, tmp_path: Path
 ) -> None:
     quick = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-interval", "0.2")
-    async with chatting(chromium, tmp_path, "--no-servers", *quick) as two:
-        await choose(two)
-        first, second = await ask(two, "How do tides work?")
+    async with chatting(chromium, tmp_path, "--no-servers", *quick) as comparison:
+        await choose(comparison)
+        first, second = await ask(comparison, "How do tides work?")
         await first.say("The moon ")
         await second.say("Gravity ")
-        await expect(side(two, "second")).to_contain_text("Gravity")
-        await two.up.kill()
-        await two.up.begin()
+        await expect(side(comparison, "second")).to_contain_text("Gravity")
+        await comparison.up.kill()
+        await comparison.up.begin()
 
-        first, second = await next_replies(two)
+        first, second = await next_replies(comparison)
         await first.answer("The moon pulls.")
         await second.answer("Gravity differs.")
-        await two.wait_until_idle()
-        await expect(side(two, "told").locator(".message-text")).to_have_text("The moon pulls.")
-        await expect(side(two, "second").locator(".message-text")).to_have_text("Gravity differs.")
+        await comparison.wait_until_idle()
+        await expect(side(comparison, "told").locator(".message-text")).to_have_text(
+            "The moon pulls."
+        )
+        await expect(side(comparison, "second").locator(".message-text")).to_have_text(
+            "Gravity differs."
+        )
 
 
 @pytest.mark.slow
 async def test_a_page_that_is_left_before_the_second_model_is_asked_asks_it_later(
-    two: Chat,
+    comparison: Chat,
 ) -> None:
     branch_requested = asyncio.Event()
-    await two.page.route("**/branch", lambda route: branch_requested.set())
-    await two.say("How do tides work?")
+    await comparison.page.route("**/branch", lambda route: branch_requested.set())
+    await comparison.say("How do tides work?")
     await branch_requested.wait()
-    await two.page.unroute("**/branch")
-    await two.page.reload()
+    await comparison.page.unroute("**/branch")
+    await comparison.page.reload()
 
-    first, second = await next_replies(two)
+    first, second = await next_replies(comparison)
     await first.answer("The moon pulls.")
     await second.answer("Gravity differs.")
-    await two.page.wait_for_url("**/c/*/*")
-    await expect(side(two, "second")).to_contain_text("Gravity differs.")
-    await two.wait_until_idle()
-    assert two.model.waiting == 0
+    await comparison.page.wait_for_url("**/c/*/*")
+    await expect(side(comparison, "second")).to_contain_text("Gravity differs.")
+    await comparison.wait_until_idle()
+    assert comparison.model.waiting == 0
 
 
-async def test_a_temporary_chat_is_deleted_with_both_answers(two: Chat) -> None:
-    await two.page.get_by_role("checkbox", name="Temporary chat").check()
-    for reply in await ask(two, "Whom do I trust?"):
+async def test_a_temporary_chat_is_deleted_with_both_answers(comparison: Chat) -> None:
+    await comparison.page.get_by_role("checkbox", name="Temporary chat").check()
+    for reply in await ask(comparison, "Whom do I trust?"):
         await reply.answer("Nobody.")
-    await two.page.wait_for_url("**/c/*/*")
-    await two.wait_until_idle()
-    ids = two.page.url.split("/")[-2:]
-    assert [await thread_exists(two, each) for each in ids] == [True, True]
-    await expect(two.page.locator(".thread")).to_have_count(0)
+    await comparison.page.wait_for_url("**/c/*/*")
+    await comparison.wait_until_idle()
+    ids = comparison.page.url.split("/")[-2:]
+    assert [await thread_exists(comparison, each) for each in ids] == [True, True]
+    await expect(comparison.page.locator(".thread")).to_have_count(0)
 
-    await two.page.get_by_role("button", name="New chat").click()
-    await two.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
+    await comparison.page.get_by_role("button", name="New chat").click()
+    await comparison.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
     async with asyncio.timeout(SECONDS):
-        while any([await thread_exists(two, each) for each in ids]):
+        while any([await thread_exists(comparison, each) for each in ids]):
             await asyncio.sleep(0.02)
 
 
@@ -490,62 +508,62 @@ async def test_versions_are_shown_beside_each_other(chat: Chat) -> None:
     await expect(side(chat, "told (1)")).to_contain_text("By gravity.")
     await expect(side(chat, "told (2)")).to_contain_text("How do clouds work?")
     await expect(side(chat, "told (2)")).to_contain_text("By water.")
-    other = await chat.tab(chat.page.url.removeprefix(chat.up.url))
+    other_tab = await chat.tab(chat.page.url.removeprefix(chat.up.url))
     for reply in await ask(chat, "Thanks"):
         await reply.answer("Welcome.")
-    await expect(side(other, "told (1)")).to_contain_text("Welcome.")
-    await expect(side(other, "told (2)")).to_contain_text("Welcome.")
+    await expect(side(other_tab, "told (1)")).to_contain_text("Welcome.")
+    await expect(side(other_tab, "told (2)")).to_contain_text("Welcome.")
 
 
 @pytest.mark.slow
-async def test_both_answers_are_one_chat_in_the_list_and_leave_with_it(two: Chat) -> None:
-    for reply in await ask(two, "How do tides work?"):
+async def test_both_answers_are_one_chat_in_the_list_and_leave_with_it(comparison: Chat) -> None:
+    for reply in await ask(comparison, "How do tides work?"):
         await reply.answer("By gravity.")
-    await two.page.wait_for_url("**/c/*/*")
-    await two.wait_until_idle()
-    row = two.page.locator(".thread.here")
+    await comparison.page.wait_for_url("**/c/*/*")
+    await comparison.wait_until_idle()
+    row = comparison.page.locator(".thread.here")
     await expect(row).to_have_count(1)
     await row.hover()
     await row.get_by_role("button", name="Actions").click()
-    await two.page.get_by_role("menuitem", name="Delete").click()
+    await comparison.page.get_by_role("menuitem", name="Delete").click()
 
-    await expect(two.page).to_have_url(f"{two.up.url}/")
-    await expect(two.page.locator(".thread")).to_have_count(0)
-    await expect(two.answers).to_have_count(0)
+    await expect(comparison.page).to_have_url(f"{comparison.up.url}/")
+    await expect(comparison.page.locator(".thread")).to_have_count(0)
+    await expect(comparison.answers).to_have_count(0)
 
 
 @pytest.mark.slow
-async def test_an_address_without_two_answers_says_so(two: Chat) -> None:
-    for reply in await ask(two, "How do tides work?"):
+async def test_an_address_without_two_answers_says_so(comparison: Chat) -> None:
+    for reply in await ask(comparison, "How do tides work?"):
         await reply.answer("By gravity.")
-    await two.page.wait_for_url("**/c/*/*")
-    await two.wait_until_idle()
-    thread = two.page.url.split("/")[-2]
-    alert = two.page.get_by_role("alert")
+    await comparison.page.wait_for_url("**/c/*/*")
+    await comparison.wait_until_idle()
+    thread = comparison.page.url.split("/")[-2]
+    alert = comparison.page.get_by_role("alert")
 
-    await two.page.goto(f"{two.up.url}/c/{thread}/thread_nothing")
+    await comparison.page.goto(f"{comparison.up.url}/c/{thread}/thread_nothing")
     await expect(alert).to_contain_text("There is no second conversation at this address")
-    await expect(two.composer).to_have_count(0)
+    await expect(comparison.composer).to_have_count(0)
     await alert.get_by_role("link", name="Open How do tides work?").click()
-    await two.page.wait_for_url(f"**/t/{thread}")
-    await two.sees("By gravity.")
+    await comparison.page.wait_for_url(f"**/t/{thread}")
+    await comparison.sees("By gravity.")
 
-    await two.page.goto(f"{two.up.url}/c/{thread}/{thread}")
+    await comparison.page.goto(f"{comparison.up.url}/c/{thread}/{thread}")
     await expect(alert).to_contain_text("are not answers to the same question")
 
 
 @pytest.mark.slow
-async def test_two_answers_can_be_read_by_everybody(two: Chat, axe: str) -> None:
-    first, second = await ask(two, "How do tides work?")
+async def test_two_answers_can_be_read_by_everybody(comparison: Chat, axe: str) -> None:
+    first, second = await ask(comparison, "How do tides work?")
     await second.say("Gravity pulls.")
-    await expect(side(two, "second")).to_contain_text("Gravity")
-    violations = await findings(two.page, axe)
+    await expect(side(comparison, "second")).to_contain_text("Gravity")
+    violations = await findings(comparison.page, axe)
     await first.refuse(400, "this model is tired")
     await second.answer("\n\n## How\n\n| a | b |\n|--|--|\n| 1 | 2 |\n")
-    await two.wait_until_idle()
+    await comparison.wait_until_idle()
     for theme in ("light", "dark"):
-        await set_theme(two.page, theme)
-        violations += await findings(two.page, axe)
-    await two.page.set_viewport_size({"width": 320, "height": 640})  # as at 400 %
+        await set_theme(comparison.page, theme)
+        violations += await findings(comparison.page, axe)
+    await comparison.page.set_viewport_size({"width": 320, "height": 640})  # as at 400 %
 
-    assert [*violations, *await findings(two.page, axe), *await wider(two.page)] == []
+    assert [*violations, *await findings(comparison.page, axe), *await wider(comparison.page)] == []

@@ -52,12 +52,12 @@ async def _check_exact_text(chat: Chat) -> None:
     await chat.wait_until_idle()
     saved = as_shown(await chat.fetch_messages())
     assert await chat.read_messages() == saved
-    before = await _read_answers(chat)
+    answers = await _read_answers(chat)
     await chat.page.reload()
     await expect(chat.page.locator(".message")).to_have_count(len(saved))
     await chat.wait_until_idle()
 
-    assert await _read_answers(chat) == before
+    assert await _read_answers(chat) == answers
     assert await chat.read_messages() == saved
 
 
@@ -143,14 +143,14 @@ async def _hold_responses(chat: Chat, address: str) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize(
-    "late",
+    "late_address",
     [pytest.param("**/api/me", marks=pytest.mark.slow), "**/api/threads/*/messages*"],
 )
 async def test_a_question_that_is_sent_while_the_page_loads_belongs_to_its_thread(
-    chat: Chat, late: str
+    chat: Chat, late_address: str
 ) -> None:
     thread = await _ask_and_wait_for_answer(chat, "First?", "One.")
-    async with _hold_responses(chat, late):
+    async with _hold_responses(chat, late_address):
         await chat.page.reload()
         await chat.say("Second?")
         await expect(chat.page.locator(".composer")).to_have_attribute("aria-busy", "true")
@@ -184,10 +184,10 @@ async def test_a_question_that_is_sent_while_another_thread_opens_belongs_to_tha
 
 async def test_a_question_stays_though_an_older_history_arrives_after_it(chat: Chat) -> None:
     thread = await _ask_and_wait_for_answer(chat, "First?", "One.")
-    other = await chat.tab(f"/t/{thread}")
+    other_tab = await chat.tab(f"/t/{thread}")
     async with _hold_responses(chat, "**/messages?limit=40"):
         async with chat.page.expect_request("**/messages?limit=40"):
-            await _ask_and_wait_for_answer(other, "Second?", "Two.")
+            await _ask_and_wait_for_answer(other_tab, "Second?", "Two.")
         await chat.say("Third?")
         reply = await chat.model.next_request()
         await reply.say("Thr")
@@ -334,12 +334,12 @@ async def test_two_tabs_show_the_same_run_each_once(chat: Chat) -> None:
     reply = await chat.model.next_request()
     await reply.say(PIECES[0])
     await chat.sees(PIECES[0].strip())
-    other = await chat.tab(f"/t/{chat.thread}")
-    await other.sees(PIECES[0].strip())
-    await expect(other.page.get_by_role("button", name="Stop the answer")).to_be_visible()
+    other_tab = await chat.tab(f"/t/{chat.thread}")
+    await other_tab.sees(PIECES[0].strip())
+    await expect(other_tab.page.get_by_role("button", name="Stop the answer")).to_be_visible()
     await _send_rest(reply, PIECES[1:])
 
-    for tab in (chat, other):
+    for tab in (chat, other_tab):
         await tab.sees(ANSWER)
         await _check_exact_text(tab)
 
@@ -350,9 +350,9 @@ async def test_what_is_said_in_one_tab_is_seen_in_the_other(chat: Chat) -> None:
     await chat.say("One")
     await chat.sees("First.")
     await chat.wait_until_idle()
-    other = await chat.tab(f"/t/{chat.thread}")
-    await other.sees("First.")
-    await other.say("Two")
+    other_tab = await chat.tab(f"/t/{chat.thread}")
+    await other_tab.sees("First.")
+    await other_tab.say("Two")
     reply = await chat.model.next_request()
     await reply.say("Second")
     await chat.page.bring_to_front()
@@ -360,7 +360,7 @@ async def test_what_is_said_in_one_tab_is_seen_in_the_other(chat: Chat) -> None:
     await reply.end()
 
     await _check_exact_text(chat)
-    await _check_exact_text(other)
+    await _check_exact_text(other_tab)
 
 
 @pytest.mark.slow

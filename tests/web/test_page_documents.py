@@ -39,13 +39,13 @@ async def test_a_sent_document_without_text_says_so_live_after_a_reload_and_behi
 
     await chat.say("Read it.")
     reply = await chat.model.next_request()
-    sent = chat.page.locator(".message.user .attachment")
-    await expect(sent).to_contain_text("has no text")
+    attachment = chat.page.locator(".message.user .attachment")
+    await expect(attachment).to_contain_text("has no text")
     await reply.answer("It is blank.")
     await chat.wait_until_idle()
-    await expect(sent).to_contain_text("has no text")
+    await expect(attachment).to_contain_text("has no text")
     await chat.page.reload()
-    await expect(sent).to_contain_text("has no text")
+    await expect(attachment).to_contain_text("has no text")
 
     me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
     headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}

@@ -18,7 +18,7 @@ HOSTILE = '<img src=x onerror="alert(1)"> \u05e9\u05dc\u05d5\u05dd {name}'
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def two(chat: Chat) -> Chat:
+async def two_chats(chat: Chat) -> Chat:
     """A page with two chats and a folder that has none."""
     async with AsyncClient(chat.up.url) as client:
         for title in ("Travel costs", "Pancakes"):
@@ -58,75 +58,75 @@ async def move(chat: Chat, title: str, to: str) -> None:
 
 
 @pytest.mark.slow
-async def test_a_chat_is_moved_to_a_folder_out_of_it_and_back_by_undo(two: Chat) -> None:
-    await move(two, "Travel costs", "Taxes")
+async def test_a_chat_is_moved_to_a_folder_out_of_it_and_back_by_undo(two_chats: Chat) -> None:
+    await move(two_chats, "Travel costs", "Taxes")
 
-    await expect(rows(two)).to_have_text(["Travel costs"])
-    await expect(two.page.locator(".threads .thread > a")).to_have_text(
+    await expect(rows(two_chats)).to_have_text(["Travel costs"])
+    await expect(two_chats.page.locator(".threads .thread > a")).to_have_text(
         ["Travel costs", "Pancakes"]
     )
-    await two.page.reload()
-    await expect(rows(two)).to_have_text(["Travel costs"])  # still open
-    await folder(two, "Taxes").click()
-    await expect(folder(two, "Taxes")).to_have_attribute("aria-expanded", "false")
-    await expect(two.page.locator(".thread > a")).to_have_text(["Pancakes"])
-    await folder(two, "Taxes").click()
-    await move(two, "Travel costs", "No folder")
-    await expect(rows(two)).to_have_count(0)
-    await expect(two.page.locator(".thread > a")).to_have_count(2)
-    await two.page.get_by_role("button", name="Undo").last.click()
-    await expect(rows(two)).to_have_text(["Travel costs"])
+    await two_chats.page.reload()
+    await expect(rows(two_chats)).to_have_text(["Travel costs"])  # still open
+    await folder(two_chats, "Taxes").click()
+    await expect(folder(two_chats, "Taxes")).to_have_attribute("aria-expanded", "false")
+    await expect(two_chats.page.locator(".thread > a")).to_have_text(["Pancakes"])
+    await folder(two_chats, "Taxes").click()
+    await move(two_chats, "Travel costs", "No folder")
+    await expect(rows(two_chats)).to_have_count(0)
+    await expect(two_chats.page.locator(".thread > a")).to_have_count(2)
+    await two_chats.page.get_by_role("button", name="Undo").last.click()
+    await expect(rows(two_chats)).to_have_text(["Travel costs"])
 
 
-async def test_a_new_chat_in_a_folder_gives_the_model_its_instructions(two: Chat) -> None:
-    await choose(two, two.page.locator(".folder"), "New chat in this folder")
-    await expect(two.page.locator(".folder-mark")).to_contain_text("In the folder “Taxes”")
-    await two.say("What may I deduct?")
-    request = await two.model.next_request()
+async def test_a_new_chat_in_a_folder_gives_the_model_its_instructions(two_chats: Chat) -> None:
+    await choose(two_chats, two_chats.page.locator(".folder"), "New chat in this folder")
+    await expect(two_chats.page.locator(".folder-mark")).to_contain_text("In the folder “Taxes”")
+    await two_chats.say("What may I deduct?")
+    request = await two_chats.model.next_request()
     await request.answer("Paragraph 9.")
-    await two.wait_until_idle()
+    await two_chats.wait_until_idle()
 
     body = json.dumps(request.body, ensure_ascii=False)
     assert '<folder_instructions name=\\"Taxes\\">\\nName the paragraph.' in body
-    await expect(rows(two)).to_have_text(["What may I deduct?"])
-    await expect(two.page.locator(".folder-mark")).to_contain_text("Taxes")
-    await two.page.get_by_role("button", name="New chat").click()
-    await expect(two.page.locator(".folder-mark")).to_have_count(0)
+    await expect(rows(two_chats)).to_have_text(["What may I deduct?"])
+    await expect(two_chats.page.locator(".folder-mark")).to_contain_text("Taxes")
+    await two_chats.page.get_by_role("button", name="New chat").click()
+    await expect(two_chats.page.locator(".folder-mark")).to_have_count(0)
 
 
 @pytest.mark.slow
 async def test_a_folder_is_made_changed_and_deleted_with_its_chats_and_it_can_be_undone(
-    two: Chat,
+    two_chats: Chat,
 ) -> None:
-    page = two.page
+    page = two_chats.page
     await page.get_by_role("button", name="New folder").click()
     dialog = page.get_by_role("dialog")
     await expect(dialog.get_by_label("Name")).to_be_focused()
     await dialog.get_by_label("Name").fill(HOSTILE)
     await dialog.get_by_label("Instructions").fill("Answer in French.")
     await dialog.get_by_role("button", name="Save").click()
-    await expect(folder(two, HOSTILE)).to_be_visible()
+    await expect(folder(two_chats, HOSTILE)).to_be_visible()
     row = page.locator(".folder", has_text="onerror")
-    await choose(two, row, "Edit folder")
+    await choose(two_chats, row, "Edit folder")
     await expect(dialog.get_by_label("Instructions")).to_have_value("Answer in French.")
     await dialog.get_by_label("Name").fill("Cooking")
     await dialog.get_by_role("button", name="Save").click()
-    await move(two, "Pancakes", "Cooking")
-    await expect(rows(two)).to_have_text(["Pancakes"])
+    await move(two_chats, "Pancakes", "Cooking")
+    await expect(rows(two_chats)).to_have_text(["Pancakes"])
 
-    await choose(two, page.locator(".folder", has_text="Cooking"), "Delete folder")
+    await choose(two_chats, page.locator(".folder", has_text="Cooking"), "Delete folder")
     await dialog.get_by_label("Delete its chats too").check()
     await dialog.get_by_role("button", name="Delete folder").click()
-    await expect(folder(two, "Cooking")).to_have_count(0)
+    await expect(folder(two_chats, "Cooking")).to_have_count(0)
     await expect(page.locator(".thread > a")).to_have_text(["Travel costs"])
     await page.get_by_role("button", name="Undo").last.click()
-    await expect(rows(two)).to_have_text(["Pancakes"])
+    await expect(rows(two_chats)).to_have_text(["Pancakes"])
 
-    await choose(two, page.locator(".folder", has_text="Cooking"), "Delete folder")
+    await choose(two_chats, page.locator(".folder", has_text="Cooking"), "Delete folder")
     await dialog.get_by_role("button", name="Delete folder").click()
     await expect(page.locator(".thread > a")).to_have_text(["Pancakes", "Travel costs"])
     await page.goto("about:blank")  # pending changes are made when the page is left
-    async with AsyncClient(two.up.url) as client:
+    async with AsyncClient(two_chats.up.url) as client:
         while len((await client.list_folders()).data) > 1:
             pass
         threads = (await client.list_threads(folder_id="none")).data
@@ -134,21 +134,21 @@ async def test_a_folder_is_made_changed_and_deleted_with_its_chats_and_it_can_be
 
 
 @pytest.mark.slow
-async def test_files_are_put_into_a_folder_and_taken_out(two: Chat) -> None:
-    dialog = two.page.get_by_role("dialog")
-    await choose(two, two.page.locator(".folder"), "Edit folder")
+async def test_files_are_put_into_a_folder_and_taken_out(two_chats: Chat) -> None:
+    dialog = two_chats.page.get_by_role("dialog")
+    await choose(two_chats, two_chats.page.locator(".folder"), "Edit folder")
     await dialog.locator("input[type=file]").set_input_files(
         [{"name": f"{name}.txt", "mimeType": "text/plain", "buffer": b"Law"} for name in "ab"]
     )
     await expect(dialog.locator("input[name=file_id]")).to_have_count(2)
     await dialog.get_by_role("button", name="Save").click()
     await expect(dialog).to_have_count(0)
-    await choose(two, two.page.locator(".folder"), "Edit folder")
+    await choose(two_chats, two_chats.page.locator(".folder"), "Edit folder")
     await dialog.get_by_role("button", name="Remove a.txt").click()
     await dialog.get_by_role("button", name="Save").click()
     await expect(dialog).to_have_count(0)
 
-    async with AsyncClient(two.up.url) as client:
+    async with AsyncClient(two_chats.up.url) as client:
         (stored,) = (await client.list_folders()).data
         (file_id,) = stored.file_ids
         assert (await client.get_file(file_id)).name == "b.txt"
@@ -157,38 +157,40 @@ async def test_files_are_put_into_a_folder_and_taken_out(two: Chat) -> None:
 
 @pytest.mark.slow
 async def test_several_chats_are_moved_at_once_into_a_folder_that_is_made_for_them(
-    two: Chat,
+    two_chats: Chat,
 ) -> None:
-    await two.page.get_by_role("button", name="Select", exact=True).click()
-    await two.page.get_by_role("button", name="Select all shown").click()
-    await two.page.locator(".side-marked").get_by_role("button", name="Move to folder").click()
-    dialog = two.page.get_by_role("dialog")
+    await two_chats.page.get_by_role("button", name="Select", exact=True).click()
+    await two_chats.page.get_by_role("button", name="Select all shown").click()
+    await (
+        two_chats.page.locator(".side-marked").get_by_role("button", name="Move to folder").click()
+    )
+    dialog = two_chats.page.get_by_role("dialog")
     await dialog.get_by_label("Folder").select_option(label="New folder")
     await dialog.get_by_label("Name").fill("Everything")
     await dialog.get_by_role("button", name="Move", exact=True).click()
 
-    await expect(folder(two, "Everything")).to_have_attribute("aria-expanded", "true")
-    await expect(rows(two)).to_have_count(2)
-    await expect(two.page.locator(".side-marked")).to_have_count(0)
+    await expect(folder(two_chats, "Everything")).to_have_attribute("aria-expanded", "true")
+    await expect(rows(two_chats)).to_have_count(2)
+    await expect(two_chats.page.locator(".side-marked")).to_have_count(0)
 
 
 @pytest.mark.slow
-async def test_folders_are_opened_by_keys_and_on_a_phone(two: Chat, axe: str) -> None:
-    await move(two, "Travel costs", "Taxes")
-    await folder(two, "Taxes").click()
-    await two.page.get_by_role("searchbox").focus()
-    await two.page.keyboard.press("ArrowDown")
-    await expect(folder(two, "Taxes")).to_be_focused()
-    await two.page.keyboard.press("Enter")
-    await two.page.keyboard.press("ArrowDown")
-    await expect(rows(two)).to_be_focused()
+async def test_folders_are_opened_by_keys_and_on_a_phone(two_chats: Chat, axe: str) -> None:
+    await move(two_chats, "Travel costs", "Taxes")
+    await folder(two_chats, "Taxes").click()
+    await two_chats.page.get_by_role("searchbox").focus()
+    await two_chats.page.keyboard.press("ArrowDown")
+    await expect(folder(two_chats, "Taxes")).to_be_focused()
+    await two_chats.page.keyboard.press("Enter")
+    await two_chats.page.keyboard.press("ArrowDown")
+    await expect(rows(two_chats)).to_be_focused()
 
-    violations = await findings(two.page, axe)
-    await two.page.set_viewport_size(PHONE)
-    await two.page.get_by_role("button", name="Show sidebar").click()
-    await choose(two, two.page.locator(".folder"), "New chat in this folder")
-    await expect(two.page.locator("#sidebar")).to_be_hidden()
-    await expect(two.page.locator(".folder-mark")).to_be_visible()
-    width = await two.page.evaluate("document.documentElement.scrollWidth")
+    violations = await findings(two_chats.page, axe)
+    await two_chats.page.set_viewport_size(PHONE)
+    await two_chats.page.get_by_role("button", name="Show sidebar").click()
+    await choose(two_chats, two_chats.page.locator(".folder"), "New chat in this folder")
+    await expect(two_chats.page.locator("#sidebar")).to_be_hidden()
+    await expect(two_chats.page.locator(".folder-mark")).to_be_visible()
+    width = await two_chats.page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"]
     assert violations == []

@@ -40,7 +40,7 @@ ACTED = """() => ({
     .map((it) => it.outerHTML),
   workers: navigator.serviceWorker?.controller ?? null,
 })"""
-NOTHING: dict[str, object] = {
+NO_ACTION: dict[str, object] = {
     "listened": [],
     "cookie": "",
     "polluted": [],
@@ -74,7 +74,7 @@ async def test_no_word_of_a_stranger_acts_wherever_it_is_shown(
         for path in (f"/t/{chat.thread}", "/assistants", "/admin/usage", "/admin/assistants"):
             await chat.open(path)
             await expect(chat.page.locator("main")).not_to_be_empty()
-            assert await chat.page.evaluate(ACTED) == NOTHING, path
+            assert await chat.page.evaluate(ACTED) == NO_ACTION, path
         await chat.open("/assistants")
         await expect(chat.page.locator("main")).to_contain_text("<script>alert(2)")
 

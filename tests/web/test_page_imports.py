@@ -73,13 +73,13 @@ async def test_an_upload_is_cancelled_and_another_one_goes_on_where_it_broke_off
     await chat.page.route("**/pieces", hold)
     await choose.set_input_files(export)
     await requested.wait()
-    other, _ = await _open_imports(await chat.tab())
-    await expect(other.get_by_text("If no other window is sending")).to_be_visible()
+    other_imports, _ = await _open_imports(await chat.tab())
+    await expect(other_imports.get_by_text("If no other window is sending")).to_be_visible()
     await _cancel(imports)
     async with chat.page.expect_response("**/pieces") as response_info:
         may_go_on.set()
     assert (await response_info.value).status == 409
-    await expect(other.get_by_role("button", name="Cancel")).to_have_count(0)
+    await expect(other_imports.get_by_role("button", name="Cancel")).to_have_count(0)
     await expect(chat.page.locator(".toasts")).to_be_empty()
 
     await chat.page.unroute("**/pieces")

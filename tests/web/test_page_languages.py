@@ -15,7 +15,7 @@ TABLES = {
     file.stem: json.loads(file.read_text(encoding="utf-8"))
     for file in sorted((PAGE / "i18n").glob("*.json"))
 }
-OTHERS = sorted(set(TABLES) - {"en"})
+OTHER_LANGUAGES = sorted(set(TABLES) - {"en"})
 REQUEST = re.compile(
     r"""\b(?P<how>t|tCount|hasMessage)\(\s*(?P<quote>["'`])(?P<name>[^"'`]*)(?P=quote)"""
 )
@@ -48,12 +48,12 @@ def test_there_are_three_languages() -> None:
     assert set(TABLES) == {"en", "de", "es"}
 
 
-@pytest.mark.parametrize("language", OTHERS)
+@pytest.mark.parametrize("language", OTHER_LANGUAGES)
 def test_a_language_says_what_english_says(language: str) -> None:
     assert set(TABLES[language]) ^ set(TABLES["en"]) == set()
 
 
-@pytest.mark.parametrize("language", OTHERS)
+@pytest.mark.parametrize("language", OTHER_LANGUAGES)
 def test_a_language_fills_in_what_english_fills_in(language: str) -> None:
     different = {
         name: PLACEHOLDER.findall(text)
@@ -75,8 +75,8 @@ def test_a_table_is_sorted_and_says_something_everywhere(language: str) -> None:
 
 def test_every_word_that_is_asked_for_is_there() -> None:
     missing = [
-        where
-        for where, pattern in list_used_names()
+        place
+        for place, pattern in list_used_names()
         if not any(map(pattern.fullmatch, TABLES["en"]))
     ]
 
@@ -85,27 +85,28 @@ def test_every_word_that_is_asked_for_is_there() -> None:
 
 def test_every_word_that_is_there_is_asked_for() -> None:
     patterns = [pattern for _, pattern in list_used_names()]
-    named = "\n".join(text for _, text in modules())
-    idle = [
+    module_text = "\n".join(text for _, text in modules())
+    unused_names = [
         name
         for name in TABLES["en"]
-        if not any(pattern.fullmatch(name) for pattern in patterns) and f'"{name}"' not in named
+        if not any(pattern.fullmatch(name) for pattern in patterns)
+        and f'"{name}"' not in module_text
     ]
 
-    assert idle == []
+    assert unused_names == []
 
 
 @pytest.mark.parametrize("language", ["de", "es"])
 def test_no_word_was_forgotten_in_english(language: str) -> None:
     """Compare texts of two words or more: `Chat` may be the same everywhere."""
-    same = [
+    untranslated = [
         name
         for name, text in TABLES["en"].items()
         if text == TABLES[language].get(name)
         and len(re.findall(r"[a-z]{3,}", PLACEHOLDER.sub("", text))) > 1
     ]
 
-    assert same == []
+    assert untranslated == []
 
 
 def test_reasons_of_mcp_servers_that_are_translated_are_those_that_occur() -> None:

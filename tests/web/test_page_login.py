@@ -152,8 +152,8 @@ async def test_a_message_is_not_sent_for_another_person_who_has_signed_in_in_ano
     await expect(locked.page.get_by_role("button", name="Settings bo")).to_be_visible()
     await expect(locked.page.locator(".composer")).to_have_attribute("aria-busy", "false")
     assert "secret" not in await locked.page.content()
-    listed = await locked.context.request.get(f"{locked.up.url}/api/threads")
-    assert (await listed.json())["data"] == []
+    thread_list = await locked.context.request.get(f"{locked.up.url}/api/threads")
+    assert (await thread_list.json())["data"] == []
 
     assert await locked.page.evaluate(SIGN_IN, [ADMIN, PASSWORD]) == 200
     await locked.page.reload()

@@ -47,10 +47,10 @@ async def test_a_pasted_book_is_sent_whole_and_shown_in_part(chat: Chat) -> None
     await chat.sees("Read.")
     await chat.wait_until_idle()
     drawn_text = await chat.asked.first.inner_text()
-    sent = chat.model.requests[0]["messages"][-1]["content"]
+    sent_text = chat.model.requests[0]["messages"][-1]["content"]
 
-    assert len(sent) == len(BOOK)
-    assert sha256(sent.encode()).digest() == sha256(BOOK.encode()).digest()
+    assert len(sent_text) == len(BOOK)
+    assert sha256(sent_text.encode()).digest() == sha256(BOOK.encode()).digest()
     assert len(drawn_text) < 5000
 
 
@@ -59,11 +59,11 @@ async def test_a_pasted_book_is_sent_whole_and_shown_in_part(chat: Chat) -> None
 async def test_a_thread_of_a_thousand_messages_opens_within_a_second(chat: Chat) -> None:
     thread = await _create_long_thread(chat, 1000)
     await chat.open("/")
-    before = time.perf_counter()
+    start = time.perf_counter()
     await chat.page.goto(f"{chat.up.url}/t/{thread}")
     await chat.sees("Message 999.")
 
-    assert time.perf_counter() - before < 1
+    assert time.perf_counter() - start < 1
 
 
 @pytest.mark.slow

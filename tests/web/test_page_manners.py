@@ -41,12 +41,12 @@ async def test_the_end_stays_in_view_until_the_reader_scrolls_up(chat: Chat) -> 
     await chat.page.locator("#conversation").hover()
     await chat.page.mouse.wheel(0, -30)
     await expect(latest(chat)).to_be_visible()
-    before = await scroll_position(chat)
+    position = await scroll_position(chat)
     await reply.say(f"\n\n{PARAGRAPHS}\n\nThe last one.")
     await chat.sees("The last one.")
     await reply.end()
     await chat.wait_until_idle()
-    assert await scroll_position(chat) == before
+    assert await scroll_position(chat) == position
 
     await latest(chat).click()
     await wait_for_end(chat)

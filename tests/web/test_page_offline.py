@@ -114,7 +114,7 @@ async def test_a_new_version_is_shown_as_soon_as_the_server_has_it_and_never_mix
 ) -> None:
     async with Installation(tmp_path, "--no-servers") as up:
         page = await open_page(context, up.url)
-        before = await page.evaluate(LIST_KEPT_PATHS)
+        old_paths = await page.evaluate(LIST_KEPT_PATHS)
         await up.kill()
         async with deploy_new_version(tmp_path, up.port):
             await page.goto(up.url)
@@ -126,7 +126,7 @@ async def test_a_new_version_is_shown_as_soon_as_the_server_has_it_and_never_mix
             )
             versions = {name.split("/")[4] for name in resources if "/static/" in name}
             assert len(versions) == 1
-            assert versions.isdisjoint({path.split("/")[2] for path in before if path != "/"})
+            assert versions.isdisjoint({path.split("/")[2] for path in old_paths if path != "/"})
             await page.evaluate(WAIT_UNTIL_KEPT)
         await page.reload()
         await expect(page.locator(".away")).to_be_visible()

@@ -46,16 +46,16 @@ async def selected_text(chat: Chat) -> str:
 async def test_a_starter_of_ones_own_is_added_asked_edited_and_removed(chat: Chat) -> None:
     await save_prompts(chat)
     page = chat.page
-    own = page.get_by_role("list", name="Your own starters")
+    own_starters = page.get_by_role("list", name="Your own starters")
     await page.get_by_role("button", name="Add one of your own").click()
     await page.get_by_label("Name").fill("tides")
     await page.get_by_label("Text", exact=True).fill(f"How do tides work? {MARKUP}")
     await page.get_by_role("button", name="Save").click()
-    await expect(own.get_by_role("listitem")).to_have_text(
+    await expect(own_starters.get_by_role("listitem")).to_have_text(
         [f"How do tides work? {MARKUP}EditRemove"]
     )
     await page.reload()
-    await own.get_by_role("button", name="How do tides work?").click()
+    await own_starters.get_by_role("button", name="How do tides work?").click()
     await (await chat.model.next_request()).answer("The moon pulls.")
     await chat.wait_until_idle()
     assert (await chat.read_messages())[0] == ["user", f"How do tides work? {MARKUP}"]
@@ -64,13 +64,13 @@ async def test_a_starter_of_ones_own_is_added_asked_edited_and_removed(chat: Cha
     await act(chat, "tides", "Edit")
     await page.get_by_label("Text", exact=True).fill("Why is the sea salty?")
     await page.get_by_role("button", name="Save").click()
-    await expect(own.get_by_role("button", name="Why is the sea salty?")).to_be_visible()
+    await expect(own_starters.get_by_role("button", name="Why is the sea salty?")).to_be_visible()
     await act(chat, "tides", "Remove")
     await page.get_by_role("dialog").get_by_role("button", name="Remove").click()
-    await expect(own).to_have_count(0)
+    await expect(own_starters).to_have_count(0)
     await page.reload()
     await expect(page.get_by_role("button", name="Add one of your own")).to_be_visible()
-    await expect(own).to_have_count(0)
+    await expect(own_starters).to_have_count(0)
 
 
 async def act(chat: Chat, name: str, action: str) -> None:
@@ -167,8 +167,8 @@ async def test_prompts_are_kept_in_the_settings_and_a_late_change_is_reported(
     await expect(form).to_be_visible()
     await form.get_by_label("Name").fill("pair")
     violations = await findings(page, axe)
-    other = await chat.tab()
-    await save_prompts(other, prompt("elsewhere", "Made in another tab, and long. " * 20))
+    other_tab = await chat.tab()
+    await save_prompts(other_tab, prompt("elsewhere", "Made in another tab, and long. " * 20))
     await form.get_by_role("button", name="Save").click()
     await expect(form.get_by_role("alert")).to_contain_text("changed elsewhere")
     await form.get_by_role("button", name="Save").click()

@@ -116,7 +116,7 @@ async def test_every_argument_is_shown_before_a_program_is_started(
         question = page.get_by_role("dialog", name="Start this program?")
         words = await question.locator("ol.argv li").all_inner_texts()
         violations = await findings(page, axe)
-        before = own_file(tmp_path).exists()
+        file_existed = own_file(tmp_path).exists()
         await question.get_by_role("button", name="Add and start the program").press("Enter")
         dialog = page.get_by_role("dialog", name="MCP servers")
         await expect(dialog.locator(".badge")).to_have_text("ready")
@@ -129,7 +129,7 @@ async def test_every_argument_is_shown_before_a_program_is_started(
         await expect(page.locator(".approval")).to_be_visible()
 
     assert [word.strip() for word in words] == [*shlex.split(LINE), "good", "a<U+202E>b c"]
-    assert not before
+    assert not file_existed
     assert read_servers(tmp_path)["far"] == raw("good", "a\u202eb c") | {
         "env": {"LEVEL": "1", "HOME": "${HOME}"}
     }

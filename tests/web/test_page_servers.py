@@ -31,9 +31,9 @@ async def test_servers_that_work_and_fail_and_what_runs_are_told_in_words(
         await reply.call("far__echo", {"x": 1}, id="c1")
         await reply.end("tool_calls")
         await expect(chat.page.locator(".approval")).to_be_visible()
-        other = await chat.tab("/admin/runs")
-        await expect(other.page.locator(".badge")).to_have_text("waits for a tool or a person")
-        await other.page.get_by_role("button", name="Stop").click()
+        other_tab = await chat.tab("/admin/runs")
+        await expect(other_tab.page.locator(".badge")).to_have_text("waits for a tool or a person")
+        await other_tab.page.get_by_role("button", name="Stop").click()
         await chat.sees("Stopped")
         await chat.wait_until_idle()
 
@@ -182,12 +182,12 @@ async def test_an_assistant_is_offered_what_is_ticked(chromium: Browser, tmp_pat
             await chat.open("/assistants/new")
             return {tool["function"]["name"] for tool in reply.body.get("tools", [])}
 
-        everything = await list_offered("Every")
-        far = {name for name in everything if name.startswith("far__")}
-        assert {"far__echo", "near__echo", "calculate"} < everything
+        every_tool = await list_offered("Every")
+        far_tools = {name for name in every_tool if name.startswith("far__")}
+        assert {"far__echo", "near__echo", "calculate"} < every_tool
         assert await list_offered("Tool", "near__echo") == {"near__echo"}
-        assert await list_offered("Server", "far") == far
-        assert await list_offered("Both", "far", "near__echo", "calculate") == far | {
+        assert await list_offered("Server", "far") == far_tools
+        assert await list_offered("Both", "far", "near__echo", "calculate") == far_tools | {
             "near__echo",
             "calculate",
         }

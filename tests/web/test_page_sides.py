@@ -84,8 +84,8 @@ async def test_found_words_are_marked_and_lead_to_their_message(chat: Chat) -> N
         for number in range(1, 131):
             text = hostile if number == 3 else f"words {number} " * 30
             await client.create_message(thread.id, text)
-        other = await client.create_thread(title="Other one")
-        await client.create_message(other.id, "No more of it.")
+        other_thread = await client.create_thread(title="Other one")
+        await client.create_message(other_thread.id, "No more of it.")
     await chat.open()
     await chat.page.get_by_role("searchbox").fill("creme")
     hit = chat.page.locator(".hit a")

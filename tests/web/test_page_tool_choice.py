@@ -52,27 +52,27 @@ async def test_tools_are_searched_described_and_chosen_one_by_one_or_all(
     (tmp_path / "tools.py").write_text(TOOLS)
     async with chatting(chromium, tmp_path, "--no-servers", "--tools", "tools.py") as chat:
         choice = await open_form(chat, tmp_path)
-        own = choice.get_by_role("region", name="This chat")
-        every = own.get_by_label("All tools of This chat")
-        await expect(own).to_contain_text("0 of 4")
-        await expect(own).to_contain_text("Draw a place on <b>paper</b>.")
-        await expect(own).to_contain_text("<U+202E>loudly")
+        chat_tools = choice.get_by_role("region", name="This chat")
+        every = chat_tools.get_by_label("All tools of This chat")
+        await expect(chat_tools).to_contain_text("0 of 4")
+        await expect(chat_tools).to_contain_text("Draw a place on <b>paper</b>.")
+        await expect(chat_tools).to_contain_text("<U+202E>loudly")
 
         await choice.get_by_role("searchbox").fill("paper draw")
-        await expect(own.locator(".tool-list input")).to_have_count(1)
+        await expect(chat_tools.locator(".tool-list input")).to_have_count(1)
         await choice.get_by_role("searchbox").press("Enter")
-        await own.get_by_label("draw").check()
-        await expect(own).to_contain_text("1 of 4")
+        await chat_tools.get_by_label("draw").check()
+        await expect(chat_tools).to_contain_text("1 of 4")
         assert await every.evaluate("(box) => box.indeterminate")
         await choice.get_by_role("searchbox").fill("nothing like it")
         await expect(choice).to_contain_text("No tool matches.")
         await choice.get_by_role("searchbox").fill("")
 
         await every.check()
-        await expect(own).to_contain_text("4 of 4")
+        await expect(chat_tools).to_contain_text("4 of 4")
         await every.uncheck()
         assert await chat.page.evaluate(form_script(chat)) == [[], []]
-        await own.get_by_label("sing").check()
+        await chat_tools.get_by_label("sing").check()
         assert await chat.page.evaluate(form_script(chat)) == [["sing"], []]
         violations = await findings(chat.page, axe)
         await chat.page.set_viewport_size(NARROW)
@@ -114,11 +114,11 @@ async def test_an_assistant_keeps_its_model_limits_and_tools(
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator(".assistant")).to_be_visible()
         response = await chat.context.request.get(f"{chat.up.url}/api/assistants/{bard['id']}")
-        after = await response.json()
+        changed_bard = await response.json()
 
     assert (bard["model"], bard["tools"], bard["mcp_servers"]) == ("other", ["sing"], [])
     assert (bard["max_tool_calls"], bard["max_output_tokens"]) == (3, 500)
-    assert (after["max_tool_calls"], after["max_output_tokens"]) == (None, 500)
+    assert (changed_bard["max_tool_calls"], changed_bard["max_output_tokens"]) == (None, 500)
     assert reply.body["model"] == "other"
     assert "500" in json.dumps(reply.body)
     assert [tool["function"]["name"] for tool in reply.body["tools"]] == ["sing"]

@@ -13,14 +13,14 @@ from tests.support.web.browser import open_context
 from tests.support.web.chats import WATCH, Chat, chatting
 from tests.support.web.people import ADMIN, add_person, enter
 
-OTHER = "bo"
+SECOND_PERSON = "bo"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def both(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Chat]]:
+async def two_people(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Chat]]:
     """An admin and a user, each logged in with a browser of their own."""
     add_person(tmp_path, ADMIN, "admin")
-    add_person(tmp_path, OTHER, "user")
+    add_person(tmp_path, SECOND_PERSON, "user")
     async with (
         chatting(chromium, tmp_path, "--no-servers", "--login", "password") as ada,
         open_context(chromium) as context,
@@ -29,15 +29,15 @@ async def both(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, C
         bo = Chat(ada.up, ada.model, context, await context.new_page())
         await bo.open()
         await enter(ada, ADMIN)
-        await enter(bo, OTHER)
+        await enter(bo, SECOND_PERSON)
         yield ada, bo
         await bo.faultless()
 
 
 async def test_one_persons_chat_is_missing_for_the_other_and_a_shared_assistant_is_a_copy(
-    both: tuple[Chat, Chat],
+    two_people: tuple[Chat, Chat],
 ) -> None:
-    ada, bo = both
+    ada, bo = two_people
     await _check_secret(ada, bo)
     await _check_shared_copy(ada, bo)
 
@@ -84,8 +84,8 @@ async def _check_shared_copy(ada: Chat, bo: Chat) -> None:
 
 
 @pytest.mark.slow
-async def test_a_draft_of_a_user_outlives_the_page(both: tuple[Chat, Chat]) -> None:
-    _, bo = both
+async def test_a_draft_of_a_user_outlives_the_page(two_people: tuple[Chat, Chat]) -> None:
+    _, bo = two_people
     await bo.composer.press_sequentially("not yet")
     await bo.wait_until("() => JSON.stringify(localStorage).includes('not yet')")
     await bo.page.reload()
@@ -94,9 +94,9 @@ async def test_a_draft_of_a_user_outlives_the_page(both: tuple[Chat, Chat]) -> N
 
 
 async def test_an_admin_stops_a_run_of_another_person_and_logs_them_out_by_switching_them_off(
-    both: tuple[Chat, Chat],
+    two_people: tuple[Chat, Chat],
 ) -> None:
-    ada, bo = both
+    ada, bo = two_people
     await _check_stopped_run(ada, bo)
     await _check_switch_off(ada, bo)
 
@@ -107,7 +107,7 @@ async def _check_stopped_run(ada: Chat, bo: Chat) -> None:
     await reply.say("One, ")
     await bo.sees("One,")
     await ada.open("/admin/runs")
-    row = ada.page.get_by_role("row", name=OTHER)
+    row = ada.page.get_by_role("row", name=SECOND_PERSON)
     await row.get_by_role("button", name="Stop").click()
     await reply.closed.wait()
     await bo.sees("Stopped")
@@ -117,7 +117,7 @@ async def _check_stopped_run(ada: Chat, bo: Chat) -> None:
     await bo.wait_until_idle()
     await ada.open("/admin/usage")
 
-    await expect(ada.page.locator(".page")).to_contain_text(OTHER)
+    await expect(ada.page.locator(".page")).to_contain_text(SECOND_PERSON)
     await expect(ada.page.locator(".total strong")).to_have_text("1.2K")
     await bo.page.reload()
     await expect(bo.composer).to_be_visible()
@@ -131,9 +131,9 @@ async def _check_switch_off(ada: Chat, bo: Chat) -> None:
     await reply.say("Three, ")
     await bo.sees("Three,")
     await ada.open("/admin/people")
-    await ada.page.get_by_role("button", name=f"Actions for {OTHER}").click()
+    await ada.page.get_by_role("button", name=f"Actions for {SECOND_PERSON}").click()
     await ada.page.get_by_role("menuitem", name="Switch off").click()
-    await expect(ada.page.get_by_role("row", name=OTHER)).to_contain_text("Switched off")
+    await expect(ada.page.get_by_role("row", name=SECOND_PERSON)).to_contain_text("Switched off")
     await bo.page.evaluate("window.dispatchEvent(new Event('focus'))")
     await reply.say("four, ")
 

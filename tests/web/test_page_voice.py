@@ -213,8 +213,8 @@ async def test_a_recording_waits_for_consent_where_the_provider_has_changed_sinc
 ) -> None:
     async def answer_as_before(route: Route) -> None:
         answer = await route.fetch()
-        before = {"transcribed_by": "before (https://before.example)"}
-        await route.fulfill(response=answer, json=await answer.json() | before)
+        old_provider = {"transcribed_by": "before (https://before.example)"}
+        await route.fulfill(response=answer, json=await answer.json() | old_provider)
 
     async with chatting_by_voice(chromium, tmp_path, *DICTATION_FLAGS) as (chat, fake):
         page = chat.page
@@ -290,8 +290,8 @@ async def test_dictation_keeps_to_its_chat_and_leaves_no_microphone_on(
         await expect(chat.composer).to_have_value("Here Good morning. Good morning.")
         assert len(fake.recordings) == 2
 
-        for where in ("start", "constructor"):
-            await page.evaluate(BROKEN_RECORDER, where)
+        for broken_part in ("start", "constructor"):
+            await page.evaluate(BROKEN_RECORDER, broken_part)
             await dictate.click()
             await chat.wait_until(HAVE_TRACKS_ENDED)
             await expect(dictate).to_have_attribute("aria-pressed", "false")

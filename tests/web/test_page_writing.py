@@ -15,7 +15,7 @@ from tests.support.web.chats import Chat, chatting
 from tests.support.web.payloads import PAYLOADS
 
 CODE = 'print("four")\n'
-EVERYTHING = f"""## Tides
+RICH_ANSWER = f"""## Tides
 
 A *word*, a [link](https://example.org/tides) and ![a chart](https://example.org/chart.png).
 
@@ -69,8 +69,8 @@ async def test_everything_that_an_answer_may_hold_is_drawn(
     await chat.page.emulate_media(color_scheme=colours, reduced_motion="reduce")
     await chat.say("Tell me everything.")
     reply = await chat.model.next_request()
-    for start in range(0, len(EVERYTHING), 17):
-        await reply.say(EVERYTHING[start : start + 17])
+    for start in range(0, len(RICH_ANSWER), 17):
+        await reply.say(RICH_ANSWER[start : start + 17])
     await reply.end()
     await chat.wait_until_idle()
     answer = chat.answers

@@ -21,8 +21,8 @@ MESSAGES = "/api/messages/process"
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    async with open_chat() as own:
-        yield await own.browser().arrive()
+    async with open_chat() as chat:
+        yield await chat.browser().arrive()
 
 
 async def remember(browser: Browser, text: str) -> Any:
@@ -73,9 +73,9 @@ def offered_tools(reply: Reply) -> set[str]:
     return {each["function"]["name"] for each in reply.body.get("tools", ())}
 
 
-async def ask(here: Served, model: Model, **message: Any) -> set[str]:
+async def ask(web_chat: Served, model: Model, **message: Any) -> set[str]:
     """Send a message; return the tools that the model is offered."""
-    async with here.post({"content": "Go", **message}) as stream:
+    async with web_chat.post({"content": "Go", **message}) as stream:
         reply = await model.next_request()
         await reply.answer("Well.")
         await stream.end()
@@ -85,17 +85,17 @@ async def ask(here: Served, model: Model, **message: Any) -> set[str]:
 async def test_a_run_may_remember_where_it_has_all_tools_and_memory_is_on() -> None:
     async with (
         Model() as model,
-        up(msgspec.structs.replace(SETTINGS, base_url=model.url), []) as here,
+        up(msgspec.structs.replace(SETTINGS, base_url=model.url), []) as web_chat,
     ):
-        everything = await ask(here, model)
-        temporary = await ask(here, model, temporary=True)
-        chosen = await ask(here, model, tools=["calculate"])
-        none = await ask(here, model, tools=[])
-        await here.site.client.update_personal_settings(memory_enabled=False)
-        off = await ask(here, model)
+        all_tools = await ask(web_chat, model)
+        temporary = await ask(web_chat, model, temporary=True)
+        chosen = await ask(web_chat, model, tools=["calculate"])
+        none = await ask(web_chat, model, tools=[])
+        await web_chat.site.client.update_personal_settings(memory_enabled=False)
+        off = await ask(web_chat, model)
 
     assert "calculate" in temporary
-    assert everything == temporary | {"remember", "forget"}
+    assert all_tools == temporary | {"remember", "forget"}
     assert off == temporary
     assert (chosen, none) == ({"calculate"}, set())
 
@@ -103,8 +103,8 @@ async def test_a_run_may_remember_where_it_has_all_tools_and_memory_is_on() -> N
 async def test_what_a_person_approves_is_remembered_and_no_lasting_answer_is_offered() -> None:
     async with (
         Model() as model,
-        up(msgspec.structs.replace(SETTINGS, base_url=model.url), []) as here,
-        here.post({"content": "I am a vegetarian."}) as stream,
+        up(msgspec.structs.replace(SETTINGS, base_url=model.url), []) as web_chat,
+        web_chat.post({"content": "I am a vegetarian."}) as stream,
     ):
         reply = await model.next_request()
         await reply.call("remember", {"text": "Is a vegetarian."}, id="c1")
@@ -112,15 +112,15 @@ async def test_what_a_person_approves_is_remembered_and_no_lasting_answer_is_off
         data = (await stream.until("data-approval"))["data"]
         run_id = stream.parts[0]["messageId"]
         answer = {"approved": True, "args_hash": data["argsHash"], "keep": "always"}
-        await here.ask(f"/api/runs/{run_id}/approvals/c1", answer)
-        after = await model.next_request()
-        await after.answer("Noted.")
+        await web_chat.ask(f"/api/runs/{run_id}/approvals/c1", answer)
+        last_reply = await model.next_request()
+        await last_reply.answer("Noted.")
         await stream.end()
-        personal = (await here.http.get("/api/personal")).json()
-        grants = (await here.http.get("/api/grants")).json()
+        personal = (await web_chat.http.get("/api/personal")).json()
+        grants = (await web_chat.http.get("/api/grants")).json()
 
     assert data["eachTime"] is True
-    assert json.loads(after.messages[-1]["content"])["remembered"] == "Is a vegetarian."
+    assert json.loads(last_reply.messages[-1]["content"])["remembered"] == "Is a vegetarian."
     (memory,) = personal["memories"]
     assert (memory["source"], memory["run_id"]) == ("assistant", run_id)
     assert not any(grants.values())

@@ -63,11 +63,11 @@ def test_with_a_login_and_a_name_the_server_may_listen_anywhere(settings: dict[s
     ],
 )
 def test_loopback_names_and_those_of_the_settings_are_answered(host: str) -> None:
-    named = Settings(
+    settings = Settings(
         allowed_hosts=("Chat.lan", "other.lan:8443"), public_url="https://open.example.org:444"
     )
 
-    assert read_policy(named).answers_to(host)
+    assert read_policy(settings).answers_to(host)
 
 
 @pytest.mark.parametrize(

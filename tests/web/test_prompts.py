@@ -32,11 +32,11 @@ async def save(browser: Browser, data: list[Any], version: str | None = None) ->
 
 
 async def test_prompts_are_kept_in_their_order(browser: Browser, chat: Chat) -> None:
-    before = (await browser.get("/api/prompts")).json
+    empty_list = (await browser.get("/api/prompts")).json
     saved = (await save(browser, [GREET, SUM])).json
     changed = (await save(browser, [SUM], saved["version"])).json
 
-    assert before == {"data": [], "version": None}
+    assert empty_list == {"data": [], "version": None}
     assert saved["data"] == [GREET, SUM]
     assert (await browser.get("/api/prompts")).json == changed
     assert changed["data"] == [SUM]
@@ -55,8 +55,8 @@ async def test_without_prompts_there_is_no_file(browser: Browser, chat: Chat) ->
 async def test_a_list_that_was_changed_elsewhere_is_not_overwritten(browser: Browser) -> None:
     saved = (await save(browser, [GREET])).json
     for version in (None, "file_other"):
-        late = await save(browser, [SUM], version)
-        assert (late.status_code, late.json["code"]) == (409, "conflict")
+        late_save = await save(browser, [SUM], version)
+        assert (late_save.status_code, late_save.json["code"]) == (409, "conflict")
 
     assert (await browser.get("/api/prompts")).json == saved
 
@@ -87,11 +87,11 @@ async def test_a_body_that_is_no_list_of_prompts_is_refused(browser: Browser, da
 async def test_a_file_that_another_program_wrote_is_no_list_and_is_replaced(
     browser: Browser, chat: Chat
 ) -> None:
-    odd = await chat.site.client.upload_file(b"{", "odd.json", purpose=PURPOSE)
+    bad_file = await chat.site.client.upload_file(b"{", "odd.json", purpose=PURPOSE)
     prompts = (await browser.get("/api/prompts")).json
-    saved = (await save(browser, [GREET], odd.id)).json
+    saved = (await save(browser, [GREET], bad_file.id)).json
 
-    assert prompts == {"data": [], "version": odd.id}
+    assert prompts == {"data": [], "version": bad_file.id}
     assert saved["data"] == [GREET]
     assert len((await chat.site.client.list_files(purpose=PURPOSE)).data) == 1
 

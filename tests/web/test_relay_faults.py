@@ -40,36 +40,36 @@ async def _call_tool(model: Model, name: str, *ids: str, arguments: Any = "{}") 
     await reply.end("tool_calls")
 
 
-async def _approve(here: Served, stream: Stream, data: dict[str, Any], **more: Any) -> int:
+async def _approve(web_chat: Served, stream: Stream, data: dict[str, Any], **more: Any) -> int:
     """Approve the question; return the status of the response."""
     call = quote(data["toolCallId"], safe="")
     address = f"/api/runs/{stream.parts[0]['messageId']}/approvals/{call}"
     answer = {"approved": True, "args_hash": data["argsHash"], **more}
-    return (await here.ask(address, answer)).status_code
+    return (await web_chat.ask(address, answer)).status_code
 
 
 async def test_a_turn_that_no_client_asks_for_any_more_is_asked_for() -> None:
     """The state after a server was killed between the last output and the next turn."""
-    async with chatting([get_flight_times]) as (here, model):
-        client = here.site.client
+    async with chatting([get_flight_times]) as (web_chat, model):
+        client = web_chat.site.client
         thread = await client.create_thread()
         await client.create_message(thread.id, "Go")
         run = await create_run(
-            here.site, LOCAL_USER, CreateRun(thread.id, tools=here.site.tools.specs()), None
+            web_chat.site, LOCAL_USER, CreateRun(thread.id, tools=web_chat.site.tools.specs()), None
         )
-        turn = asyncio.create_task(_follow_turn(here, run.id))
+        turn = asyncio.create_task(_follow_turn(web_chat, run.id))
         await _call_tool(model, "get_flight_times", "c1", arguments=FLIGHT)
         await turn
         await client.submit_tool_output(run.id, "c1", "16:35")
         model.will_say("At 16:35.")
-        async with here.follow(run.id) as stream:
+        async with web_chat.follow(run.id) as stream:
             await stream.end()
 
     assert stream.text == "At 16:35."
 
 
-async def _follow_turn(here: Served, run_id: str) -> None:
-    async with here.site.client.completions(run_id=run_id) as events:
+async def _follow_turn(web_chat: Served, run_id: str) -> None:
+    async with web_chat.site.client.completions(run_id=run_id) as events:
         async for _ in events:
             pass
 
@@ -96,15 +96,15 @@ async def test_a_run_whose_backend_was_away_goes_on_though_nobody_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(relays, "RETRY_SECONDS", 0.01)
-    async with chatting([get_flight_times]) as (here, model):
-        here.site.client.transport = flaky = FlakyTransport(here.site.client.transport, 2)  # type: ignore[assignment]
-        async with here.post({"content": "Go"}) as stream:
+    async with chatting([get_flight_times]) as (web_chat, model):
+        web_chat.site.client.transport = flaky = FlakyTransport(web_chat.site.client.transport, 2)  # type: ignore[assignment]
+        async with web_chat.post({"content": "Go"}) as stream:
             await _call_tool(model, "get_flight_times", "c1", arguments=FLIGHT)
             await stream.until("tool-input-available")
             flaky.breaks = 2
         reply = await model.next_request()
         await reply.answer("At 16:35.")
-        async with here.follow(stream.parts[0]["messageId"]) as later:
+        async with web_chat.follow(stream.parts[0]["messageId"]) as later:
             await later.end()
 
     assert later.text == "At 16:35."
@@ -113,15 +113,15 @@ async def test_a_run_whose_backend_was_away_goes_on_though_nobody_looks(
 
 async def test_the_same_message_is_the_same_run_whatever_tools_there_are_by_now() -> None:
     body = {"content": "Go", "message_id": "message-1"}
-    async with chatting([get_flight_times]) as (here, model):
+    async with chatting([get_flight_times]) as (web_chat, model):
         model.will_say("Well.")
-        async with here.post(body) as stream:
+        async with web_chat.post(body) as stream:
             await stream.end()
-        here.site.tools.toolbox = Functions([])
-        async with here.post(body) as repeated:
+        web_chat.site.tools.toolbox = Functions([])
+        async with web_chat.post(body) as repeated:
             await repeated.end()
-        async with here.post({**body, "content": "Stop"}) as other:
-            refused = other.response.status_code
+        async with web_chat.post({**body, "content": "Stop"}) as other_stream:
+            refused = other_stream.response.status_code
 
     assert repeated.parts[0] == stream.parts[0]
     assert repeated.text == "Well."
@@ -129,36 +129,36 @@ async def test_the_same_message_is_the_same_run_whatever_tools_there_are_by_now(
 
 
 async def test_a_cursor_that_the_run_has_not_come_to_is_refused() -> None:
-    async with chatting() as (here, model):
-        async with here.post({"content": "Hello"}) as stream:
+    async with chatting() as (web_chat, model):
+        async with web_chat.post({"content": "Hello"}) as stream:
             run_id = (await stream.until("start"))["messageId"]
             reply = await model.next_request()
-            async with here.follow(run_id, f"{run_id}:999") as live:
-                assert live.response.status_code == 400
+            async with web_chat.follow(run_id, f"{run_id}:999") as early_stream:
+                assert early_stream.response.status_code == 400
             await reply.say("Hi.")
             await stream.until("text-delta")
-            async with here.follow(run_id, stream.ids[-1] or "") as rest:
+            async with web_chat.follow(run_id, stream.ids[-1] or "") as rest_stream:
                 await reply.end()
-                await rest.end()
+                await rest_stream.end()
             await stream.end()
-        async with here.follow(run_id, f"{run_id}:999") as ended:
-            assert ended.response.status_code == 400
+        async with web_chat.follow(run_id, f"{run_id}:999") as late_stream:
+            assert late_stream.response.status_code == 400
 
-    assert rest.done
-    assert "finish" in rest.types
-    assert rest.text == ""
+    assert rest_stream.done
+    assert "finish" in rest_stream.types
+    assert rest_stream.text == ""
 
 
 async def test_a_call_is_answered_whatever_its_id_is_made_of() -> None:
     async with (
-        chatting([get_flight_times], ask=("*",)) as (here, model),
-        here.post({"content": "Go"}) as stream,
+        chatting([get_flight_times], ask=("*",)) as (web_chat, model),
+        web_chat.post({"content": "Go"}) as stream,
     ):
         await _call_tool(model, "get_flight_times", "a/b", "../é?#", arguments=FLIGHT)
         model.will_say("Well.")
         for _ in range(2):
             data = (await stream.until("data-approval"))["data"]
-            assert await _approve(here, stream, data) == 200
+            assert await _approve(web_chat, stream, data) == 200
         await stream.end()
 
     assert stream.types.count("tool-output-available") == 2
@@ -167,14 +167,14 @@ async def test_a_call_is_answered_whatever_its_id_is_made_of() -> None:
 @pytest.mark.parametrize("arguments", ["[1]", "{", '{"a": ' + "[" * 5000 + "]" * 5000 + "}"])
 async def test_changed_arguments_that_cannot_run_answer_nothing(arguments: str) -> None:
     async with (
-        chatting([get_flight_times], ask=("*",)) as (here, model),
-        here.post({"content": "Go"}) as stream,
+        chatting([get_flight_times], ask=("*",)) as (web_chat, model),
+        web_chat.post({"content": "Go"}) as stream,
     ):
         await _call_tool(model, "get_flight_times", "c1", arguments=FLIGHT)
         data = (await stream.until("data-approval"))["data"]
-        assert await _approve(here, stream, data, arguments=arguments) == 422
+        assert await _approve(web_chat, stream, data, arguments=arguments) == 422
         model.will_say("Well.")
-        assert await _approve(here, stream, data) == 200
+        assert await _approve(web_chat, stream, data) == 200
         await stream.end()
 
     assert "tool-output-available" in stream.types
@@ -189,13 +189,13 @@ async def test_two_answers_at_once_are_one() -> None:
         return "noted"
 
     async with (
-        chatting([note], ask=("note",)) as (here, model),
-        here.post({"content": "Go"}) as stream,
+        chatting([note], ask=("note",)) as (web_chat, model),
+        web_chat.post({"content": "Go"}) as stream,
     ):
         await _call_tool(model, "note", "c1", arguments={"text": "x"})
         data = (await stream.until("data-approval"))["data"]
         model.will_say("Well.")
-        statuses = await asyncio.gather(*(_approve(here, stream, data) for _ in range(4)))
+        statuses = await asyncio.gather(*(_approve(web_chat, stream, data) for _ in range(4)))
         await stream.end()
 
     assert statuses.count(200) == 1
@@ -211,10 +211,10 @@ async def test_much_progress_of_a_tool_is_neither_kept_nor_sent_in_full() -> Non
             await asyncio.sleep(0)
         return "done"
 
-    async with chatting([work]) as (here, model), here.post({"content": "Go"}) as stream:
+    async with chatting([work]) as (web_chat, model), web_chat.post({"content": "Go"}) as stream:
         await _call_tool(model, "work", "c1")
         reply = await model.next_request()
-        relay = here.site.relays.find((await stream.until("start"))["messageId"])
+        relay = web_chat.site.relays.find((await stream.until("start"))["messageId"])
         assert relay
         count = len(relay.tool_events)
         await reply.answer("Well.")
@@ -226,13 +226,13 @@ async def test_much_progress_of_a_tool_is_neither_kept_nor_sent_in_full() -> Non
 
 
 async def test_a_run_leaves_nothing_behind() -> None:
-    async with chatting() as (here, model):
+    async with chatting() as (web_chat, model):
         model.will_say("Well.")
-        async with here.post({"content": "Go"}) as stream:
+        async with web_chat.post({"content": "Go"}) as stream:
             await stream.end()
-        state = vars(here.site.relays)
+        state = vars(web_chat.site.relays)
         async with asyncio.timeout(SECONDS):
-            while state["_tasks"] or here.site.limits.streams.open:
+            while state["_tasks"] or web_chat.site.limits.streams.open:
                 await asyncio.sleep(0.01)
 
     assert not state["_relays"]
@@ -255,12 +255,12 @@ async def test_a_relay_that_is_over_is_freed_without_the_cycle_collector() -> No
     async def is_freed() -> bool:
         return not any(isinstance(each, relays.Relay) for each in gc.get_objects())
 
-    async with chatting([get_flight_times]) as (here, model):
+    async with chatting([get_flight_times]) as (web_chat, model):
         gc.collect()
         gc.disable()
         try:
             model.will_say("Hello.")
-            async with here.post({"content": "Hi"}) as stream:
+            async with web_chat.post({"content": "Hi"}) as stream:
                 await stream.end()
             await eventually(is_freed)
         finally:

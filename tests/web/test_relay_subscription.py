@@ -29,15 +29,15 @@ async def test_news_that_are_handled_do_not_wake_the_reader() -> None:
         handled.append(1)
         return len(handled) < 3
 
-    waiting = asyncio.create_task(subscription.wait(handle))
+    wait_task = asyncio.create_task(subscription.wait(handle))
     await asyncio.sleep(0)
     subscription.notify()
     subscription.notify()
     await asyncio.sleep(0)
-    waits = not waiting.done()
+    waits = not wait_task.done()
     subscription.notify()
     async with asyncio.timeout(SECONDS):
-        await waiting
+        await wait_task
 
     assert waits
     assert len(handled) == 3
@@ -45,10 +45,10 @@ async def test_news_that_are_handled_do_not_wake_the_reader() -> None:
 
 async def test_a_notification_between_waking_and_the_next_wait_is_not_lost() -> None:
     subscription = RelaySubscription()
-    waiting = asyncio.create_task(subscription.wait(_handle_nothing))
+    wait_task = asyncio.create_task(subscription.wait(_handle_nothing))
     await asyncio.sleep(0)
     subscription.notify()
-    await waiting
+    await wait_task
     subscription.notify()
 
     async with asyncio.timeout(SECONDS):
@@ -61,9 +61,9 @@ async def test_an_error_while_news_are_handled_is_the_readers_own() -> None:
     def handle() -> bool:
         raise ConnectionError("the reader has gone")
 
-    waiting = asyncio.create_task(subscription.wait(handle))
+    wait_task = asyncio.create_task(subscription.wait(handle))
     await asyncio.sleep(0)
     subscription.notify()
 
     with pytest.raises(ConnectionError):
-        await waiting
+        await wait_task

@@ -57,8 +57,8 @@ class Tools:
 async def chat(
     settings: Settings = SETTINGS, tools: Tools | None = None, **changes: Any
 ) -> AsyncGenerator[tuple[Served, Model]]:
-    async with Model() as model, chat_over(model, settings, tools, **changes) as here:
-        yield here, model
+    async with Model() as model, chat_over(model, settings, tools, **changes) as web_chat:
+        yield web_chat, model
 
 
 @asynccontextmanager
@@ -67,8 +67,8 @@ async def chat_over(
 ) -> AsyncGenerator[Served]:
     """A web chat over this model server, which may have served another chat before."""
     configured = msgspec.structs.replace(settings, base_url=model.url, **changes)
-    async with up(configured, (tools or Tools()).all) as here:
-        yield here
+    async with up(configured, (tools or Tools()).all) as web_chat:
+        yield web_chat
 
 
 async def _call_tool(model: Model, name: str, arguments: Any = "{}", id: str = "c1") -> None:
@@ -97,7 +97,7 @@ def _statuses(stream: Stream) -> list[str]:
 
 
 async def test_the_response_begins_before_the_model_answers() -> None:
-    async with chat() as (here, model), here.post({"content": "Hello"}) as stream:
+    async with chat() as (web_chat, model), web_chat.post({"content": "Hello"}) as stream:
         start = await stream.until("start")
         reply = await model.next_request()
         await reply.answer("Hi.")
@@ -112,7 +112,7 @@ async def test_the_response_begins_before_the_model_answers() -> None:
 
 async def test_parallel_calls_run_side_by_side_and_further_rounds_follow() -> None:
     tools = Tools()
-    async with chat(tools=tools) as (here, model), here.post({"content": "Go"}) as stream:
+    async with chat(tools=tools) as (web_chat, model), web_chat.post({"content": "Go"}) as stream:
         reply = await model.next_request()
         await reply.call("get_flight_times", FLIGHT, id="c1")
         await reply.call("fail", id="c2", index=1)
@@ -132,12 +132,12 @@ async def test_parallel_calls_run_side_by_side_and_further_rounds_follow() -> No
 
 async def test_a_reader_who_leaves_ends_nothing() -> None:
     tools = Tools()
-    async with chat(tools=tools) as (here, model):
-        async with here.post({"content": "Go"}) as stream:
+    async with chat(tools=tools) as (web_chat, model):
+        async with web_chat.post({"content": "Go"}) as stream:
             run_id = (await stream.until("start"))["messageId"]
         await _call_tool(model, "get_flight_times", FLIGHT)
         await _answer(model, "It leaves at 16:35.")
-        async with here.follow(run_id) as later:
+        async with web_chat.follow(run_id) as later:
             await later.end()
 
         assert tools.calls == [("LAX", "JFK")]
@@ -146,7 +146,7 @@ async def test_a_reader_who_leaves_ends_nothing() -> None:
 
 
 async def test_from_every_frame_on_the_rest_is_the_same() -> None:
-    async with chat() as (here, model), here.post({"content": "Go"}) as stream:
+    async with chat() as (web_chat, model), web_chat.post({"content": "Go"}) as stream:
         await _call_tool(model, "get_flight_times", FLIGHT)
         await _answer(model)
         parts = await stream.end()
@@ -157,35 +157,35 @@ async def test_from_every_frame_on_the_rest_is_the_same() -> None:
             if part["type"] != "data-tool-status"
         ]
         for place, (cursor, _) in enumerate(stored):
-            async with here.follow(run_id, cursor) as later:
+            async with web_chat.follow(run_id, cursor) as later:
                 rest = await later.end()
             assert rest == [part for _, part in stored[place + 1 :]], cursor
 
 
 async def test_the_same_message_again_is_the_same_run() -> None:
-    async with chat() as (here, model):
+    async with chat() as (web_chat, model):
         body = {"content": "Go", "message_id": "message-1"}
-        async with here.post(body) as stream, here.post(body) as repeated:
+        async with web_chat.post(body) as stream, web_chat.post(body) as repeated:
             first, second = await stream.until("start"), await repeated.until("start")
             await _answer(model)
             await stream.end()
             await repeated.end()
-        async with here.post(body) as late:
-            await late.end()
+        async with web_chat.post(body) as late_stream:
+            await late_stream.end()
 
         assert first == second
-        assert stream.text == repeated.text == late.text == "Well."
+        assert stream.text == repeated.text == late_stream.text == "Well."
         assert len(model.requests) == 1
 
 
 async def test_a_message_begins_a_temporary_thread_and_makes_none_of_another_temporary() -> None:
-    async with chat() as (here, model):
-        async with here.post({"content": "Go", "temporary": True}) as stream:
+    async with chat() as (web_chat, model):
+        async with web_chat.post({"content": "Go", "temporary": True}) as stream:
             thread_id = (await stream.until("start"))["messageMetadata"]["threadId"]
             await _answer(model)
             await stream.end()
         more = {"content": "On", "thread_id": thread_id}
-        refused = await here.ask("/api/messages/process", {**more, "temporary": True})
+        refused = await web_chat.ask("/api/messages/process", {**more, "temporary": True})
 
         assert stream.text == "Well."
         assert refused.status_code == 422
@@ -193,51 +193,51 @@ async def test_a_message_begins_a_temporary_thread_and_makes_none_of_another_tem
 
 
 async def test_the_rest_of_an_answer_takes_no_message_and_no_files() -> None:
-    async with chat() as (here, model):
-        async with here.post({"content": "Go"}) as stream:
+    async with chat() as (web_chat, model):
+        async with web_chat.post({"content": "Go"}) as stream:
             thread_id = (await stream.until("start"))["messageMetadata"]["threadId"]
             await _answer(model)
             await stream.end()
         for more in ({"content": "On"}, {"attachments": ["file_1"]}):
             body = {"thread_id": thread_id, "continues": True, **more}
-            refused = await here.ask("/api/messages/process", body)
+            refused = await web_chat.ask("/api/messages/process", body)
 
             assert refused.status_code == 422
             assert "needs a thread, and no message" in refused.text
 
 
-@pytest.mark.parametrize("when", ["answering", "tool"])
-async def test_stop_stops_the_model_and_the_tools(when: str) -> None:
+@pytest.mark.parametrize("moment", ["answering", "tool"])
+async def test_stop_stops_the_model_and_the_tools(moment: str) -> None:
     tools = Tools()
-    async with chat(tools=tools) as (here, model), here.post({"content": "Go"}) as stream:
+    async with chat(tools=tools) as (web_chat, model), web_chat.post({"content": "Go"}) as stream:
         run_id = (await stream.until("start"))["messageId"]
         reply = await model.next_request()
-        if when == "tool":
+        if moment == "tool":
             await reply.call("wait", id="c1")
             await reply.end("tool_calls")
             await tools.began.wait()
         else:
             await reply.say("I was about to")
             await stream.until("text-delta")
-        response = await here.ask(f"/api/runs/{run_id}/stop", {})
+        response = await web_chat.ask(f"/api/runs/{run_id}/stop", {})
         await stream.end()
         async with asyncio.timeout(60):
-            await (tools.stopped if when == "tool" else reply.closed).wait()
+            await (tools.stopped if moment == "tool" else reply.closed).wait()
 
         assert response.json()["status"] == "cancelled"
         assert "abort" in stream.types
-        assert stream.text == ("" if when == "tool" else "I was about to")
+        assert stream.text == ("" if moment == "tool" else "I was about to")
 
 
 async def test_one_tool_is_stopped_and_the_run_goes_on() -> None:
     tools = Tools()
-    async with chat(tools=tools) as (here, model), here.post({"content": "Go"}) as stream:
+    async with chat(tools=tools) as (web_chat, model), web_chat.post({"content": "Go"}) as stream:
         await _call_tool(model, "wait")
         await tools.began.wait()
         run_id = (
             stream.parts[0]["messageId"] if stream.parts else (await anext(stream))["messageId"]
         )
-        response = await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
+        response = await web_chat.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
         messages = await _answer(model, "Then not.")
         await stream.end()
 
@@ -248,8 +248,8 @@ async def test_one_tool_is_stopped_and_the_run_goes_on() -> None:
 
 async def test_a_tool_that_hangs_is_ended_by_its_deadline() -> None:
     async with (
-        chat(tools=Tools(), tool_timeout=0.2) as (here, model),
-        here.post({"content": "Go"}) as stream,
+        chat(tools=Tools(), tool_timeout=0.2) as (web_chat, model),
+        web_chat.post({"content": "Go"}) as stream,
     ):
         await _call_tool(model, "wait")
         await _answer(model)
@@ -263,7 +263,7 @@ async def test_a_tool_that_hangs_is_ended_by_its_deadline() -> None:
 ASKING_SETTINGS = Settings(database="memory:", model="told", ask=("get_flight_times",))
 
 
-async def _wait_for_question(here: Served, model: Model, stream: Stream) -> dict[str, Any]:
+async def _wait_for_question(web_chat: Served, model: Model, stream: Stream) -> dict[str, Any]:
     await _call_tool(model, "get_flight_times", FLIGHT)
     data: dict[str, Any] = (await stream.until("data-approval"))["data"]
     return data
@@ -276,20 +276,20 @@ def _address(stream: Stream, call_id: str = "c1") -> str:
 async def test_a_call_that_needs_consent_runs_once_a_person_agrees() -> None:
     tools = Tools()
     async with (
-        chat(ASKING_SETTINGS, tools) as (here, model),
-        here.post({"content": "Go"}) as stream,
+        chat(ASKING_SETTINGS, tools) as (web_chat, model),
+        web_chat.post({"content": "Go"}) as stream,
     ):
-        data = await _wait_for_question(here, model, stream)
-        before = list(tools.calls)
+        data = await _wait_for_question(web_chat, model, stream)
+        calls_before_consent = list(tools.calls)
         approval = {"approved": True, "args_hash": data["argsHash"]}
-        response = await here.ask(_address(stream), approval)
-        second_response = await here.ask(_address(stream), approval)
+        response = await web_chat.ask(_address(stream), approval)
+        second_response = await web_chat.ask(_address(stream), approval)
         await _answer(model)
         await stream.end()
 
         assert data["input"] == FLIGHT
         assert (data["state"], data["description"]) == ("requested", "The next flight.")
-        assert before == []
+        assert calls_before_consent == []
         assert response.json() == {"state": "approved"}
         assert second_response.status_code in (404, 409)
         assert tools.calls == [("LAX", "JFK")]
@@ -298,13 +298,13 @@ async def test_a_call_that_needs_consent_runs_once_a_person_agrees() -> None:
 async def test_what_a_person_changes_is_what_runs() -> None:
     tools = Tools()
     async with (
-        chat(ASKING_SETTINGS, tools) as (here, model),
-        here.post({"content": "Go"}) as stream,
+        chat(ASKING_SETTINGS, tools) as (web_chat, model),
+        web_chat.post({"content": "Go"}) as stream,
     ):
-        data = await _wait_for_question(here, model, stream)
+        data = await _wait_for_question(web_chat, model, stream)
         edited = json.dumps({"departure": "SFO", "arrival": "JFK"})
         approval = {"approved": True, "args_hash": data["argsHash"], "arguments": edited}
-        await here.ask(_address(stream), approval)
+        await web_chat.ask(_address(stream), approval)
         await _answer(model)
         await stream.end()
 
@@ -314,12 +314,12 @@ async def test_what_a_person_changes_is_what_runs() -> None:
 async def test_the_model_is_told_why_a_call_was_refused() -> None:
     tools = Tools()
     async with (
-        chat(ASKING_SETTINGS, tools) as (here, model),
-        here.post({"content": "Go"}) as stream,
+        chat(ASKING_SETTINGS, tools) as (web_chat, model),
+        web_chat.post({"content": "Go"}) as stream,
     ):
-        data = await _wait_for_question(here, model, stream)
+        data = await _wait_for_question(web_chat, model, stream)
         refusal = {"approved": False, "args_hash": data["argsHash"], "reason": "Ask me first."}
-        await here.ask(_address(stream), refusal)
+        await web_chat.ask(_address(stream), refusal)
         messages = await _answer(model)
         await stream.end()
 
@@ -328,7 +328,7 @@ async def test_the_model_is_told_why_a_call_was_refused() -> None:
         states = [part["data"]["state"] for part in stream.parts if part["type"] == "data-approval"]
         assert states == ["requested", "refused"]
         thread_id = stream.parts[0]["messageMetadata"]["threadId"]
-        response = await here.http.get(f"/api/threads/{thread_id}/messages")
+        response = await web_chat.http.get(f"/api/threads/{thread_id}/messages")
         parts = response.json()["messages"][-1]["parts"]
         [question] = [part for part in parts if part["type"] == "data-approval"]
         assert (question["id"], question["data"]["state"]) == ("c1", "refused")
@@ -337,15 +337,15 @@ async def test_the_model_is_told_why_a_call_was_refused() -> None:
 async def test_a_later_reader_is_asked_too_and_a_session_is_remembered() -> None:
     tools = Tools()
     async with (
-        chat(ASKING_SETTINGS, tools) as (here, model),
-        here.post({"content": "Go"}) as stream,
+        chat(ASKING_SETTINGS, tools) as (web_chat, model),
+        web_chat.post({"content": "Go"}) as stream,
     ):
-        await _wait_for_question(here, model, stream)
+        await _wait_for_question(web_chat, model, stream)
         run_id = stream.parts[0]["messageId"]
-        async with here.follow(run_id) as tab:
+        async with web_chat.follow(run_id) as tab:
             question = (await tab.until("data-approval"))["data"]
             approval = {"approved": True, "args_hash": question["argsHash"], "keep": "session"}
-            await here.ask(_address(stream), approval)
+            await web_chat.ask(_address(stream), approval)
             await _call_tool(model, "get_flight_times", FLIGHT, id="c2")
             await _answer(model)
             await tab.end()
@@ -368,12 +368,12 @@ async def test_an_answer_that_fits_no_question_runs_nothing(
 ) -> None:
     tools = Tools()
     async with (
-        chat(ASKING_SETTINGS, tools) as (here, model),
-        here.post({"content": "Go"}) as stream,
+        chat(ASKING_SETTINGS, tools) as (web_chat, model),
+        web_chat.post({"content": "Go"}) as stream,
     ):
-        data = await _wait_for_question(here, model, stream)
+        data = await _wait_for_question(web_chat, model, stream)
         approval = {"approved": True, "args_hash": data["argsHash"], **changes}
-        response = await here.ask(_address(stream, call_id), approval)
+        response = await web_chat.ask(_address(stream, call_id), approval)
 
         assert response.status_code == status
         assert tools.calls == []
@@ -398,10 +398,13 @@ HOOK_SETTINGS = Settings(
 
 async def test_hooks_have_the_person_asked_with_their_reason_and_add_to_the_output() -> None:
     tools = Tools()
-    async with chat(HOOK_SETTINGS, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        data = await _wait_for_question(here, model, stream)
+    async with (
+        chat(HOOK_SETTINGS, tools) as (web_chat, model),
+        web_chat.post({"content": "Go"}) as stream,
+    ):
+        data = await _wait_for_question(web_chat, model, stream)
         approval = {"approved": True, "args_hash": data["argsHash"], "keep": "always"}
-        await here.ask(_address(stream), approval)
+        await web_chat.ask(_address(stream), approval)
         messages = await _answer(model)
         await stream.end()
 
@@ -418,21 +421,21 @@ async def test_a_run_in_the_middle_of_its_tool_is_taken_up_by_the_next_server(
     tmp_path: Path,
 ) -> None:
     settings = Settings(database=f"sqlite:///{tmp_path}/a.db", model="told", shutdown_timeout=0.1)
-    before, after = Tools(), Tools()
+    first_tools, second_tools = Tools(), Tools()
     async with Model() as model:
         async with (
-            chat_over(model, settings, before) as here,
-            here.post({"content": "Go"}) as stream,
+            chat_over(model, settings, first_tools) as web_chat,
+            web_chat.post({"content": "Go"}) as stream,
         ):
             await _call_tool(model, "wait")
-            await before.began.wait()
+            await first_tools.began.wait()
             run_id = (await stream.until("start"))["messageId"]
-        async with chat_over(model, settings, after) as here:
+        async with chat_over(model, settings, second_tools) as web_chat:
             async with asyncio.timeout(60):
-                await after.began.wait()
-            async with here.follow(run_id) as later:
+                await second_tools.began.wait()
+            async with web_chat.follow(run_id) as later:
                 await later.until("tool-input-available")
-                await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
+                await web_chat.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
                 await _answer(model, "Again.")
                 await later.end()
 
@@ -447,18 +450,18 @@ async def test_a_run_that_the_web_chat_did_not_begin_is_only_watched(
     metadata: dict[str, str],
 ) -> None:
     tools = Tools()
-    async with chat(tools=tools) as (here, model):
-        client = here.site.client
+    async with chat(tools=tools) as (web_chat, model):
+        client = web_chat.site.client
         thread = await client.create_thread()
         await client.create_message(thread.id, "Go")
-        specs = here.site.tools.specs(["get_flight_times"])
+        specs = web_chat.site.tools.specs(["get_flight_times"])
         run = await client.create_run(thread.id, tools=specs, metadata=metadata)
         stream = client.sync_stream()
         stream.setup(run_id=run.id)
-        reading = asyncio.create_task(_read_all(stream))
+        read_task = asyncio.create_task(_read_all(stream))
         await _call_tool(model, "get_flight_times", FLIGHT)
-        await reading
-        async with here.follow(run.id) as watching:
+        await read_task
+        async with web_chat.follow(run.id) as watching:
             await watching.until("tool-input-available")
             await client.submit_tool_output(run.id, "c1", "mine")
             model.will_say("Well.")

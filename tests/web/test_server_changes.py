@@ -110,9 +110,9 @@ async def test_a_failed_server_is_restarted_once_its_program_exists(
 async def test_a_running_server_is_restarted_and_its_calls_say_so(
     chat: Chat, browser: Browser
 ) -> None:
-    hanging = asyncio.create_task(call(chat, "far__hang"))
+    hanging_call = asyncio.create_task(call(chat, "far__hang"))
     answer = await browser.post("/api/servers/far/restart", {})
-    result = await hanging
+    result = await hanging_call
 
     assert answer.status_code == 200
     assert result.is_error
@@ -203,11 +203,11 @@ async def test_an_address_is_added_with_headers_that_are_never_returned(
     ],
 )
 async def test_an_invalid_server_is_refused_and_not_written(browser: Browser, body: Any) -> None:
-    before = read_servers()
+    old_servers = read_servers()
     answer = await browser.post("/api/servers", body)
 
     assert answer.status_code == 422, answer.json
-    assert read_servers() == before
+    assert read_servers() == old_servers
 
 
 async def test_a_name_that_is_taken_is_refused(chat: Chat, browser: Browser) -> None:
@@ -290,7 +290,7 @@ async def test_programs_are_added_only_where_the_setting_allows_it() -> None:
 
 async def test_servers_of_a_given_file_are_restarted_and_not_changed(tmp_path: Path) -> None:
     _, file = config(tmp_path, {"far": raw()})
-    before = Path(file).read_text()
+    old_text = Path(file).read_text()
     async with open_chat(servers=True, config=file, web_mcp_programs=True) as chat:
         browser = await chat.browser().arrive()
         await wait_until_settled(chat, "far")
@@ -307,7 +307,7 @@ async def test_servers_of_a_given_file_are_restarted_and_not_changed(tmp_path: P
     assert restarted.status_code == 200
     assert [each.status_code for each in refused] == [409, 409, 409]
     assert all(file in each.text for each in refused)
-    assert Path(file).read_text() == before
+    assert Path(file).read_text() == old_text
 
 
 async def test_servers_of_a_folder_say_how_they_are_approved(
@@ -510,11 +510,11 @@ async def test_a_change_whose_permissions_cannot_be_revoked_is_not_taken_over(
 ) -> None:
     grants = await allow_for_good(chat, "far__echo")
     file = grants_file(data_folder(os.environ), LOCAL)
-    other = raw() | {"env": {"TARGET": "production"}}
-    configure(dict.fromkeys(remaining, other))
+    changed_server = raw() | {"env": {"TARGET": "production"}}
+    configure(dict.fromkeys(remaining, changed_server))
     with make_unwritable(file):
         refused = await browser.post("/api/servers/reload", {})
-    configure({"far": other})
+    configure({"far": changed_server})
     accepted = await browser.post("/api/servers/reload", {})
 
     assert (refused.status_code, accepted.status_code) == (422, 200)
@@ -584,23 +584,23 @@ async def test_a_call_that_waits_for_an_answer_does_not_reach_a_later_server(
     replacement: dict[str, Any] | None,
 ) -> None:
     configure({"far": raw()})
-    async with Model() as model, up_with_servers(model) as here:
-        await here.site.tools.wait_for_servers()
-        async with here.post({"content": "Go"}) as stream:
+    async with Model() as model, up_with_servers(model) as web_chat:
+        await web_chat.site.tools.wait_for_servers()
+        async with web_chat.post({"content": "Go"}) as stream:
             reply = await model.next_request()
             await reply.call("far__echo", {"x": 1}, id="c1")
             await reply.end("tool_calls")
             question = (await stream.until("data-approval"))["data"]
-            csrf = (await here.http.get("/api/me")).json()["csrf"]
-            headers = {"Origin": here.url, "X-Antiphon-CSRF": csrf}
-            removed = await here.http.delete("/api/servers/far", headers=headers)
+            csrf = (await web_chat.http.get("/api/me")).json()["csrf"]
+            headers = {"Origin": web_chat.url, "X-Antiphon-CSRF": csrf}
+            removed = await web_chat.http.delete("/api/servers/far", headers=headers)
             if replacement is not None:
                 body = {"name": "far", "command": [replacement["command"], *replacement["args"]]}
-                await here.http.post("/api/servers", json=body, headers=headers)
-                await here.site.tools.wait_for_servers()
+                await web_chat.http.post("/api/servers", json=body, headers=headers)
+                await web_chat.site.tools.wait_for_servers()
             run_id = stream.parts[0]["messageId"]
             answer = {"approved": True, "args_hash": question["argsHash"], "keep": "always"}
-            await here.ask(f"/api/runs/{run_id}/approvals/c1", answer)
+            await web_chat.ask(f"/api/runs/{run_id}/approvals/c1", answer)
             if replacement is not None:  # another program has the name: a person is asked about it
                 while (question := (await stream.until("data-approval"))["data"])[
                     "state"
@@ -608,14 +608,14 @@ async def test_a_call_that_waits_for_an_answer_does_not_reach_a_later_server(
                     pass
                 assert question["changed"] is True
                 answer = {"approved": False, "args_hash": question["argsHash"]}
-                await here.ask(f"/api/runs/{run_id}/approvals/c1", answer)
-            after = await model.next_request()
-            await after.answer("Well.")
+                await web_chat.ask(f"/api/runs/{run_id}/approvals/c1", answer)
+            last_reply = await model.next_request()
+            await last_reply.answer("Well.")
             await stream.end()
-        grants = (await here.http.get("/api/grants")).json()["data"]
+        grants = (await web_chat.http.get("/api/grants")).json()["data"]
 
     assert removed.status_code == 200
-    output = after.messages[-1]["content"]
+    output = last_reply.messages[-1]["content"]
     assert ("There is no tool far__echo" if replacement is None else "refused") in output
     assert grants == []
 

@@ -53,10 +53,10 @@ async def test_error_output_of_servers_is_shown_to_administrators_only(
     chat: Chat, browser: Browser
 ) -> None:
     states = chat.site.tools.servers()
-    mine = (await browser.get("/api/servers")).json["data"]
+    visible_states = (await browser.get("/api/servers")).json["data"]
 
-    assert len(mine) == len(states)
-    assert all(each["stderr"] == "" for each in mine)
+    assert len(visible_states) == len(states)
+    assert all(each["stderr"] == "" for each in visible_states)
 
 
 async def test_a_prompt_is_filled_in_and_only_returned(chat: Chat, browser: Browser) -> None:
@@ -76,19 +76,19 @@ async def test_a_prompt_is_filled_in_and_only_returned(chat: Chat, browser: Brow
 async def test_a_resource_becomes_a_file_of_the_person_who_asked(
     chat: Chat, browser: Browser
 ) -> None:
-    listed = (await browser.get("/api/servers/whole")).json["resources"]
-    read = await browser.post("/api/servers/whole/resources", {"uri": "note://all"})
-    picture = await browser.post("/api/servers/whole/resources", {"uri": "pic://one"})
+    resources = (await browser.get("/api/servers/whole")).json["resources"]
+    text_response = await browser.post("/api/servers/whole/resources", {"uri": "note://all"})
+    picture_response = await browser.post("/api/servers/whole/resources", {"uri": "pic://one"})
     bob = await browser_of(chat, "bob")
 
-    assert {each["uri"] for each in listed} == {"note://all", "pic://one"}
-    assert (read.status_code, read.json["text"]) == (201, "")
-    [file] = read.json["files"]
+    assert {each["uri"] for each in resources} == {"note://all", "pic://one"}
+    assert (text_response.status_code, text_response.json["text"]) == (201, "")
+    [file] = text_response.json["files"]
     assert (file["name"], file["media_type"], file["size"]) == ("all", "text/plain", 10)
     assert (await browser.get(f"/api/files/{file['id']}")).data == b"many notes"
     assert (await bob.get(f"/api/files/{file['id']}")).status_code == 404
     # Its bytes are no picture, whatever the server says of them.
-    assert picture.json["files"][0]["media_type"] == "application/octet-stream"
+    assert picture_response.json["files"][0]["media_type"] == "application/octet-stream"
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,8 @@ async def test_the_list_goes_on_to_the_oldest_thread_and_a_search_finds_it(
     ids: list[str] = []
     page: dict[str, Any] = {"has_more": True, "next": ""}
     while page["has_more"]:
-        after = f"&after={page['next']}" if page["next"] else ""
-        page = (await browser.get(f"/api/threads?limit=100{after}")).json
+        query = f"&after={page['next']}" if page["next"] else ""
+        page = (await browser.get(f"/api/threads?limit=100{query}")).json
         ids += [row["id"] for row in page["data"]]
 
     assert len(ids) == len(set(ids)) == 511
@@ -263,12 +263,12 @@ async def test_a_long_thread_comes_in_pieces_from_its_end(
 ) -> None:
     thread_id = await send_messages(client, *(f"message {number}" for number in range(1, 26)))
     texts: list[str] = []
-    before = ""
+    query = ""
     for more in (True, True, False):
-        address = f"/api/threads/{thread_id}/messages?limit=10{before}"
+        address = f"/api/threads/{thread_id}/messages?limit=10{query}"
         answer = (await browser.get(address)).json
         texts = [message["parts"][0]["text"] for message in answer["messages"]] + texts
-        before = f"&before={answer['messages'][0]['metadata']['number']}"
+        query = f"&before={answer['messages'][0]['metadata']['number']}"
         assert answer["has_earlier"] is more
 
     assert texts == [f"message {number}" for number in range(1, 26)]
@@ -397,9 +397,11 @@ async def test_a_branch_that_is_requested_again_with_its_key_is_the_same_one(
 async def test_a_thread_is_not_branched_before_a_message_of_another_thread(
     browser: Browser, client: AsyncClient
 ) -> None:
-    one, other = await send_messages(client, "one"), await send_messages(client, "other")
-    messages = (await browser.get(f"/api/threads/{other}/messages")).json["messages"]
-    answer = await browser.post(f"/api/threads/{one}/branch", {"message_id": messages[0]["id"]})
+    thread_id, other_id = await send_messages(client, "one"), await send_messages(client, "other")
+    messages = (await browser.get(f"/api/threads/{other_id}/messages")).json["messages"]
+    answer = await browser.post(
+        f"/api/threads/{thread_id}/branch", {"message_id": messages[0]["id"]}
+    )
 
     assert answer.status_code == 404
 
@@ -408,7 +410,7 @@ async def test_a_deleted_thread_takes_along_the_versions_that_it_replaces(
     browser: Browser, client: AsyncClient
 ) -> None:
     thread_id = await send_messages(client, "one", "two")
-    other = await send_messages(client, "another")
+    other_id = await send_messages(client, "another")
     messages = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
     branch = (
         await browser.post(f"/api/threads/{thread_id}/branch", {"message_id": messages[1]["id"]})
@@ -417,7 +419,7 @@ async def test_a_deleted_thread_takes_along_the_versions_that_it_replaces(
     answer = await browser.open("DELETE", f"/api/threads/{branch['id']}")
 
     assert answer.json == {"id": branch["id"], "deleted": True}
-    assert [thread.id for thread in (await client.list_threads()).data] == [other]
+    assert [thread.id for thread in (await client.list_threads()).data] == [other_id]
 
 
 async def test_a_temporary_thread_is_marked_in_no_list_and_kept_by_one_request(
@@ -472,14 +474,14 @@ async def test_options_of_a_thread_are_replaced_as_a_whole(
     browser: Browser, client: AsyncClient
 ) -> None:
     thread_id = await send_messages(client, "one")
-    before = await client.get_thread(thread_id)
+    old_thread = await client.get_thread(thread_id)
     path = f"/api/threads/{thread_id}"
     first = await browser.open("PATCH", path, {"options": {"temperature": 0.5}})
     second = await browser.open("PATCH", path, {"options": {"allowed_tools": []}})
 
     assert first.json["options"] == {"temperature": 0.5}
     assert second.json["options"] == {"allowed_tools": []}
-    assert (await client.get_thread(thread_id)).updated_at == before.updated_at
+    assert (await client.get_thread(thread_id)).updated_at == old_thread.updated_at
 
 
 # Exports.
@@ -520,9 +522,9 @@ async def test_an_unknown_format_of_an_export_is_refused(
 async def test_a_thread_of_another_person_is_unknown_to_every_request() -> None:
     async with many_may_come() as chat:
         ann = await id_of(await browser_of(chat, "ann"))
-        mine = chat.site.client.on_behalf_of(ann)
-        thread_id = await send_messages(mine, "secret")
-        [message] = (await mine.list_messages(thread_id)).data
+        anns_client = chat.site.client.on_behalf_of(ann)
+        thread_id = await send_messages(anns_client, "secret")
+        [message] = (await anns_client.list_messages(thread_id)).data
         browser = await browser_of(chat, "bob")
         address = f"/api/threads/{thread_id}"
 
@@ -536,7 +538,7 @@ async def test_a_thread_of_another_person_is_unknown_to_every_request() -> None:
             await browser.post(f"{address}/branch", {"message_id": message.id}),
         ):
             assert (answer.status_code, answer.json["code"]) == (404, "not_found")
-        assert (await mine.get_thread(thread_id)).title == "secret"
+        assert (await anns_client.get_thread(thread_id)).title == "secret"
 
 
 async def test_a_page_learns_the_user_and_the_features_of_the_installation(
@@ -581,8 +583,8 @@ async def test_a_folder_moves_all_versions_of_a_thread_and_other_names_are_refus
     assert (created.status_code, created.json["name"]) == (201, "Taxes")
     assert moved.json["folder_id"] == folder
     assert (await client.get_thread(first)).folder_id == folder
-    listed = await browser.get(f"/api/threads?folder_id={folder}")
-    assert [each["id"] for each in listed.json["data"]] == [latest.id]
+    thread_list = await browser.get(f"/api/threads?folder_id={folder}")
+    assert [each["id"] for each in thread_list.json["data"]] == [latest.id]
     assert (await browser.get("/api/threads?folder_id=none")).json["data"] == []
     assert (await browser.get("/api/folders")).json["data"] == [{"id": folder, "name": "Taxes"}]
     for name in ("", "a\nb", "\x1b[2J", "\u202ex", "x" * 129):

@@ -45,14 +45,14 @@ ENDS_SOMETHING = ("/stop", "/approvals/<path:call_id>")
 
 
 class Tools:
-    """A function of the app; `called` counts."""
+    """A function of the app; `call_count` counts its calls."""
 
     def __init__(self) -> None:
-        self.called = 0
+        self.call_count = 0
 
     def get_flight_times(self, departure: str, arrival: str) -> str:
         """The next flight."""
-        self.called += 1
+        self.call_count += 1
         return "16:35"
 
 
@@ -145,8 +145,8 @@ async def request_route(browser: Browser, route: str, things: dict[str, str]) ->
     for name, value in {"token": "shared_token_1", "number": "1", **things}.items():
         path = path.replace(f"<{name}>", value)
         body = body.replace(f"<{name}>", value)
-    sent = None if method == "GET" else json.loads(body)
-    return await browser.open(method, path + QUERIES.get(route, ""), sent)
+    data = None if method == "GET" else json.loads(body)
+    return await browser.open(method, path + QUERIES.get(route, ""), data)
 
 
 async def everything_of(browser: Browser, things: dict[str, str]) -> list[Any]:
@@ -168,7 +168,7 @@ async def test_each_call_of_one_person_is_about_nothing_when_another_makes_it(
 ) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
     things = await begin_run(ann)
-    before = await everything_of(ann, things)
+    old_state = await everything_of(ann, things)
 
     statuses = {}
     for route in personal_routes(chat):
@@ -176,8 +176,8 @@ async def test_each_call_of_one_person_is_about_nothing_when_another_makes_it(
         statuses[route] = answer.status_code
         answer.close()
     assert {route: status for route, status in statuses.items() if status != 404} == {}
-    assert await everything_of(ann, things) == before
-    assert tools.called == 0
+    assert await everything_of(ann, things) == old_state
+    assert tools.call_count == 0
 
 
 async def test_the_same_calls_work_for_the_person_whose_things_they_are_about(
@@ -190,7 +190,7 @@ async def test_the_same_calls_work_for_the_person_whose_things_they_are_about(
     await asyncio.to_thread(
         (await request_route(ann, "GET /api/runs/<run_id>/stream", things)).get_data
     )
-    assert tools.called == 1
+    assert tools.call_count == 1
 
     statuses = {}
     for route in personal_routes(chat):
@@ -253,7 +253,7 @@ async def test_nothing_that_is_named_in_a_message_is_opened_or_begun(
     chat: Chat, tmp_path: Path
 ) -> None:
     ann = await person(chat, "ann")
-    before = (await ann.get("/api/me")).json["tools"]
+    old_tools = (await ann.get("/api/me")).json["tools"]
     connections: list[object] = []
     trap = await asyncio.start_server(lambda *line: connections.append(line), "127.0.0.1", 0)
     address = f"http://127.0.0.1:{trap.sockets[0].getsockname()[1]}/x"
@@ -279,4 +279,4 @@ async def test_nothing_that_is_named_in_a_message_is_opened_or_begun(
             assert "evil" not in text
         assert connections == []
     assert not (tmp_path / "begun").exists()
-    assert (await ann.get("/api/me")).json["tools"] == before
+    assert (await ann.get("/api/me")).json["tools"] == old_tools

@@ -96,8 +96,8 @@ class Wire:
             self.questions.append(message["params"])
             kind = "allow_once" if self.allow else "reject_once"
             options = message["params"]["options"]
-            (chosen,) = [each["optionId"] for each in options if each["kind"] == kind]
-            outcome = {"outcome": {"outcome": "selected", "optionId": chosen}}
+            (option_id,) = [each["optionId"] for each in options if each["kind"] == kind]
+            outcome = {"outcome": {"outcome": "selected", "optionId": option_id}}
             self._write({"jsonrpc": "2.0", "id": message["id"], "result": outcome})
         return message
 

@@ -77,13 +77,13 @@ async def test_a_session_survives_its_editor_and_runs_the_servers_that_it_passes
         connection = connect_to_agent(second_editor, process.stdin, process.stdout)
         await connection.initialize(protocol_version=1)
         await connection.load_session(cwd=str(tmp_path), session_id=session.session_id)
-        (replayed,) = second_editor.calls().values()
+        (replayed_call,) = second_editor.calls().values()
         await connection.close()
 
     assert (response.stop_reason, code) == ("end_turn", 0)
     assert len(editor.questions) == 1
     assert call["title"] == "raw: echo"
-    assert call["status"] == replayed["status"] == "completed"
+    assert call["status"] == replayed_call["status"] == "completed"
     assert second_editor.texts() == editor.texts()
 
 

@@ -200,13 +200,13 @@ async def test_a_prompt_is_cancelled_with_its_tool_and_the_session_goes_on(tmp_p
         await asyncio.wait_for(started.wait(), 60)
         await editor.agent.cancel(session_id=session)
         await editor.agent.cancel(session_id=session)
-        cancelled = await prompt
+        first = await prompt
         (run,) = (await client.list_runs(session)).data
         await asyncio.wait_for(stopped.wait(), 60)
         second = await editor.agent.prompt(session_id=session, prompt=[text("And now?")])
 
         assert run.status == "cancelled"
-        assert (cancelled.stop_reason, second.stop_reason) == ("cancelled", "end_turn")
+        assert (first.stop_reason, second.stop_reason) == ("cancelled", "end_turn")
         assert editor.texts() == "Here again."
 
 
@@ -226,13 +226,13 @@ async def test_a_session_that_is_opened_again_stops_the_prompt_that_nobody_could
         )
         await asyncio.wait_for(started.wait(), 60)
         await getattr(editor.agent, method)(cwd=str(tmp_path), session_id=session)
-        cancelled = await asyncio.wait_for(prompt, 60)
+        first = await asyncio.wait_for(prompt, 60)
         await asyncio.wait_for(stopped.wait(), 60)
         (run,) = (await client.list_runs(session)).data
         second = await editor.agent.prompt(session_id=session, prompt=[text("And now?")])
 
         assert run.status == "cancelled"
-        assert (cancelled.stop_reason, second.stop_reason) == ("cancelled", "end_turn")
+        assert (first.stop_reason, second.stop_reason) == ("cancelled", "end_turn")
 
 
 async def test_a_prompt_can_be_cancelled_also_between_two_loads_of_its_session_at_once(
@@ -421,14 +421,14 @@ async def test_the_model_of_a_session_is_chosen_by_the_editor(tmp_path: Path) ->
     async with open_editor(script.settings()) as editor:
         session = await editor.agent.new_session(cwd=str(tmp_path))
         (option,) = session.config_options or []
-        changed = await editor.agent.set_config_option(
+        response = await editor.agent.set_config_option(
             config_id="model", session_id=session.session_id, value="demo"
         )
         await editor.agent.prompt(session_id=session.session_id, prompt=[text("3 words")])
 
         assert (option.category, option.current_value) == ("model", script.model)
         assert "demo" in [each.value for each in option.options]
-        assert changed.config_options[0].current_value == "demo"
+        assert response.config_options[0].current_value == "demo"
         assert len(editor.texts().split()) == 3
         assert script.requests == []
 
@@ -664,15 +664,13 @@ async def test_a_session_that_is_closed_while_it_is_loaded_is_not_open_without_i
     settings = Script().settings()
     async with open_editor(settings, client=SlowClient(settings=settings)) as editor:
         session = await start_session(editor, tmp_path)
-        loading = asyncio.create_task(
-            editor.agent.load_session(cwd=str(tmp_path), session_id=session)
-        )
+        load = asyncio.create_task(editor.agent.load_session(cwd=str(tmp_path), session_id=session))
         await was_read.wait()
-        closing = asyncio.create_task(editor.agent.close_session(session_id=session))
+        close = asyncio.create_task(editor.agent.close_session(session_id=session))
         for _ in range(20):  # requests that came later are answered: closing has ended if it can
             await editor.agent.list_sessions()
         release.set()
-        await asyncio.gather(loading, closing, return_exceptions=True)
+        await asyncio.gather(load, close, return_exceptions=True)
 
         with pytest.raises(RequestError, match="is not open"):
             await editor.agent.set_session_mode(session_id=session, mode_id="plan")

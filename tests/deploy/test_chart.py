@@ -50,7 +50,7 @@ Manifests = dict[tuple[str, str], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def rendered(python_with: Callable[[Path], Path]) -> dict[str, dict[str, Any]]:
+def chart_outputs(python_with: Callable[[Path], Path]) -> dict[str, dict[str, Any]]:
     """The chart's output for each of the values; Kubernetes' own schemas accept it."""
     python = python_with(ROOT / "requirements/chart.txt")
     cases = CASES | REFUSED_VALUES
@@ -65,9 +65,9 @@ def rendered(python_with: Callable[[Path], Path]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def manifests(rendered: dict[str, dict[str, Any]]) -> Manifests:
+def manifests(chart_outputs: dict[str, dict[str, Any]]) -> Manifests:
     """The manifests of usual values, by kind and name."""
-    return _index_by_name(rendered["usual"]["manifests"])
+    return _index_by_name(chart_outputs["usual"]["manifests"])
 
 
 def _index_by_name(manifests: list[dict[str, Any]]) -> Manifests:
@@ -129,16 +129,16 @@ def test_each_selector_finds_its_pods(manifests: Manifests) -> None:
         assert pod_names == [service]
 
 
-def test_parts_can_be_left_out(rendered: dict[str, dict[str, Any]]) -> None:
-    least_manifests = _index_by_name(rendered["least"]["manifests"])
+def test_parts_can_be_left_out(chart_outputs: dict[str, dict[str, Any]]) -> None:
+    least_manifests = _index_by_name(chart_outputs["least"]["manifests"])
 
     kinds = sorted(kind for kind, _ in least_manifests)
     assert kinds == ["ConfigMap", "Deployment", "PodDisruptionBudget", "Service"]
     assert least_manifests["Deployment", "prod-antiphon"]["spec"]["replicas"] == 2
 
 
-def test_an_image_is_pinned_by_its_digest(rendered: dict[str, dict[str, Any]]) -> None:
-    pinned_manifests = rendered["pinned"]["manifests"]
+def test_an_image_is_pinned_by_its_digest(chart_outputs: dict[str, dict[str, Any]]) -> None:
+    pinned_manifests = chart_outputs["pinned"]["manifests"]
 
     pods = [each for each in pinned_manifests if each["kind"] in ("Deployment", "Job")]
     images = {each["spec"]["template"]["spec"]["containers"][0]["image"] for each in pods}
@@ -147,6 +147,6 @@ def test_an_image_is_pinned_by_its_digest(rendered: dict[str, dict[str, Any]]) -
 
 @pytest.mark.parametrize("message", REFUSED_VALUES)
 def test_values_that_mean_nothing_are_refused(
-    rendered: dict[str, dict[str, Any]], message: str
+    chart_outputs: dict[str, dict[str, Any]], message: str
 ) -> None:
-    assert message in rendered[message]["error"]
+    assert message in chart_outputs[message]["error"]

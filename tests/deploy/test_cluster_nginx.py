@@ -59,8 +59,8 @@ async def _run_cluster(
             port = find_port()
             for server in servers:
                 if server.name == name:
-                    listening = await asyncio.start_server(server.answer, "127.0.0.1", port)
-                    await stack.enter_async_context(listening)
+                    listener = await asyncio.start_server(server.answer, "127.0.0.1", port)
+                    await stack.enter_async_context(listener)
             config = config.replace(f"{name}:8000", f"127.0.0.1:{port}")
         port = find_port()
         config = re.sub(r"listen 8080", f"listen 127.0.0.1:{port}", config)

@@ -47,7 +47,7 @@ def test_the_picture_draws_every_folder_and_no_arrow_upwards():
 
 def test_every_folder_with_more_than_eight_modules_has_floors_of_its_own():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
-    layered = {
+    layered_folders = {
         name
         for each in contracts["contracts"]
         if each["type"] == "layers" and each["exhaustive"]
@@ -59,4 +59,4 @@ def test_every_folder_with_more_than_eight_modules_has_floors_of_its_own():
         if path.name != "__init__.py"
     )
 
-    assert {name for name, count in modules.items() if count > 8} <= layered
+    assert {name for name, count in modules.items() if count > 8} <= layered_folders

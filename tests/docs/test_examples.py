@@ -137,9 +137,9 @@ def test_every_console_says_what_the_page_says(machine: Machine, page: Path) -> 
                 assert like(machine.serve(exchange.command)) == like(exchange.output), str(block)
             case "console", "run":
                 for exchange in exchanges(block):
-                    printed = machine.type(exchange.command)
-                    assert like(printed) == like(exchange.output), f"{block}: {exchange.command}"
-                    machine.learn(exchange.output, printed)
+                    output = machine.type(exchange.command)
+                    assert like(output) == like(exchange.output), f"{block}: {exchange.command}"
+                    machine.learn(exchange.output, output)
             case _:
                 pass
 

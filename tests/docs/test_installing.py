@@ -75,8 +75,8 @@ def test_a_unit_starts_a_command_that_exists(
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
-    changed = unit.read_text("utf-8").replace("/opt/antiphon/bin/antiphon", sys.executable)
-    (tmp_path / unit.name).write_text(changed)
+    unit_text = unit.read_text("utf-8").replace("/opt/antiphon/bin/antiphon", sys.executable)
+    (tmp_path / unit.name).write_text(unit_text)
 
     completed = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit.name)],

@@ -97,14 +97,14 @@ async def test_a_page_in_no_list_and_a_link_to_nowhere_end_the_build(tmp_path: P
     (docs / "README.md").write_text("# Documentation\n\n## Start\n\n- [One](one.md)\n", "utf-8")
     (docs / "one.md").write_text("# One\n", "utf-8")
     (docs / "lost.md").write_text("# Lost\n", "utf-8")
-    unlisted = build(tmp_path / "out", docs)
+    unlisted_build = build(tmp_path / "out", docs)
     (docs / "lost.md").unlink()
     (docs / "one.md").write_text("# One\n\n[Nowhere](../nowhere.md)\n", "utf-8")
-    dead = build(tmp_path / "out", docs)
+    broken_build = build(tmp_path / "out", docs)
 
-    assert (unlisted.returncode, dead.returncode) == (1, 1)
-    assert "missing: lost.md" in unlisted.stderr
-    assert "docs/one.md links to ../nowhere.md" in dead.stderr
+    assert (unlisted_build.returncode, broken_build.returncode) == (1, 1)
+    assert "missing: lost.md" in unlisted_build.stderr
+    assert "docs/one.md links to ../nowhere.md" in broken_build.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -25,6 +25,8 @@ def list_addresses() -> Iterator[str]:
 
 def test_every_address_is_listed() -> None:
     page = PAGE.read_text("utf-8")
-    renamed = {"GET /static/{asked}/{name}": "GET /static/{version}/{path}"}
+    names_on_page = {"GET /static/{asked}/{name}": "GET /static/{version}/{path}"}
 
-    assert [each for each in list_addresses() if f"`{renamed.get(each, each)}`" not in page] == []
+    assert [
+        each for each in list_addresses() if f"`{names_on_page.get(each, each)}`" not in page
+    ] == []

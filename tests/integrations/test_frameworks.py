@@ -244,27 +244,27 @@ async def test_foreign_wires_are_spoken_and_resumed(
 
 
 async def test_what_cannot_be_streamed_is_a_problem_of_the_request(ask: Ask) -> None:
-    missing = await ask("GET", "/runs/run_none/events")
-    invalid = await ask(
+    unknown_run = await ask("GET", "/runs/run_none/events")
+    invalid_id = await ask(
         "GET", "/runs/run_none/events", **{"Last-Event-ID": "x\u202ey".encode().hex()}
     )
 
-    assert (missing.status, invalid.status) == (404, 400)
-    assert missing.headers["content-type"] == "application/problem+json"
-    assert json.loads(missing.body)["code"] == "not_found"
-    assert json.loads(invalid.body)["code"] == "invalid_event_id"
+    assert (unknown_run.status, invalid_id.status) == (404, 400)
+    assert unknown_run.headers["content-type"] == "application/problem+json"
+    assert json.loads(unknown_run.body)["code"] == "not_found"
+    assert json.loads(invalid_id.body)["code"] == "invalid_event_id"
 
 
 async def test_silence_is_filled_and_a_reader_that_leaves_ends_its_tools(
     antiphon_script: Script,
 ) -> None:
-    cancelled = asyncio.Event()
+    was_cancelled = asyncio.Event()
 
     async def wait_for_ever() -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            cancelled.set()
+            was_cancelled.set()
 
     antiphon_script.call("wait_for_ever")
     async with AsyncClient(settings=antiphon_script.settings()) as client, asyncio.timeout(60):
@@ -277,7 +277,7 @@ async def test_silence_is_filled_and_a_reader_that_leaves_ends_its_tools(
                 break
             received += frame
         await frames.aclose()
-        await cancelled.wait()
+        await was_cancelled.wait()
 
 
 @pytest.fixture

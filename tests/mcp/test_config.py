@@ -185,16 +185,16 @@ def test_every_server_of_any_file_is_usable_or_says_why(
 
 @given(json_values, st.sampled_from(["", " ", "// a, }\n", "/* ] */", "\n"]))
 def test_json_means_the_same_with_comments_and_trailing_commas(value: Any, insertion: str) -> None:
-    plain = json.dumps({"mcpServers": {"a": {"x": value, "y": []}}}, indent=1)
-    lines = plain.split("\n")
+    plain_text = json.dumps({"mcpServers": {"a": {"x": value, "y": []}}}, indent=1)
+    lines = plain_text.split("\n")
     # Before each line that closes something, a comma and a comment; the first line has none before.
-    commented = "\n".join(
+    commented_text = "\n".join(
         f"{insertion},{insertion}\n{line}"
         if line.strip(" ,") in {"}", "]"} and not previous_line.endswith(("{", "[", ","))
         else f"{insertion}\n{line}"
         for previous_line, line in zip(["{", *lines], lines, strict=False)
     )
-    assert parse_json(commented.encode(), "x") == parse_json(plain.encode(), "x")
+    assert parse_json(commented_text.encode(), "x") == parse_json(plain_text.encode(), "x")
 
 
 @given(st.lists(st.text(), unique=True))
@@ -240,9 +240,9 @@ def test_references_are_filled_in() -> None:
     ],
 )
 def test_a_missing_value_is_named(text: str, problem: str) -> None:
-    with pytest.raises(MissingReference) as caught:
+    with pytest.raises(MissingReference) as error_info:
         interpolate(text, lambda _: None)
-    assert problem in str(caught.value)
+    assert problem in str(error_info.value)
 
 
 def test_a_reference_that_another_program_would_fill_in_is_not_looked_up() -> None:
@@ -354,8 +354,8 @@ def test_a_server_may_be_given_the_working_folder(
     home.write(home.own / "mcp.json", a={"command": "x", "args": ["${PWD}"], "cwd": "${PWD}"})
     monkeypatch.chdir(home.cwd)
 
-    stale = {**home.environ, "PWD": "/somewhere/else"}
-    usable = resolve_servers(Settings(), home.find(), environ=stale)
+    stale_environ = {**home.environ, "PWD": "/somewhere/else"}
+    usable = resolve_servers(Settings(), home.find(), environ=stale_environ)
 
     (a,) = usable.configs
     assert (a.args, a.cwd) == ((str(home.cwd),), str(home.cwd))
@@ -382,11 +382,9 @@ def test_tables_of_the_users_settings_complete_the_users_json(home: Home) -> Non
 def test_a_project_starts_nothing_until_it_was_approved(home: Home) -> None:
     file = home.write(home.cwd / ".mcp.json", evil={"command": "rm", "trusted": True})
 
-    discovered = home.find()
-    assert discovered.servers == ()
-    assert {each.file.name: each.servers for each in discovered.unapproved} == {
-        ".mcp.json": ("evil",)
-    }
+    result = home.find()
+    assert result.servers == ()
+    assert {each.file.name: each.servers for each in result.unapproved} == {".mcp.json": ("evil",)}
 
     approvals = discovery.open_approvals(home.environ)
     approvals.approve(file, discovery.read_foreign_tables(file))
@@ -407,9 +405,9 @@ def test_a_broken_file_of_a_project_does_not_affect_the_users_own_servers(
     home.write(home.own / "mcp.json", mine={"command": "x"})
     (home.cwd / ".mcp.json").write_text(text)
 
-    discovered = home.find()
-    assert [each.config.name for each in discovered.servers] == ["mine"]
-    assert ".mcp.json" in discovered.unapproved[0].problem
+    result = home.find()
+    assert [each.config.name for each in result.servers] == ["mine"]
+    assert ".mcp.json" in result.unapproved[0].problem
 
 
 def test_an_approval_is_of_one_content_in_one_place(home: Home, tmp_path: Path) -> None:
@@ -460,9 +458,9 @@ def test_a_missing_value_disables_one_server_and_no_other(home: Home) -> None:
 
 def test_an_unknown_name_is_reported_with_the_known_ones(home: Home) -> None:
     home.write(home.own / "mcp.json", a={"command": "x"})
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(NotFound) as error_info:
         home.find().get("b")
-    assert caught.value.details["expected"] == "one of: a"
+    assert error_info.value.details["expected"] == "one of: a"
 
 
 # The user's own file

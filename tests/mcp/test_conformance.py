@@ -54,21 +54,21 @@ def _list_known_failures() -> set[str]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("revision", "scored"),
+    ("revision", "scored_count"),
     [
         pytest.param("2026-07-28", 32, marks=pytest.mark.slow),
         pytest.param("2025-11-25", 18, marks=pytest.mark.soak),
     ],
 )
 def test_every_scenario_that_a_revision_requires_passes(
-    suite: list[Path | str], tmp_path: Path, revision: str, scored: int
+    suite: list[Path | str], tmp_path: Path, revision: str, scored_count: int
 ) -> None:
     output = _run_suite(suite, tmp_path, "--requirements", revision)
     verdicts = _verdicts(output)
     failed = {name for name, has_passed in verdicts.items() if not has_passed}
 
     assert failed == _list_known_failures(), output[-20_000:]
-    assert len(verdicts) - len(re.findall(r"^  [✓✗] ", output, re.MULTILINE)) == scored
+    assert len(verdicts) - len(re.findall(r"^  [✓✗] ", output, re.MULTILINE)) == scored_count
 
 
 def test_the_lock_file_names_no_address_of_packages() -> None:

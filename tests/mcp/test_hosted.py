@@ -85,9 +85,9 @@ def names(toolbox: Toolbox) -> Sequence[str]:
 )
 async def test_an_address_that_leads_into_a_private_network_or_nowhere_is_refused(url: str) -> None:
     async with open_pool("urls") as servers:
-        with pytest.raises(InvalidRequest) as refused:
+        with pytest.raises(InvalidRequest) as error_info:
             await servers.check_allowed([McpServer("new", url)])
-        assert refused.value.details["where"] == "$.mcp_servers[0].url"
+        assert error_info.value.details["where"] == "$.mcp_servers[0].url"
 
 
 @pytest.mark.parametrize(

@@ -315,10 +315,10 @@ async def test_no_secret_is_in_an_error_or_a_log(
     server.refused = (400, '{"error": "invalid_grant", "error_description": "SECRET-CANARY"}')
     oauth = OAuth(client_id="me", client_secret="SECRET-CANARY")
 
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(Unavailable) as error_info:
         await send_request(server, logins, Browser(), oauth=oauth)
 
-    text = f"{caught.value} {caught.value.details} {caught.value.__cause__}"
+    text = f"{error_info.value} {error_info.value.details} {error_info.value.__cause__}"
     assert "400 invalid_grant" in text
     assert "CANARY" not in text
     records = [record for record in caplog.records if record.name.startswith("antiphon")]

@@ -32,8 +32,8 @@ async def test_an_update_starts_new_servers_and_stops_removed_ones() -> None:
         assert statuses(pool) == [("new", "ready"), ("kept", "ready")]
         assert not hanging_call.done()  # an unchanged server is not touched
         hanging_call.cancel()
-        removed = await pool.call(call("old__echo"))
-        assert (removed.fault, (await pool.call(call("new__echo"))).is_error) == (
+        removed_result = await pool.call(call("old__echo"))
+        assert (removed_result.fault, (await pool.call(call("new__echo"))).is_error) == (
             "unknown_tool",
             False,
         )
@@ -87,9 +87,9 @@ async def test_two_servers_of_one_name_change_nothing() -> None:
 async def test_a_pool_that_closes_during_an_update_leaves_nothing_running() -> None:
     async with AsyncMcpServerPool([raw(name="old")]) as pool:
         await pool.ready(SECONDS)
-        updating = asyncio.create_task(pool.update([raw(name="new")]))
+        update = asyncio.create_task(pool.update([raw(name="new")]))
         await asyncio.sleep(0)
-    await updating
+    await update
 
     assert statuses(pool) == [("new", "closed")]
 
@@ -99,11 +99,11 @@ async def test_an_update_whose_caller_is_cancelled_is_carried_out_all_the_same()
         await pool.ready(SECONDS)
         hanging_call = asyncio.create_task(pool.call(call("old__hang")))
         await asyncio.sleep(0)
-        updating = asyncio.create_task(pool.update([raw("good", "changed", name="far")]))
+        update = asyncio.create_task(pool.update([raw("good", "changed", name="far")]))
         await asyncio.sleep(0)
-        updating.cancel()
+        update.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await updating
+            await update
         result: ToolResult = await hanging_call
 
         assert "it was removed" in result.output

@@ -59,12 +59,12 @@ def reference(request: pytest.FixtureRequest, everything_command) -> ServerConfi
 )
 def python(request: pytest.FixtureRequest, python_with) -> tuple[str, str]:
     """Return a Python with the servers of PyPI, and the protocol that they speak."""
-    installed = python_with(REQUIREMENTS / f"{request.param}.txt")
-    return str(installed), PROTOCOLS[request.param]
+    python_path = python_with(REQUIREMENTS / f"{request.param}.txt")
+    return str(python_path), PROTOCOLS[request.param]
 
 
 @asynccontextmanager
-async def running(
+async def run_servers(
     *configs: ServerConfig, host: RecordingHost | None = None, **options
 ) -> AsyncIterator[AsyncMcpServerPool]:
     async with asyncio.timeout(60), AsyncMcpServerPool(configs, host, **options) as servers:
@@ -74,7 +74,7 @@ async def running(
 
 @pytest.mark.slow
 async def test_the_reference_server_is_known_by_all_it_offers(reference: ServerConfig):
-    async with running(reference, host=RecordingHost()) as servers:
+    async with run_servers(reference, host=RecordingHost()) as servers:
         state = servers.states()[0]
         names = {tool.own_name for tool in servers.tools()}
         resources = await servers.resources("every")
@@ -94,7 +94,7 @@ async def test_the_reference_server_is_known_by_all_it_offers(reference: ServerC
 
 @pytest.mark.slow
 async def test_tools_return_texts_pictures_links_and_values(reference: ServerConfig):
-    async with running(reference) as servers:
+    async with run_servers(reference) as servers:
         echo = await servers.call(call("every__echo", message="hi"))
         total = await servers.call(call("every__get-sum", a=2, b=3))
         image = await servers.call(call("every__get-tiny-image"))
@@ -116,7 +116,7 @@ async def test_tools_return_texts_pictures_links_and_values(reference: ServerCon
 @pytest.mark.slow
 async def test_progress_is_reported_step_by_step(reference: ServerConfig):
     progress: list[Progress] = []
-    async with running(reference) as servers:
+    async with run_servers(reference) as servers:
         result = await servers.call(slow(duration=0.2, steps=4), progress.append)
 
     assert not result.is_error
@@ -125,7 +125,7 @@ async def test_progress_is_reported_step_by_step(reference: ServerConfig):
 
 @pytest.mark.slow
 async def test_resources_are_read_and_a_missing_one_is_not_found(reference: ServerConfig):
-    async with running(reference) as servers:
+    async with run_servers(reference) as servers:
         (document,) = await servers.read_resource(
             "every", "demo://resource/static/document/features.md"
         )
@@ -144,8 +144,8 @@ async def test_resources_are_read_and_a_missing_one_is_not_found(reference: Serv
 
 @pytest.mark.slow
 async def test_prompts_are_filled_in_and_completed(reference: ServerConfig):
-    async with running(reference) as servers:
-        filled = await servers.get_prompt("every", "args-prompt", {"city": "Paris"})
+    async with run_servers(reference) as servers:
+        prompt = await servers.get_prompt("every", "args-prompt", {"city": "Paris"})
         values = await servers.complete("every", "department", "E", prompt="completable-prompt")
         names = await servers.complete(
             "every",
@@ -155,7 +155,7 @@ async def test_prompts_are_filled_in_and_completed(reference: ServerConfig):
             known={"department": "Engineering"},
         )
 
-    assert filled.messages[0].content == (Text("What's weather in Paris?"),)
+    assert prompt.messages[0].content == (Text("What's weather in Paris?"),)
     assert values.values == ["Engineering"]
     assert "Alice" in names.values
 
@@ -164,9 +164,9 @@ async def test_forms_addresses_and_the_model_are_asked_of_the_host(reference: Se
     host = RecordingHost(
         ElicitationAnswer("accept", {"name": "Ada", "integer": 7}), ElicitationAnswer("accept")
     )
-    async with running(reference, host=host) as servers:
+    async with run_servers(reference, host=host) as servers:
         form = await servers.call(call("every__trigger-elicitation-request"))
-        agreed = await servers.call(
+        agreed_result = await servers.call(
             call("every__trigger-url-elicitation", url="https://example.com/pay")
         )
         sample = await servers.call(call("every__trigger-sampling-request", prompt="hello"))
@@ -177,12 +177,12 @@ async def test_forms_addresses_and_the_model_are_asked_of_the_host(reference: Se
     assert "- Name: Ada" in form.output
     assert isinstance(url_question, UrlElicitation)
     assert url_question.url == "https://example.com/pay"
-    assert not agreed.is_error
+    assert not agreed_result.is_error
     assert "well" in sample.output
 
 
 async def test_roots_are_passed_on_to_the_reference_server(reference: ServerConfig, tmp_path: Path):
-    async with running(reference, roots=[tmp_path]) as servers:
+    async with run_servers(reference, roots=[tmp_path]) as servers:
         while "every__get-roots-list" not in {tool.spec.name for tool in servers.tools()}:
             await asyncio.sleep(0.01)  # it is offered once the server knows its client
         roots = await servers.call(call("every__get-roots-list"))
@@ -192,7 +192,7 @@ async def test_roots_are_passed_on_to_the_reference_server(reference: ServerConf
 
 async def test_a_call_that_is_cancelled_leaves_the_server_usable(reference: ServerConfig):
     started = asyncio.Event()
-    async with running(reference) as servers:
+    async with run_servers(reference) as servers:
         task = asyncio.create_task(
             servers.call(slow(duration=30, steps=600), lambda progress: started.set())
         )
@@ -209,7 +209,7 @@ async def test_the_environment_is_not_handed_to_servers(
     everything_command, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SECRET_OF_OURS", "hunter2")
-    async with running(server_config(everything_command, env={"GIVEN": "yes"})) as servers:
+    async with run_servers(server_config(everything_command, env={"GIVEN": "yes"})) as servers:
         environment = json.loads((await servers.call(call("every__get-env"))).output)
 
     assert environment["GIVEN"] == "yes"
@@ -222,7 +222,7 @@ async def test_the_reference_server_killed_in_a_call_fails_it_and_comes_back(
     started = asyncio.Event()
     script = f"echo $$ > {tmp_path}/id; exec " + shlex.join((*everything_command, "stdio"))
     config = ServerConfig(name="every", command="sh", args=("-c", script))
-    async with running(config, delays=(0.01,)) as servers:
+    async with run_servers(config, delays=(0.01,)) as servers:
         task = asyncio.create_task(
             servers.call(slow(duration=30, steps=600), lambda progress: started.set())
         )
@@ -239,7 +239,7 @@ async def test_the_reference_server_killed_in_a_call_fails_it_and_comes_back(
 async def test_the_reference_server_killed_over_http_fails_its_call(everything_command):
     started = asyncio.Event()
     with run_reference_server(everything_command, "streamableHttp") as (port, process):
-        async with running(http_config(port), delays=()) as servers:
+        async with run_servers(http_config(port), delays=()) as servers:
             task = asyncio.create_task(
                 servers.call(slow(duration=30, steps=600), lambda progress: started.set())
             )
@@ -253,7 +253,7 @@ async def test_the_reference_server_killed_over_http_fails_its_call(everything_c
 async def test_the_reference_server_is_used_over_the_legacy_transport(everything_command):
     with run_reference_server(everything_command, "sse") as (port, _):
         config = ServerConfig(name="every", transport="sse", url=f"http://127.0.0.1:{port}/sse")
-        async with running(config) as servers:
+        async with run_servers(config) as servers:
             echo = await servers.call(call("every__echo", message="hi"))
 
     assert echo.output == "Echo: hi"
@@ -266,13 +266,13 @@ async def test_servers_of_pypi_tell_the_time_fetch_pages_and_read_a_repository(
     program, protocol = python
     create_repository(tmp_path)
     with serve_page("# Hello") as url:
-        async with running(
+        async with run_servers(
             pypi_config(program, "time", "--local-timezone", "UTC"),
             pypi_config(program, "fetch", "--ignore-robots-txt", "--allow-private-ips"),
             pypi_config(program, "git", "--repository", str(tmp_path)),
         ) as servers:
             states = servers.states()
-            now, fetched, log, unknown_zone = await asyncio.gather(
+            now, fetch_result, log, unknown_zone = await asyncio.gather(
                 servers.call(call("time__get_current_time", timezone="Asia/Tokyo")),
                 servers.call(call("fetch__fetch", url=url)),
                 servers.call(call("git__git_log", repo_path=str(tmp_path))),
@@ -283,7 +283,7 @@ async def test_servers_of_pypi_tell_the_time_fetch_pages_and_read_a_repository(
     assert [state.protocol for state in states] == [protocol] * 3
     assert "Asia/Tokyo" in now.output
     assert "+09:00" in now.output
-    assert "Hello" in fetched.output
+    assert "Hello" in fetch_result.output
     assert "A first word" in log.output
     assert unknown_zone.is_error
     assert [prompt.name for prompt in prompts] == ["fetch"]
@@ -291,7 +291,7 @@ async def test_servers_of_pypi_tell_the_time_fetch_pages_and_read_a_repository(
 
 @pytest.mark.slow
 async def test_hints_of_servers_of_pypi_mark_the_tools_that_only_read(python: tuple[str, str]):
-    async with running(pypi_config(python[0], "git")) as servers:
+    async with run_servers(pypi_config(python[0], "git")) as servers:
         hints = {tool.own_name: tool.hints for tool in servers.tools()}
 
     assert hints["git_status"].read_only

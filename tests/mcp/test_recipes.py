@@ -44,8 +44,8 @@ ANSWERS = {
 
 def list_recipes() -> dict[str, tuple[Block, Block]]:
     """Return the configuration and the commands of each recipe, by the name of its server."""
-    marked = [block for block in blocks(PAGE) if block.purpose == "mcp_servers"]
-    pairs = zip(marked[::2], marked[1::2], strict=True)
+    marked_blocks = [block for block in blocks(PAGE) if block.purpose == "mcp_servers"]
+    pairs = zip(marked_blocks[::2], marked_blocks[1::2], strict=True)
     return {
         next(iter(json.loads(config.text)["mcpServers"])): (config, run) for config, run in pairs
     }

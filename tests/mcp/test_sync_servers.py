@@ -49,7 +49,7 @@ def test_resources_prompts_and_completions_work_too():
         (template,) = servers.resource_templates("whole")
         note = servers.read_resource("whole", "note://7")
         prompts = [each.name for each in servers.prompts("whole")]
-        filled = servers.get_prompt("whole", "city", {"name": "Paris"})
+        prompt = servers.get_prompt("whole", "city", {"name": "Paris"})
         values = servers.complete("whole", "name", "Par", prompt="city")
         (state,) = servers.states()
         with pytest.raises(NotFound):
@@ -61,7 +61,7 @@ def test_resources_prompts_and_completions_work_too():
     assert template.uri_template == "note://{number}"
     assert note == (Text("note 7"),)
     assert prompts == ["city"]
-    assert filled.messages[0].content == (Text("Tell me of Paris, dry."),)
+    assert prompt.messages[0].content == (Text("Tell me of Paris, dry."),)
     assert values.values[0] == "Paris"
     assert state.status == "ready"
 

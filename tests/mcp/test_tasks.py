@@ -56,7 +56,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerCon
 
 
 @asynccontextmanager
-async def running(
+async def run_servers(
     config: ServerConfig, host: RecordingHost | None = None, **more: Any
 ) -> AsyncGenerator[AsyncMcpServerPool]:
     async with asyncio.timeout(60), AsyncMcpServerPool([config], host, **more) as servers:
@@ -105,7 +105,7 @@ class Journal:
 
 async def test_a_task_is_polled_until_it_has_a_result(config: ServerConfig, tmp_path: Path):
     states = [{"status": "working"}, {"status": "working"}, COMPLETED]
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         state = servers.states()[0]
         answer = await servers.call(call("tasked__job", states=states))
 
@@ -124,9 +124,9 @@ async def test_new_status_messages_are_progress(config: ServerConfig):
         {"status": "working", "statusMessage": "two"},
         COMPLETED,
     ]
-    created = {"statusMessage": "queued"}
-    async with running(config) as servers:
-        await servers.call(call("tasked__job", states=states, created=created), progress.append)
+    first_state = {"statusMessage": "queued"}
+    async with run_servers(config) as servers:
+        await servers.call(call("tasked__job", states=states, created=first_state), progress.append)
 
     assert [each.done for each in progress] == [1, 2, 3]
     assert [each.message for each in progress][::2] == ["queued", "two"]
@@ -137,7 +137,7 @@ async def test_a_person_is_asked_once_for_each_required_input(config: ServerConf
     host = RecordingHost(
         ElicitationAnswer("accept", {"count": 3}), ElicitationAnswer("accept", {"count": 4})
     )
-    async with running(config, host) as servers:
+    async with run_servers(config, host) as servers:
         answer = await servers.call(call("tasked__job", asks={"a": FORM, "b": FORM}))
 
     assert [type(each) for each in host.questions] == [FormElicitation] * 2
@@ -149,7 +149,7 @@ async def test_a_person_is_asked_once_for_each_required_input(config: ServerConf
 
 async def test_an_invalid_answer_of_a_person_is_a_refusal(config: ServerConfig):
     host = RecordingHost(ElicitationAnswer("accept", {"count": "many"}))
-    async with running(config, host) as servers:
+    async with run_servers(config, host) as servers:
         answer = await servers.call(call("tasked__job", asks={"a": FORM}))
 
     assert json.loads(answer.output) == {"a": {"action": "cancel"}}
@@ -168,7 +168,7 @@ async def test_inputs_that_are_withdrawn_again_and_again_have_a_limit(
     states = [
         {"status": "input_required", "inputRequests": {key: FORM}} for key in ("a", "b", "a", "b")
     ]
-    async with running(tasked(tmp_path), host) as servers:
+    async with run_servers(tasked(tmp_path), host) as servers:
         answer = await servers.call(call("tasked__job", states=[*states, COMPLETED]))
 
     assert "requires more than 3 inputs" in answer.output
@@ -178,22 +178,22 @@ async def test_inputs_that_are_withdrawn_again_and_again_have_a_limit(
 
 async def test_polling_goes_on_while_a_person_thinks(config: ServerConfig, tmp_path: Path):
     class Thinker(RecordingHost):
-        withdrawn = False
+        was_withdrawn = False
 
         async def ask(self, question: object) -> ElicitationAnswer:
             try:
                 return await asyncio.get_running_loop().create_future()
             except asyncio.CancelledError:
-                self.withdrawn = True
+                self.was_withdrawn = True
                 raise
 
     host = Thinker()
     question_state = {"status": "input_required", "inputRequests": {"a": FORM}}
-    async with running(config, host) as servers:
+    async with run_servers(config, host) as servers:
         answer = await servers.call(
             call("tasked__job", states=[question_state, question_state, COMPLETED])
         )
-        await wait_until(lambda: host.withdrawn)
+        await wait_until(lambda: host.was_withdrawn)
 
     assert answer.output == "done"
     assert lines_of(tmp_path, "answers") == []
@@ -202,7 +202,7 @@ async def test_polling_goes_on_while_a_person_thinks(config: ServerConfig, tmp_p
 async def test_a_task_that_asks_without_a_person_fails_and_is_cancelled(
     config: ServerConfig, tmp_path: Path
 ):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         answer = await servers.call(call("tasked__job", asks={"a": FORM}))
 
     assert answer.is_error
@@ -216,7 +216,7 @@ async def test_an_output_is_checked_against_the_schema_of_its_tool(config: Serve
         "status": "completed",
         "result": {**result("5"), "structuredContent": {}},
     }
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         right = await servers.call(call("tasked__strict", last=good))
         wrong = await servers.call(call("tasked__strict", last=bad))
 
@@ -261,7 +261,7 @@ async def test_an_output_is_checked_against_the_schema_of_its_tool(config: Serve
 async def test_a_task_without_a_valid_result_is_an_error(
     last: dict[str, Any], words: str, tmp_path: Path
 ):
-    async with running(tasked(tmp_path), RecordingHost()) as servers:
+    async with run_servers(tasked(tmp_path), RecordingHost()) as servers:
         answer = await servers.call(call("tasked__job", last=last))
 
     assert answer.is_error
@@ -272,7 +272,7 @@ async def test_a_task_without_a_valid_result_is_an_error(
 
 
 async def test_a_task_whose_state_is_no_result_at_all_is_cancelled(tmp_path: Path):
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         answer = await servers.call(call("tasked__job", last={"status": "working", "_meta": 5}))
 
     assert answer.fault == "failed"
@@ -281,7 +281,7 @@ async def test_a_task_whose_state_is_no_result_at_all_is_cancelled(tmp_path: Pat
 
 
 async def test_a_task_that_works_after_its_end_is_an_error(tmp_path: Path):
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         backwards = call("tasked__job", created={"status": "completed"})
         answer = await servers.call(backwards)
         completed_call = call("tasked__job", created={"status": "completed"}, states=[COMPLETED])
@@ -294,7 +294,7 @@ async def test_a_task_that_works_after_its_end_is_an_error(tmp_path: Path):
 
 @pytest.mark.parametrize("task_id", ["", "a\nb", "x" * 2_000, 7, None])
 async def test_a_task_without_a_usable_id_is_an_error(task_id: object, tmp_path: Path):
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         answer = await servers.call(call("tasked__job", created={"taskId": task_id}))
 
     assert "started a task without a usable id" in answer.output
@@ -303,7 +303,7 @@ async def test_a_task_without_a_usable_id_is_an_error(task_id: object, tmp_path:
 
 async def test_a_task_of_a_server_that_does_not_declare_them_is_an_error(tmp_path: Path):
     (tmp_path / "undeclared").touch()
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         state = servers.states()[0]
         answer = await servers.call(call("tasked__job"))
 
@@ -342,7 +342,7 @@ def test_a_failed_task_has_no_result_whatever_the_server_says():
 async def test_a_task_is_given_up_when_its_server_no_longer_keeps_it(
     config: ServerConfig, tmp_path: Path
 ):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         short = call("tasked__job", last={"status": "working", "ttlMs": 50, "pollIntervalMs": 9e9})
         answer = await servers.call(short)
 
@@ -354,12 +354,12 @@ async def test_a_task_is_given_up_when_its_server_no_longer_keeps_it(
 async def test_endless_work_ends_with_the_deadline_of_its_call(
     config: ServerConfig, tmp_path: Path, call_clock: CallClock
 ):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         gate = Gate(servers, seconds=RECHECK_SECONDS)
-        working = asyncio.create_task(gate.call(call("tasked__job")))
+        pending_call = asyncio.create_task(gate.call(call("tasked__job")))
         await wait_until(lambda: count_requests(tmp_path, "tasks/get"))
         call_clock.now += 1.0
-        answer = await working
+        answer = await pending_call
         await wait_until(lambda: count_requests(tmp_path, "tasks/cancel"))
 
     assert answer.fault == "timed_out"
@@ -368,14 +368,14 @@ async def test_endless_work_ends_with_the_deadline_of_its_call(
 
 async def test_a_task_may_have_its_own_timeout(tmp_path: Path, call_clock: CallClock):
     config = tasked(tmp_path, task_timeout=5.0, timeout=RECHECK_SECONDS)
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         gate = Gate(servers, seconds=RECHECK_SECONDS)
-        working = asyncio.create_task(gate.call(call("tasked__job")))
+        pending_call = asyncio.create_task(gate.call(call("tasked__job")))
         await wait_until(lambda: count_requests(tmp_path, "tasks/get"))
         await call_clock.think(4.0)
-        assert not working.done(), "the deadlines of the call do not count"
+        assert not pending_call.done(), "the deadlines of the call do not count"
         call_clock.now += 1.0
-        answer = await working
+        answer = await pending_call
         await wait_until(lambda: count_requests(tmp_path, "tasks/cancel"))
 
     assert answer.fault == "timed_out"
@@ -383,19 +383,19 @@ async def test_a_task_may_have_its_own_timeout(tmp_path: Path, call_clock: CallC
 
 
 async def test_a_cancelled_call_cancels_its_task(config: ServerConfig, tmp_path: Path):
-    async with running(config) as servers:
-        working = asyncio.create_task(servers.call(call("tasked__job")))
+    async with run_servers(config) as servers:
+        pending_call = asyncio.create_task(servers.call(call("tasked__job")))
         await wait_until(lambda: count_requests(tmp_path, "tasks/get"))
-        working.cancel()
+        pending_call.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await working
+            await pending_call
 
     assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
 async def test_a_task_survives_its_server(tmp_path: Path):
     states = [{"status": "working"}, {"exit": True}, COMPLETED]
-    async with running(tasked(tmp_path), delays=(0.01,)) as servers:
+    async with run_servers(tasked(tmp_path), delays=(0.01,)) as servers:
         answer = await servers.call(call("tasked__job", states=states))
 
     assert answer.output == "done"
@@ -406,7 +406,7 @@ async def test_the_error_of_a_failed_task_is_returned_though_its_server_was_rest
     tmp_path: Path,
 ):
     failed = {"status": "failed", "error": {"code": -32603, "message": "no disk"}}
-    async with running(tasked(tmp_path), delays=(0.01,)) as servers:
+    async with run_servers(tasked(tmp_path), delays=(0.01,)) as servers:
         answer = await servers.call(call("tasked__job", states=[{"exit": True}, failed]))
 
     assert answer.fault == "failed"
@@ -418,7 +418,7 @@ async def test_polls_that_fail_are_repeated_but_not_for_ever(
 ):
     monkeypatch.setattr(task_follower, "LONGEST_PAUSE", 0.01)
     broken = {"error_code": -32603}
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         answer = await servers.call(call("tasked__job", states=[broken] * 7 + [COMPLETED]))
         failed_result = await servers.call(call("tasked__job", last=broken))
 
@@ -428,15 +428,15 @@ async def test_polls_that_fail_are_repeated_but_not_for_ever(
 
 
 async def test_the_old_protocol_has_no_tasks(tmp_path: Path):
-    async with running(tasked(tmp_path, mode="legacy")) as servers:
+    async with run_servers(tasked(tmp_path, mode="legacy")) as servers:
         state = servers.states()[0]
         answer = await servers.call(call("tasked__job"))
-        rude = await servers.call(call("tasked__job", rude=True))
+        rude_result = await servers.call(call("tasked__job", rude=True))
 
     assert state.protocol == "2025-11-25"
     assert tasks.EXTENSION not in "".join(lines_of(tmp_path, "log"))
     assert answer.output == "done without a task"
-    assert rude.is_error
+    assert rude_result.is_error
     assert count_requests(tmp_path, "tasks/get") == 0
 
 
@@ -449,7 +449,7 @@ async def test_a_person_may_think_longer_about_an_input_than_the_call_may_take(
             return await super().ask(question)
 
     host = Slow(ElicitationAnswer("accept", {"count": 3}))
-    async with running(config, host) as servers:
+    async with run_servers(config, host) as servers:
         answer = await Gate(servers, seconds=RECHECK_SECONDS).call(
             call("tasked__job", asks={"a": FORM})
         )
@@ -464,17 +464,17 @@ async def test_a_saved_task_is_followed_and_its_tool_not_called_again(
     config: ServerConfig, tmp_path: Path
 ):
     journal = Journal()
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         with use_journal(journal):
-            working = asyncio.create_task(servers.call(call("tasked__job")))
+            pending_call = asyncio.create_task(servers.call(call("tasked__job")))
         await wait_until(lambda: journal.handles)
-        working.cancel()
+        pending_call.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await working
+            await pending_call
     assert count_requests(tmp_path, "tasks/cancel") == 0, "the call is open: it is left to others"
 
     (tmp_path / "done").write_text("from before")
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         with use_journal(journal):
             answer = await servers.call(call("tasked__job"))
 
@@ -484,14 +484,14 @@ async def test_a_saved_task_is_followed_and_its_tool_not_called_again(
 
 async def test_a_task_whose_call_is_over_is_cancelled(config: ServerConfig, tmp_path: Path):
     journal = Journal()
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         with use_journal(journal):
-            working = asyncio.create_task(servers.call(call("tasked__job")))
+            pending_call = asyncio.create_task(servers.call(call("tasked__job")))
         await wait_until(lambda: journal.handles)
         journal.open = False
-        working.cancel()
+        pending_call.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await working
+            await pending_call
 
     assert count_requests(tmp_path, "tasks/cancel") == 1
 
@@ -502,13 +502,13 @@ async def test_a_task_whose_call_is_ended_after_its_tool_was_stopped_is_cancelle
 ):
     monkeypatch.setattr(server, "CHECK_SECONDS", 60.0 if leaves else 0.01)
     journal = Journal()
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         with use_journal(journal):
-            working = asyncio.create_task(servers.call(call("tasked__job")))
+            pending_call = asyncio.create_task(servers.call(call("tasked__job")))
         await wait_until(lambda: journal.handles)
-        working.cancel()
+        pending_call.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await working
+            await pending_call
         journal.open = False
         if not leaves:
             await wait_until(lambda: count_requests(tmp_path, "tasks/cancel"))
@@ -521,7 +521,7 @@ async def test_a_call_that_the_user_stops_cancels_its_task_though_its_run_goes_o
 ):
     journal = Journal()
     consent = Consent(Rules(allow=("*",)))
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         processor = ToolProcessor(servers, consent=consent)
         outcomes = processor.process_tool_calls("run_1", [call("tasked__job")], journal=journal)
         async with aclosing(outcomes) as results:
@@ -555,12 +555,12 @@ async def test_a_call_that_is_refused_when_it_is_resumed_cancels_its_task(
     if sync:
         with McpServerPool([config]) as pool:
             assert await asyncio.to_thread(pool.ready, 50) == ()
-            refused = await answer(pool)
+            refusal = await answer(pool)
     else:
-        async with running(config) as servers:
-            refused = await answer(servers)
+        async with run_servers(config) as servers:
+            refusal = await answer(servers)
 
-    assert refused.fault == "refused"
+    assert refusal.fault == "refused"
     assert lines_of(tmp_path, "log")[-1] == "tasks/cancel t"
     assert lines_of(tmp_path, "ran") == []
 
@@ -594,7 +594,7 @@ async def test_a_journal_is_used_on_its_own_loop_by_servers_that_run_on_another(
 async def test_a_call_that_a_tool_makes_itself_is_in_no_journal(tmp_path: Path):
     (tmp_path / "done").write_text("built")
     journal = Journal()
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
 
         @tool
         async def deploy() -> str:
@@ -614,7 +614,7 @@ async def test_a_call_that_a_tool_makes_itself_is_in_no_journal(tmp_path: Path):
 async def test_a_function_that_calls_two_tools_under_its_own_id_gets_two_results(tmp_path: Path):
     journal = Journal()
     states = [[{**COMPLETED, "result": result(word)}] for word in ("one", "two", "three")]
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
 
         @tool
         async def deploy(context: ToolContext) -> list[str]:
@@ -639,7 +639,7 @@ async def test_a_long_task_of_a_call_that_is_in_no_journal_is_followed_to_its_en
 ):
     monkeypatch.setattr(task_follower, "CHECK_SECONDS", 0.0)
     states = [{"status": "working"}] * 3
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         answer = await servers.call(call("tasked__job", states=[*states, COMPLETED]))
 
     assert answer.output == "done"
@@ -659,14 +659,14 @@ async def test_a_call_that_is_cancelled_while_its_handle_is_saved_leaves_its_tas
             return await super().save(call_id, handle)
 
     journal = Slow()
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         with use_journal(journal):
-            working = asyncio.create_task(servers.call(call("tasked__job")))
+            pending_call = asyncio.create_task(servers.call(call("tasked__job")))
         await journal.saving.wait()
-        working.cancel()
+        pending_call.cancel()
         asyncio.get_running_loop().call_soon(journal.release.set)
         with pytest.raises(asyncio.CancelledError):
-            await working
+            await pending_call
 
     assert list(journal.handles) == ["c1"]
     assert count_requests(tmp_path, "tasks/cancel") == 0
@@ -675,7 +675,7 @@ async def test_a_call_that_is_cancelled_while_its_handle_is_saved_leaves_its_tas
 async def test_a_task_whose_first_state_is_not_valid_is_cancelled(
     config: ServerConfig, tmp_path: Path
 ):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         answer = await servers.call(call("tasked__job", created={"status": "odd"}))
 
     assert "says that its task is odd" in answer.output
@@ -689,7 +689,7 @@ async def test_a_call_that_another_process_has_ended_ends_its_task(
     monkeypatch.setattr(task_follower, "CHECK_SECONDS", 0.01)
     journal = Journal()
     journal.open = False
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         with use_journal(journal):
             answer = await servers.call(call("tasked__job"))
 
@@ -701,7 +701,7 @@ async def test_a_handle_that_cannot_be_saved_now_is_saved_later(tmp_path: Path):
     journal = Journal()
     journal.faults = [Unavailable("no database"), Unavailable("no database")]
     states = [{"status": "working"}] * 3
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         with use_journal(journal):
             answer = await servers.call(call("tasked__job", states=[*states, COMPLETED]))
 
@@ -712,13 +712,13 @@ async def test_a_handle_that_cannot_be_saved_now_is_saved_later(tmp_path: Path):
 async def test_a_task_that_is_not_saved_is_cancelled_with_its_call(tmp_path: Path):
     journal = Journal()
     journal.faults = [Conflict("another task")]
-    async with running(tasked(tmp_path)) as servers:
+    async with run_servers(tasked(tmp_path)) as servers:
         with use_journal(journal):
-            working = asyncio.create_task(servers.call(call("tasked__job")))
+            pending_call = asyncio.create_task(servers.call(call("tasked__job")))
         await wait_until(lambda: count_requests(tmp_path, "tasks/get"))
-        working.cancel()
+        pending_call.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await working
+            await pending_call
 
     assert journal.handles == {}
     assert count_requests(tmp_path, "tasks/cancel") == 1
@@ -729,7 +729,7 @@ async def test_the_task_of_another_server_is_neither_followed_nor_started_again(
     config = tasked(tmp_path)
     for origin, tool_name in (("elsewhere", "job"), (config.origin, "strict")):
         journal.handles["c1"] = TaskHandle(task_id="t", origin=origin, tool=tool_name, created_at=0)
-        async with running(config) as servers:
+        async with run_servers(config) as servers:
             with use_journal(journal):
                 answer = await servers.call(call("tasked__job"))
         assert "is not sent again" in answer.output
@@ -742,7 +742,7 @@ async def test_a_task_that_the_server_has_forgotten_is_not_started_again(tmp_pat
     config = tasked(tmp_path)
     handle = TaskHandle(task_id="gone", origin=config.origin, tool="job", created_at=0)
     journal.handles["c1"] = handle
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         with use_journal(journal):
             answer = await servers.call(call("tasked__job"))
 
@@ -761,7 +761,7 @@ async def test_a_task_that_ended_without_an_observer_has_its_result(
     (tmp_path / "done").write_text("long ago")
     config = tasked(tmp_path, task_timeout=1.0)
     journal.handles["c1"] = TaskHandle(task_id="t", origin=config.origin, tool="job", created_at=0)
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         with use_journal(journal):
             answer = await servers.call(call("tasked__job"))
 

@@ -63,7 +63,7 @@ class StateRecorder:
 
 
 @asynccontextmanager
-async def running(*configs: ServerConfig, **options) -> AsyncIterator[AsyncMcpServerPool]:
+async def run_servers(*configs: ServerConfig, **options) -> AsyncIterator[AsyncMcpServerPool]:
     options.setdefault("delays", (0.01,))
     async with asyncio.timeout(60), AsyncMcpServerPool(configs, **options) as servers:
         await servers.ready(50)
@@ -102,7 +102,7 @@ def is_alive(pid: int) -> bool:
 
 async def test_a_server_killed_in_a_call_fails_the_call_at_once_and_comes_back():
     states = StateRecorder()
-    async with running(raw(), changed=states) as servers:
+    async with run_servers(raw(), changed=states) as servers:
         task, pid = await start_endless_call(servers)
         os.kill(pid, signal.SIGKILL)
         result = await task
@@ -126,7 +126,7 @@ async def test_a_tool_that_is_another_after_a_restart_is_asked_about_before_it_i
         return ConsentAnswer(allowed=len(descriptions) == 1, keep="session")
 
     file, states = tmp_path / "pid", StateRecorder()
-    async with running(raw("another", str(file)), changed=states) as servers:
+    async with run_servers(raw("another", str(file)), changed=states) as servers:
         processor = ToolProcessor(servers, consent=Consent(asker=answer))
         [(_, first)] = [each async for each in processor.process_tool_calls("run_1", [ECHO_CALL])]
         os.kill(int(file.read_text()), signal.SIGKILL)
@@ -148,7 +148,7 @@ async def test_a_program_of_the_working_folder_is_no_server(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f":.:{os.environ['PATH']}")
     config = ServerConfig(name="far", command=program.name)
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         (state,) = servers.states()
 
     assert f"no program {program.name}" in state.why
@@ -156,7 +156,7 @@ async def test_a_program_of_the_working_folder_is_no_server(
 
 
 async def test_a_server_that_exits_in_a_call_is_reported_with_its_exit_code_and_last_output():
-    async with running(raw()) as servers:
+    async with run_servers(raw()) as servers:
         result = await servers.call(call("raw__die"))
 
     assert result.fault == "unavailable"
@@ -197,7 +197,7 @@ async def test_an_exit_code_is_a_better_reason_than_a_closed_connection():
 
 async def test_a_server_killed_while_idle_is_noticed_without_a_call():
     states = StateRecorder()
-    async with running(raw(), changed=states) as servers:
+    async with run_servers(raw(), changed=states) as servers:
         task, pid = await start_endless_call(servers)
         task.cancel()
         os.kill(pid, signal.SIGKILL)
@@ -207,7 +207,7 @@ async def test_a_server_killed_while_idle_is_noticed_without_a_call():
 
 
 async def test_a_server_that_dies_again_and_again_is_not_restarted_until_it_is_used():
-    async with running(raw(), delays=(0.01, 0.01)) as servers:
+    async with run_servers(raw(), delays=(0.01, 0.01)) as servers:
         for _ in range(3):
             await servers.call(call("raw__die"))
         await servers.ready(50)
@@ -231,7 +231,7 @@ async def test_a_server_that_fails_again_and_again_is_not_started_at_each_call(
     config = ServerConfig(name="raw", command=sys.executable, args=("-I", "-S", "-c", script))
     statuses: list[str] = []
 
-    async with running(
+    async with run_servers(
         config,
         delays=(),
         clock=lambda: now,
@@ -256,7 +256,7 @@ async def test_a_server_that_fails_again_and_again_is_not_started_at_each_call(
 
 async def test_a_process_whose_child_holds_its_pipes_counts_as_ended_all_the_same(tmp_path: Path):
     states = StateRecorder()
-    async with running(raw("parent", str(tmp_path / "pid")), changed=states) as servers:
+    async with run_servers(raw("parent", str(tmp_path / "pid")), changed=states) as servers:
         task, pid = await start_endless_call(servers)
         os.kill(pid, signal.SIGKILL)
         result = await task
@@ -265,7 +265,7 @@ async def test_a_process_whose_child_holds_its_pipes_counts_as_ended_all_the_sam
 
 
 async def test_the_whole_process_tree_ends_with_the_client(tmp_path: Path):
-    async with running(raw("parent", str(tmp_path / "pid"))):
+    async with run_servers(raw("parent", str(tmp_path / "pid"))):
         child = int((tmp_path / "pid").read_text())
         was_alive = is_alive(child)
 
@@ -274,7 +274,7 @@ async def test_the_whole_process_tree_ends_with_the_client(tmp_path: Path):
 
 
 async def test_a_server_that_does_not_exit_is_killed():
-    async with running(raw("stubborn")) as servers:
+    async with run_servers(raw("stubborn")) as servers:
         task, pid = await start_endless_call(servers)
         task.cancel()
 
@@ -283,7 +283,7 @@ async def test_a_server_that_does_not_exit_is_killed():
 
 async def test_cancelling_a_call_reaches_the_server(tmp_path: Path):
     mark = tmp_path / "cancelled"
-    async with running(raw("good", str(mark))) as servers:
+    async with run_servers(raw("good", str(mark))) as servers:
         task, _ = await start_endless_call(servers)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -295,7 +295,7 @@ async def test_cancelling_a_call_reaches_the_server(tmp_path: Path):
 
 async def test_a_servers_own_deadline_is_a_result_and_reaches_the_server(tmp_path: Path):
     mark = tmp_path / "cancelled"
-    async with running(raw("good", str(mark), timeout=0.1)) as servers:
+    async with run_servers(raw("good", str(mark), timeout=0.1)) as servers:
         result = await servers.call(call("raw__hang"))
         await servers.call(call("raw__echo"))
 
@@ -308,7 +308,7 @@ async def test_a_persons_time_to_think_ends_no_call_of_the_server_that_asks(
 ):
     host = SlowHost(call_clock)
     host.may_think.set()
-    async with running(raw("good", timeout=RECHECK_SECONDS), host=host) as servers:
+    async with run_servers(raw("good", timeout=RECHECK_SECONDS), host=host) as servers:
         gate = Gate(servers, seconds=RECHECK_SECONDS)
         result = await gate.call(call("raw__ask"))
         late_result = await gate.call(call("raw__hang"), lambda _: pass_time(call_clock))
@@ -323,7 +323,7 @@ def pass_time(clock: CallClock) -> None:
 
 async def test_calls_that_begin_during_a_question_wait_for_it_too(call_clock: CallClock):
     host = SlowHost(call_clock)
-    async with running(raw("good", timeout=RECHECK_SECONDS), host=host) as servers:
+    async with run_servers(raw("good", timeout=RECHECK_SECONDS), host=host) as servers:
         asking_call = asyncio.create_task(servers.call(call("raw__ask")))
         await host.was_asked.wait()
         started = asyncio.Event()
@@ -331,12 +331,12 @@ async def test_calls_that_begin_during_a_question_wait_for_it_too(call_clock: Ca
         await started.wait()
         host.may_think.set()
         await host.has_thought.wait()
-        waited = not late_call.done()
+        has_waited = not late_call.done()
         result = await asking_call
         pass_time(call_clock)
         overdue = await late_call
 
-    assert waited
+    assert has_waited
     assert not result.is_error
     assert overdue.fault == "timed_out"
 
@@ -349,7 +349,7 @@ def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("one_second")
 async def test_a_flood_of_requests_is_cut_and_reported():
-    async with running(raw()) as servers:
+    async with run_servers(raw()) as servers:
         result = await servers.call(call("raw__pings", questions=MOST_PER_SECOND + 500))
         state = servers.states()[0]
 
@@ -359,7 +359,7 @@ async def test_a_flood_of_requests_is_cut_and_reported():
 
 @pytest.mark.slow
 async def test_a_result_of_too_many_parts_is_cut_and_the_model_is_told():
-    async with running(raw()) as servers:
+    async with run_servers(raw()) as servers:
         result = await servers.call(call("raw__parts", count=100_000))
 
     assert result.output.count("x") == 5_000
@@ -370,7 +370,7 @@ async def test_a_server_at_a_foreign_address_has_a_lower_limit_of_size(http_port
     url = f"http://127.0.0.1:{http_port}/mcp"
     config = ServerConfig(name="whole", transport="http", url=url)
     loopback_policy = EgressPolicy((Exemption(ip_network("127.0.0.0/8")),))
-    async with running(config, reach=loopback_policy) as servers:
+    async with run_servers(config, reach=loopback_policy) as servers:
         small = await servers.call(call("whole__echo", text="x" * 3_000_000))
         large = await servers.call(call("whole__echo", text="x" * 5_000_000))
         next_result = await servers.call(call("whole__echo", text="hi"))
@@ -382,7 +382,7 @@ async def test_a_server_at_a_foreign_address_has_a_lower_limit_of_size(http_port
 
 async def test_calls_that_come_just_when_a_server_has_died_have_it_started_once():
     statuses: list[str] = []
-    async with running(
+    async with run_servers(
         raw(), delays=(), changed=lambda state: statuses.append(state.status)
     ) as servers:
         await servers.call(call("raw__die"))
@@ -401,22 +401,25 @@ async def test_many_servers_start_together_and_each_that_fails_is_named_with_its
         "crash": raw("crash", name="crash"),
         "gone": ServerConfig(name="gone", transport="http", url="http://127.0.0.1:9/mcp"),
     }
-    sound = [raw(name=f"good{n}") for n in range(5)]
-    async with asyncio.timeout(60), AsyncMcpServerPool([*broken.values(), *sound]) as servers:
+    good_configs = [raw(name=f"good{n}") for n in range(5)]
+    async with (
+        asyncio.timeout(60),
+        AsyncMcpServerPool([*broken.values(), *good_configs]) as servers,
+    ):
         early_tools = servers.tools()
-        missing = {state.server: state for state in await servers.ready(50)}
+        failed_states = {state.server: state for state in await servers.ready(50)}
         outputs = [await servers.call(call(f"good{n}__echo")) for n in range(5)]
 
     assert early_tools == ()
-    assert set(missing) == set(broken)
-    assert all(state.status == "failed" for state in missing.values())
-    assert "no program no-such-program-anywhere" in missing["missing"].why
-    assert "folder" in missing["nowhere"].why
-    assert "within 4 s" in missing["silent"].why
-    assert missing["silent"].stderr == ("waiting for better days",)
-    assert missing["crash"].why == "it exited with code 2"
-    assert missing["crash"].stderr == ("no licence\u241b[2J found",)
-    assert "cannot be reached" in missing["gone"].why
+    assert set(failed_states) == set(broken)
+    assert all(state.status == "failed" for state in failed_states.values())
+    assert "no program no-such-program-anywhere" in failed_states["missing"].why
+    assert "folder" in failed_states["nowhere"].why
+    assert "within 4 s" in failed_states["silent"].why
+    assert failed_states["silent"].stderr == ("waiting for better days",)
+    assert failed_states["crash"].why == "it exited with code 2"
+    assert failed_states["crash"].stderr == ("no licence\u241b[2J found",)
+    assert "cannot be reached" in failed_states["gone"].why
     assert not any(output.is_error for output in outputs)
 
 
@@ -461,7 +464,7 @@ async def test_ready_waits_no_longer_than_it_is_told():
 
 
 async def test_rubbish_on_stdout_is_counted_reported_and_harmless(capfd):
-    async with running(raw("rubbish")) as servers:
+    async with run_servers(raw("rubbish")) as servers:
         result = await servers.call(call("raw__echo"))
         state = servers.states()[0]
 
@@ -474,7 +477,7 @@ async def test_rubbish_on_stdout_is_counted_reported_and_harmless(capfd):
 @pytest.mark.usefixtures("one_second")
 async def test_a_flood_of_log_lines_is_cut_and_the_call_answered():
     host = RecordingHost()
-    async with running(raw(), host=host) as servers:
+    async with run_servers(raw(), host=host) as servers:
         result = await servers.call(call("raw__flood", lines=MOST_PER_SECOND + 500))
         state = servers.states()[0]
 
@@ -484,7 +487,7 @@ async def test_a_flood_of_log_lines_is_cut_and_the_call_answered():
 
 
 async def test_a_server_that_lies_about_its_tools_loses_only_those_that_cannot_be_used():
-    async with running(raw("liar")) as servers:
+    async with run_servers(raw("liar")) as servers:
         tools = {tool.own_name: tool for tool in servers.tools()}
         reasons = {each.tool: each.why for each in servers.states()[0].left_out}
 
@@ -507,7 +510,7 @@ async def test_a_server_that_lies_about_its_tools_loses_only_those_that_cannot_b
 
 @pytest.mark.parametrize("tool", ["slow", "looped"])
 async def test_a_schema_of_outputs_can_neither_hang_nor_break_the_client(tool: str):
-    async with running(raw("liar")) as servers:
+    async with run_servers(raw("liar")) as servers:
         async with asyncio.timeout(60):
             result = await servers.call(call(f"raw__{tool}"))
 
@@ -515,7 +518,7 @@ async def test_a_schema_of_outputs_can_neither_hang_nor_break_the_client(tool: s
 
 
 async def test_escapes_and_hidden_characters_are_revealed_in_all_texts_of_a_server():
-    async with running(raw("evil")) as servers:
+    async with run_servers(raw("evil")) as servers:
         tool = servers.tools()[0]
         state = servers.states()[0]
         result = await servers.call(call("raw__evil"))
@@ -530,7 +533,7 @@ async def test_escapes_and_hidden_characters_are_revealed_in_all_texts_of_a_serv
 
 
 async def test_too_many_tools_are_cut_and_reported():
-    async with running(raw("many")) as servers:
+    async with run_servers(raw("many")) as servers:
         count = len(servers.tools())
         left_out = servers.states()[0].left_out
 
@@ -541,14 +544,14 @@ async def test_too_many_tools_are_cut_and_reported():
 
 
 async def test_all_pages_are_read():
-    async with running(raw("pages")) as servers:
+    async with run_servers(raw("pages")) as servers:
         names = [tool.own_name for tool in servers.tools()]
 
     assert names == ["page0", "page1", "page2", "page3"]
 
 
 async def test_pages_without_end_are_cut():
-    async with running(raw("endless_pages")) as servers:
+    async with run_servers(raw("endless_pages")) as servers:
         count = len(servers.tools())
         left_out = servers.states()[0].left_out
 
@@ -558,7 +561,7 @@ async def test_pages_without_end_are_cut():
 
 @pytest.mark.slow
 async def test_a_result_that_is_too_large_fails_its_call_and_nothing_else():
-    async with running(raw()) as servers:
+    async with run_servers(raw()) as servers:
         large = await servers.call(call("raw__big", size=40_000_000))
         next_result = await servers.call(call("raw__echo"))
 
@@ -568,14 +571,14 @@ async def test_a_result_that_is_too_large_fails_its_call_and_nothing_else():
 
 
 async def test_a_large_result_within_the_limit_is_not_cut():
-    async with running(raw()) as servers:
+    async with run_servers(raw()) as servers:
         result = await servers.call(call("raw__big", size=5_000_000))
 
     assert len(result.output) == 5_000_000
 
 
 async def test_an_invalid_result_fails_its_call():
-    async with running(raw()) as servers:
+    async with run_servers(raw()) as servers:
         result = await servers.call(call("raw__odd"))
 
     assert result.fault == "failed"
@@ -583,7 +586,7 @@ async def test_an_invalid_result_fails_its_call():
 
 
 async def test_a_server_that_dies_of_the_new_handshake_is_started_with_the_old_one():
-    async with running(raw("frail")) as servers:
+    async with run_servers(raw("frail")) as servers:
         states = servers.states()
 
     assert states[0].status == "ready"
@@ -591,7 +594,7 @@ async def test_a_server_that_dies_of_the_new_handshake_is_started_with_the_old_o
 
 
 async def test_a_server_that_must_speak_the_new_protocol_and_does_not_is_not_used():
-    async with running(raw(mode="2026-07-28")) as servers:
+    async with run_servers(raw(mode="2026-07-28")) as servers:
         state = servers.states()[0]
 
     assert state.status == "failed"
@@ -599,7 +602,7 @@ async def test_a_server_that_must_speak_the_new_protocol_and_does_not_is_not_use
 
 
 async def test_arguments_that_are_no_object_never_reach_a_server():
-    async with running(raw()) as servers:
+    async with run_servers(raw()) as servers:
         list_result = await servers.call(ToolCall("c", "raw__echo", "[1]"))
         null_result = await servers.call(ToolCall("c", "raw__echo", "null"))
 
@@ -608,7 +611,7 @@ async def test_arguments_that_are_no_object_never_reach_a_server():
 
 
 async def test_an_unknown_tool_is_reported_with_the_servers_that_are_not_ready():
-    async with running(raw("crash")) as servers:
+    async with run_servers(raw("crash")) as servers:
         result = await servers.call(call("raw__echo"))
 
     assert result.fault == "unknown_tool"
@@ -621,7 +624,7 @@ async def test_a_server_sees_the_short_environment_and_its_own_and_no_key(monkey
     config = ServerConfig(
         name="env", command=sys.executable, args=("-S", "-c", code), env={"MINE": "1"}
     )
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         names = " ".join(servers.states()[0].stderr).split()
 
     assert "MINE" in names
@@ -630,7 +633,7 @@ async def test_a_server_sees_the_short_environment_and_its_own_and_no_key(monkey
 
 
 async def test_a_server_that_is_not_enabled_is_not_started():
-    async with running(raw(enabled=False)) as servers:
+    async with run_servers(raw(enabled=False)) as servers:
         states = servers.states()
         missing = await servers.ready(1)
 
@@ -639,7 +642,7 @@ async def test_a_server_that_is_not_enabled_is_not_started():
 
 
 async def test_only_the_selected_tools_are_offered():
-    async with running(raw(tools=("e*", "d*"), exclude=("die",))) as servers:
+    async with run_servers(raw(tools=("e*", "d*"), exclude=("die",))) as servers:
         names = [tool.own_name for tool in servers.tools()]
 
     assert names == ["echo"]
@@ -656,7 +659,7 @@ class UndecidedHost(RecordingHost):
 
 async def test_only_a_few_of_many_simultaneous_questions_are_shown():
     host = UndecidedHost()
-    async with running(raw(), host=host) as servers:
+    async with run_servers(raw(), host=host) as servers:
         await servers.call(call("raw__nosy", questions=50))
         await servers.call(call("raw__echo"))
 
@@ -665,18 +668,18 @@ async def test_only_a_few_of_many_simultaneous_questions_are_shown():
 
 async def test_a_call_that_first_needs_a_person_at_a_url_says_if_the_person_agreed():
     host = RecordingHost(ElicitationAnswer("accept"))
-    async with running(raw(), host=host) as servers:
-        agreed = await servers.call(call("raw__away"))
-    async with running(raw()) as servers:
+    async with run_servers(raw(), host=host) as servers:
+        agreed_result = await servers.call(call("raw__away"))
+    async with run_servers(raw()) as servers:
         alone = await servers.call(call("raw__away"))
 
     assert isinstance(host.questions[0], UrlElicitation)
-    assert "has agreed: call again" in agreed.output
+    assert "has agreed: call again" in agreed_result.output
     assert "did not agree" in alone.output
 
 
 async def test_a_reply_that_is_nested_too_deep_fails_its_call_and_nothing_else():
-    async with running(raw()) as servers:
+    async with run_servers(raw()) as servers:
         result = await servers.call(call("raw__abyss"))
         next_result = await servers.call(call("raw__echo"))
 
@@ -686,7 +689,7 @@ async def test_a_reply_that_is_nested_too_deep_fails_its_call_and_nothing_else()
 
 async def test_a_change_of_a_resource_of_an_old_server_is_reported():
     host = RecordingHost()
-    async with running(raw(), host=host) as servers:
+    async with run_servers(raw(), host=host) as servers:
         await servers.subscribe("raw", "note://1")
         await servers.call(call("raw__touch"))
         event = await host.heard.get()
@@ -706,7 +709,7 @@ async def test_a_change_of_a_resource_of_an_old_server_is_reported():
     ],
 )
 async def test_a_picture_is_taken_only_as_it_can_be(kind: str, data: str, line: str):
-    async with running(raw()) as servers:
+    async with run_servers(raw()) as servers:
         result = await servers.call(call("raw__picture", type=kind, data=data))
 
     assert result.output == line
@@ -776,32 +779,32 @@ def test_calls_and_restarts_work_on_uvloop_too(tmp_path: Path):
 
     async def work() -> tuple[ToolResult, ToolResult, str]:
         states = StateRecorder()
-        async with running(raw("good", str(mark)), changed=states) as servers:
+        async with run_servers(raw("good", str(mark)), changed=states) as servers:
             task, pid = await start_endless_call(servers)
-            large = await servers.call(call("raw__big", size=3_000_000))
+            large_result = await servers.call(call("raw__big", size=3_000_000))
             os.kill(pid, signal.SIGKILL)
-            return large, await task, (await states.wait_for_status("restarting")).why
+            return large_result, await task, (await states.wait_for_status("restarting")).why
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        large, killed, reason = runner.run(work())
+        large_result, killed_result, reason = runner.run(work())
 
-    assert len(large.output) == 3_000_000
-    assert killed.fault == "unavailable"
+    assert len(large_result.output) == 3_000_000
+    assert killed_result.fault == "unavailable"
     assert reason == "it was ended by SIGKILL"
 
 
 async def test_no_process_is_left_behind_even_when_closing_is_cancelled(tmp_path: Path):
     file = tmp_path / "pid"
-    entered = asyncio.Event()
+    has_entered = asyncio.Event()
 
     async def hold() -> None:
         async with connect_stdio(raw("family", str(file)), SessionMonitor()):
-            entered.set()
+            has_entered.set()
             await asyncio.Event().wait()
 
     async with asyncio.timeout(60):
         task = asyncio.create_task(hold())
-        await entered.wait()
+        await has_entered.wait()
         while not file.exists() or not file.read_text():
             await asyncio.sleep(0.01)
         task.cancel()
@@ -840,7 +843,7 @@ async def test_servers_that_came_and_went_leave_nothing_behind(http_port: int):
     over_http = ServerConfig(name="whole", transport="http", url=url)
     first: tuple[int, int] | None = None
     for _ in range(8):
-        async with running(raw(), over_http, raw("crash", name="crash")) as servers:
+        async with run_servers(raw(), over_http, raw("crash", name="crash")) as servers:
             await servers.call(call("raw__echo"))
         first = first or count_resources()
 

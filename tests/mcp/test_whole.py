@@ -47,14 +47,14 @@ def config(request: pytest.FixtureRequest) -> ServerConfig:
 
 
 @asynccontextmanager
-async def running(config: ServerConfig, host: RecordingHost | None = None, **options):
+async def run_servers(config: ServerConfig, host: RecordingHost | None = None, **options):
     async with asyncio.timeout(60), AsyncMcpServerPool([config], host, **options) as servers:
         assert await servers.ready(50) == ()
         yield servers
 
 
 async def test_tools_are_offered_and_called(config: ServerConfig):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         tools = {tool.spec.name: tool for tool in servers.tools()}
         result = await servers.call(call("whole__echo", text="hi"))
         state = servers.states()[0]
@@ -73,7 +73,7 @@ async def test_the_same_holds_of_a_server_that_is_started(mode: str, tmp_path: P
     host = RecordingHost(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
     progress: list[Progress] = []
     config = whole(mode=mode, log_level="info")
-    async with running(config, host, roots=[tmp_path]) as servers:
+    async with run_servers(config, host, roots=[tmp_path]) as servers:
         await servers.call(call("whole__steps"), progress.append)
         greeting = await servers.call(call("whole__greet"))
         await servers.call(call("whole__chatter"))
@@ -89,7 +89,7 @@ async def test_the_same_holds_of_a_server_that_is_started(mode: str, tmp_path: P
 
 
 async def test_structured_output_is_a_value_and_its_text(config: ServerConfig):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         result = await servers.call(call("whole__add", a=1, b=2))
 
     assert result.structured == {"total": 3}
@@ -99,14 +99,14 @@ async def test_structured_output_is_a_value_and_its_text(config: ServerConfig):
 async def test_output_that_does_not_match_its_schema_is_a_failure_that_says_so(
     config: ServerConfig,
 ):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         result = await servers.call(call("whole__lie"))
 
     assert result.fault == "failed"
 
 
 async def test_an_error_of_a_tool_is_a_result(config: ServerConfig):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         result = await servers.call(call("whole__broken"))
 
     assert result.is_error
@@ -115,7 +115,7 @@ async def test_an_error_of_a_tool_is_a_result(config: ServerConfig):
 
 
 async def test_pictures_sounds_texts_and_links_come_whole(config: ServerConfig):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         result = await servers.call(call("whole__media"))
 
     text, image, audio, note, link = result.content
@@ -136,7 +136,7 @@ async def test_pictures_sounds_texts_and_links_come_whole(config: ServerConfig):
 
 async def test_progress_is_reported_in_order_and_cleaned(config: ServerConfig):
     progress: list[Progress] = []
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         await servers.call(call("whole__steps"), progress.append)
 
     assert progress == [Progress(n, 3, f"step \u241b[31m{n}") for n in (1, 2, 3)]
@@ -144,7 +144,7 @@ async def test_progress_is_reported_in_order_and_cleaned(config: ServerConfig):
 
 async def test_cancelling_a_call_stops_the_tool_on_its_server(config: ServerConfig, tmp_path: Path):
     mark = tmp_path / "mark"
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         task = asyncio.create_task(servers.call(call("whole__endless", mark=str(mark))))
         await wait_for_file(tmp_path / "mark.begun")
         task.cancel()
@@ -160,11 +160,11 @@ async def test_tools_that_come_later_are_listed_again(config: ServerConfig):
     was_listed = asyncio.Event()
     name = f"late_{config.transport}_{config.mode[:4]}"
 
-    def changed(state: ServerState) -> None:
+    def record_change(state: ServerState) -> None:
         if any(tool.own_name == name for tool in servers.tools()):
             was_listed.set()
 
-    servers = AsyncMcpServerPool([config], changed=changed)
+    servers = AsyncMcpServerPool([config], changed=record_change)
     async with asyncio.timeout(60), servers:
         await servers.ready(50)
         await servers.call(call("whole__grow", name=name))
@@ -178,7 +178,7 @@ async def test_a_form_is_shown_to_the_person_and_its_answer_sent_to_the_server(
     config: ServerConfig,
 ):
     host = RecordingHost(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
-    async with running(config, host) as servers:
+    async with run_servers(config, host) as servers:
         result = await servers.call(call("whole__greet"))
 
     question = host.questions[0]
@@ -201,7 +201,7 @@ async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(
             return await super().ask(question)
 
     host = Slow(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
-    async with running(replace_program(config, timeout=RECHECK_SECONDS), host) as servers:
+    async with run_servers(replace_program(config, timeout=RECHECK_SECONDS), host) as servers:
         result = await servers.call(call("whole__greet"))
 
     assert result.output == "hello Ada, 36, False"
@@ -209,14 +209,14 @@ async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(
 
 async def test_an_answer_that_does_not_fit_the_form_never_reaches_the_server(config: ServerConfig):
     host = RecordingHost(ElicitationAnswer("accept", {"name": "A", "age": 36}))
-    async with running(config, host) as servers:
+    async with run_servers(config, host) as servers:
         result = await servers.call(call("whole__greet"))
 
     assert result.is_error
 
 
 async def test_a_refusal_is_passed_on_to_the_server(config: ServerConfig):
-    async with running(config, RecordingHost(ElicitationAnswer("decline"))) as servers:
+    async with run_servers(config, RecordingHost(ElicitationAnswer("decline"))) as servers:
         result = await servers.call(call("whole__greet"))
 
     assert result.is_error
@@ -224,7 +224,7 @@ async def test_a_refusal_is_passed_on_to_the_server(config: ServerConfig):
 
 async def test_an_address_is_shown_whole(config: ServerConfig):
     host = RecordingHost(ElicitationAnswer("accept"))
-    async with running(config, host) as servers:
+    async with run_servers(config, host) as servers:
         result = await servers.call(call("whole__open_page"))
 
     question = host.questions[0]
@@ -248,7 +248,7 @@ async def test_an_address_is_shown_whole(config: ServerConfig):
 )
 async def test_an_address_that_nobody_should_open_is_declined(config: ServerConfig, url: str):
     host = RecordingHost()
-    async with running(config, host) as servers:
+    async with run_servers(config, host) as servers:
         result = await servers.call(call("whole__open_page", where=url))
 
     assert host.questions == []
@@ -256,7 +256,7 @@ async def test_an_address_that_nobody_should_open_is_declined(config: ServerConf
 
 
 async def test_requests_that_no_host_can_answer_are_never_sent(config: ServerConfig):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         form = await servers.call(call("whole__greet"))
         sample = await servers.call(call("whole__think"))
         roots = await servers.call(call("whole__folders"))
@@ -267,7 +267,7 @@ async def test_requests_that_no_host_can_answer_are_never_sent(config: ServerCon
 
 async def test_a_server_may_ask_the_model_where_the_host_consents(config: ServerConfig):
     host = RecordingHost()
-    async with running(config, host) as servers:
+    async with run_servers(config, host) as servers:
         result = await servers.call(call("whole__think"))
 
     assert result.output == "m1: well"
@@ -276,7 +276,7 @@ async def test_a_server_may_ask_the_model_where_the_host_consents(config: Server
 
 
 async def test_roots_are_passed_on(config: ServerConfig, tmp_path: Path):
-    async with running(config, roots=[tmp_path]) as servers:
+    async with run_servers(config, roots=[tmp_path]) as servers:
         result = await servers.call(call("whole__folders"))
 
     assert result.output == tmp_path.resolve().as_uri()
@@ -284,7 +284,7 @@ async def test_roots_are_passed_on(config: ServerConfig, tmp_path: Path):
 
 async def test_log_lines_reach_the_host_cleaned(config: ServerConfig):
     host = RecordingHost()
-    async with running(replace_program(config, log_level="info"), host) as servers:
+    async with run_servers(replace_program(config, log_level="info"), host) as servers:
         await servers.call(call("whole__chatter"))
         log_entry = await host.heard.get()
 
@@ -294,7 +294,7 @@ async def test_log_lines_reach_the_host_cleaned(config: ServerConfig):
 
 
 async def test_resources_are_listed_and_read(config: ServerConfig):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         resources = {each.uri: each for each in await servers.resources("whole")}
         templates = await servers.resource_templates("whole")
         text = await servers.read_resource("whole", "note://all")
@@ -309,15 +309,15 @@ async def test_resources_are_listed_and_read(config: ServerConfig):
 
 
 async def test_a_resource_that_does_not_exist_is_not_found(config: ServerConfig):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         with pytest.raises(NotFound, match="whole says"):
             await servers.read_resource("whole", "nothing://here")
 
 
 async def test_prompts_are_listed_filled_in_and_completed(config: ServerConfig):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         prompts = await servers.prompts("whole")
-        filled = await servers.get_prompt("whole", "city", {"name": "Paris"})
+        prompt = await servers.get_prompt("whole", "city", {"name": "Paris"})
         values = await servers.complete("whole", "name", "Par", prompt="city", known={"tone": "!"})
         numbers = await servers.complete("whole", "number", "", template="note://{number}")
 
@@ -331,7 +331,7 @@ async def test_prompts_are_listed_filled_in_and_completed(config: ServerConfig):
             ),
         ),
     )
-    assert filled.messages[0].content == (Text("Tell me of Paris, dry."),)
+    assert prompt.messages[0].content == (Text("Tell me of Paris, dry."),)
     assert values.values == ["Paris!", "Parrma!"]
     assert values.more
     assert numbers.values == ["is", "rma"]
@@ -339,7 +339,7 @@ async def test_prompts_are_listed_filled_in_and_completed(config: ServerConfig):
 
 async def test_a_change_of_a_subscribed_resource_is_reported(config: ServerConfig):
     host = RecordingHost()
-    async with running(config, host) as servers:
+    async with run_servers(config, host) as servers:
         if "resources.subscribe" not in servers.states()[0].capabilities:
             pytest.skip("the SDK's server subscribes in the new protocol only")
         await servers.subscribe("whole", "note://all")
@@ -351,7 +351,7 @@ async def test_a_change_of_a_subscribed_resource_is_reported(config: ServerConfi
 
 
 async def test_an_unknown_tool_of_a_known_server_is_unknown(config: ServerConfig):
-    async with running(config) as servers:
+    async with run_servers(config) as servers:
         result = await servers.call(call("whole__nothing"))
 
     assert result.fault == "unknown_tool"
@@ -395,7 +395,7 @@ async def test_a_server_over_http_that_dies_fails_its_calls_at_once():
 async def test_a_server_over_http_killed_in_a_call_is_unavailable(name: str, tmp_path: Path):
     transport, mode = TRANSPORTS[name]
     with serve_whole(transport) as port:
-        async with running(server_config(port, transport, mode=mode), delays=()) as servers:
+        async with run_servers(server_config(port, transport, mode=mode), delays=()) as servers:
             pid = int((await servers.call(call("whole__process"))).output)
             mark = str(tmp_path / "mark")
             task = asyncio.create_task(servers.call(call("whole__endless", mark=mark)))
@@ -408,7 +408,7 @@ async def test_a_server_over_http_killed_in_a_call_is_unavailable(name: str, tmp
 
 async def test_a_session_that_the_server_forgot_is_opened_again():
     with serve_whole("http") as port:
-        async with running(server_config(port, mode="legacy"), delays=(0.01,)) as servers:
+        async with run_servers(server_config(port, mode="legacy"), delays=(0.01,)) as servers:
             await servers.call(call("whole__forget"))
             failed_result = await servers.call(call("whole__echo", text="hi"))
             second = await servers.call(call("whole__echo", text="hi"))

@@ -106,10 +106,10 @@ def test_a_config_shows_no_secret():
 
 @given(st.text())
 def test_cleaned_text_neither_acts_nor_hides(text: str):
-    cleaned = clean_text(text)
+    cleaned_text = clean_text(text)
 
     assert not re.search(
-        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u2069\ufeff]", cleaned
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u2069\ufeff]", cleaned_text
     )
     assert "\n" not in clean_line(text)
 
@@ -192,7 +192,7 @@ def test_a_form_is_read_into_fields():
 
 
 @pytest.mark.parametrize(
-    ("field", "typed", "value"),
+    ("field", "line", "value"),
     [
         ("name", " Ada ", "Ada"),
         ("age", "36", 36),
@@ -206,14 +206,14 @@ def test_a_form_is_read_into_fields():
         ("tags", "Y", ["y"]),
     ],
 )
-def test_a_typed_line_is_a_value(field: str, typed: str, value: Any):
+def test_a_typed_line_is_a_value(field: str, line: str, value: Any):
     fields = {each.name: each for each in parse_form(FORM).fields}
 
-    assert fields[field].parse(typed) == value
+    assert fields[field].parse(line) == value
 
 
 @pytest.mark.parametrize(
-    ("field", "typed", "message"),
+    ("field", "line", "message"),
     [
         ("name", "", "is needed"),
         ("name", "A", "at least 2"),
@@ -228,11 +228,11 @@ def test_a_typed_line_is_a_value(field: str, typed: str, value: Any):
         ("tags", "Z", "some of X, Y"),
     ],
 )
-def test_an_invalid_line_is_refused_with_what_is_expected(field: str, typed: str, message: str):
+def test_an_invalid_line_is_refused_with_what_is_expected(field: str, line: str, message: str):
     fields = {each.name: each for each in parse_form(FORM).fields}
 
     with pytest.raises(InvalidRequest, match=message):
-        fields[field].parse(typed)
+        fields[field].parse(line)
 
 
 def test_answers_are_completed_with_defaults():
@@ -255,7 +255,7 @@ def test_a_form_that_is_not_flat_is_refused(field: Any):
 
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=5), JSON, st.text(max_size=10))
 def test_any_schema_is_a_form_or_refused_and_any_answer_checked(
-    properties: dict[str, Any], value: Any, typed: str
+    properties: dict[str, Any], value: Any, line: str
 ):
     try:
         fields = parse_form({"properties": properties}).fields
@@ -265,7 +265,7 @@ def test_any_schema_is_a_form_or_refused_and_any_answer_checked(
         with suppress(InvalidRequest):
             field.validate(value)
         with suppress(InvalidRequest):
-            field.parse(typed)
+            field.parse(line)
 
 
 def test_a_field_is_a_value():
@@ -338,7 +338,7 @@ def test_a_server_that_fails_again_and_again_is_retried_after_growing_delays():
     policy = RestartPolicy((1,), retries=(0, 5, 60))
 
     lives = (5.0, None, None, None, 3_600.0, None, None)
-    pauses = [policy.after_failure() for lived in lives if policy.delay_after(lived) is None]
+    pauses = [policy.after_failure() for lifetime in lives if policy.delay_after(lifetime) is None]
 
     assert pauses == [0, 5, 60, 0, 5]
 
@@ -356,4 +356,9 @@ def test_a_restart_that_fails_counts_as_an_end():
 def test_a_server_that_lived_long_is_sound_again():
     policy = RestartPolicy((1, 2))
 
-    assert [policy.delay_after(lived) for lived in (5.0, 5.0, 5.0, 3_600.0)] == [1, 2, None, 1]
+    assert [policy.delay_after(lifetime) for lifetime in (5.0, 5.0, 5.0, 3_600.0)] == [
+        1,
+        2,
+        None,
+        1,
+    ]

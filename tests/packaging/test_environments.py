@@ -58,14 +58,14 @@ def test_every_extra_has_its_libraries_here() -> None:
 def test_an_extra_alone_installs_what_its_modules_need(
     packages: Packages, tmp_path: Path, python: str, extra: str
 ) -> None:
-    installed = Installed(tmp_path, f"{packages.wheel}[{extra}]", python=python)
+    environment = Installed(tmp_path, f"{packages.wheel}[{extra}]", python=python)
 
-    missing = installed.missing_modules()
+    missing_modules = environment.missing_modules()
 
     other_libraries = {name for each, names in LIBRARIES.items() if each != extra for name in names}
-    assert missing.isdisjoint(LIBRARIES[extra])
-    assert missing <= other_libraries | FRAMEWORKS
-    assert "One voice" in installed.succeed("antiphon", "ask", "-q", "Say 3 words")
+    assert missing_modules.isdisjoint(LIBRARIES[extra])
+    assert missing_modules <= other_libraries | FRAMEWORKS
+    assert "One voice" in environment.succeed("antiphon", "ask", "-q", "Say 3 words")
 
 
 @pytest.fixture(scope="module")

@@ -144,14 +144,14 @@ def test_the_wheel_alone_answers_and_says_which_extra_is_missing(
     packages: Packages, tmp_path: Path
 ) -> None:
     locked = ("--constraint", ROOT / "requirements/lock.txt")
-    installed = Installed(tmp_path, *locked, packages.wheel, python=sys.executable)
+    environment = Installed(tmp_path, *locked, packages.wheel, python=sys.executable)
     (block,) = [each for each in blocks(ROOT / "README.md") if each.language == "python"]
 
-    assert installed.succeed("antiphon", "--version") == f"antiphon {antiphon.__version__}\n"
-    assert "16:35" in installed.succeed(installed.python, "-c", block.text)
+    assert environment.succeed("antiphon", "--version") == f"antiphon {antiphon.__version__}\n"
+    assert "16:35" in environment.succeed(environment.python, "-c", block.text)
     assert MISSING.keys() == EXTRAS - SILENT - {"all"}
     for extra, command in MISSING.items():
-        completed = installed.run(*command)
+        completed = environment.run(*command)
         assert completed.returncode in (1, 5), extra
         assert "Traceback" not in completed.stderr
         assert f"pip install '{packages.wheel}[{extra}]'" in completed.stdout + completed.stderr

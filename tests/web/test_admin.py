@@ -108,38 +108,44 @@ async def test_without_a_login_the_user_of_the_machine_administers() -> None:
 
 
 async def test_people_are_listed_added_changed_and_removed(ann: Browser, ben: Browser) -> None:
-    added = await ann.post(f"{ADMIN}/people", {"name": "Eve", "role": "user", "password": PASSWORD})
-    assert added.status_code == 201
-    eve = added.json
+    add_response = await ann.post(
+        f"{ADMIN}/people", {"name": "Eve", "role": "user", "password": PASSWORD}
+    )
+    assert add_response.status_code == 201
+    eve = add_response.json
     address = f"{ADMIN}/people/{eve['id']}"
 
-    changed = await ann.open("PATCH", address, {"name": "Eva", "disabled": True})
+    change_response = await ann.open("PATCH", address, {"name": "Eva", "disabled": True})
     signed_out = await ann.open("PATCH", address, {"sign_out": True})
     names = [each["name"] for each in await list_rows(ann, "people")]
-    removed = await ann.open("DELETE", address)
+    delete_response = await ann.open("DELETE", address)
 
-    assert (changed.json["name"], changed.json["disabled"], changed.json["generation"]) == (
+    assert (
+        change_response.json["name"],
+        change_response.json["disabled"],
+        change_response.json["generation"],
+    ) == (
         "Eva",
         True,
         2,
     )
     assert signed_out.json["generation"] == 3
     assert names == ["Ann", "Ben", "Eva"]
-    assert removed.json == {"id": eve["id"], "deleted": True}
+    assert delete_response.json == {"id": eve["id"], "deleted": True}
     assert [each["name"] for each in await list_rows(ann, "people")] == ["Ann", "Ben"]
-    assert "argon2" not in added.text + changed.text
-    assert PASSWORD not in added.text + changed.text
+    assert "argon2" not in add_response.text + change_response.text
+    assert PASSWORD not in add_response.text + change_response.text
 
 
 async def test_the_last_admin_stays_one(ann: Browser) -> None:
     address = f"{ADMIN}/people/{await id_of(ann)}"
 
-    for refused in (
+    for refusal in (
         await ann.open("PATCH", address, {"role": "user"}),
         await ann.open("PATCH", address, {"disabled": True}),
         await ann.open("DELETE", address),
     ):
-        assert (refused.status_code, refused.json["code"]) == (409, "conflict")
+        assert (refusal.status_code, refusal.json["code"]) == (409, "conflict")
 
 
 @pytest.mark.parametrize(
@@ -179,22 +185,22 @@ async def test_a_person_key_or_run_that_does_not_exist_is_not_found(ann: Browser
 
 async def test_a_key_is_shown_once_and_listed_until_it_is_revoked(ann: Browser) -> None:
     request = {"name": "laptop", "owner": "local", "scopes": ["read"]}
-    created = await ann.post(f"{ADMIN}/keys", request)
+    create_response = await ann.post(f"{ADMIN}/keys", request)
     key_list = await ann.get(f"{ADMIN}/keys")
-    await ann.open("DELETE", f"{ADMIN}/keys/{created.json['key']['id']}")
+    await ann.open("DELETE", f"{ADMIN}/keys/{create_response.json['key']['id']}")
 
-    assert created.status_code == 201
-    assert created.headers["Cache-Control"] == "no-store"
-    assert created.json["token"].startswith(created.json["key"]["prefix"])
-    assert key_list.json["data"] == [created.json["key"]]
-    assert created.json["token"] not in key_list.text
+    assert create_response.status_code == 201
+    assert create_response.headers["Cache-Control"] == "no-store"
+    assert create_response.json["token"].startswith(create_response.json["key"]["prefix"])
+    assert key_list.json["data"] == [create_response.json["key"]]
+    assert create_response.json["token"] not in key_list.text
     assert await list_rows(ann, "keys") == []
-    for refused in (
+    for bad_body in (
         {**request, "owner": "a b"},
         {**request, "scopes": []},
         {**request, "scopes": ["x"]},
     ):
-        assert (await ann.post(f"{ADMIN}/keys", refused)).status_code == 422
+        assert (await ann.post(f"{ADMIN}/keys", bad_body)).status_code == 422
 
 
 # Runs, usage and shared assistants.
@@ -212,8 +218,8 @@ async def test_runs_are_listed_with_their_owners_and_can_be_stopped(
     assert (live["owner"], live["person"]) == (owner, "Ben")
     assert "canary-51" not in run_list.text
 
-    refused = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": "local"})
-    assert refused.status_code == 404
+    refusal = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": "local"})
+    assert refusal.status_code == 404
     stop_response = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": owner})
     assert stop_response.json == {"id": run_id, "status": "cancelled"}
     assert await list_rows(ann, "runs") == []
@@ -237,14 +243,14 @@ async def test_usage_is_listed_by_day_model_and_person(
 
 
 async def test_assistants_that_anybody_shares_are_listed(ann: Browser, ben: Browser) -> None:
-    shared = (await ben.post("/api/assistants", {"name": "Pirate"})).json
+    shared_assistant = (await ben.post("/api/assistants", {"name": "Pirate"})).json
     await ben.post("/api/assistants", {"name": "Private"})
-    token = (await ben.post(f"/api/assistants/{shared['id']}/share", {})).json["token"]
+    token = (await ben.post(f"/api/assistants/{shared_assistant['id']}/share", {})).json["token"]
 
     [row] = await list_rows(ann, "assistants")
 
     assert (row["id"], row["name"], row["by"], row["token"]) == (
-        shared["id"],
+        shared_assistant["id"],
         "Pirate",
         "Ben",
         token,
@@ -272,20 +278,20 @@ async def test_a_password_that_an_admin_sets_is_the_one_that_logs_in() -> None:
 
 
 async def test_projects_are_made_changed_and_removed(ann: Browser) -> None:
-    created = await ann.post(f"{ADMIN}/projects", {"name": "Moon"})
-    assert created.status_code == 201
-    address = f"{ADMIN}/projects/{created.json['id']}"
-    key = await ann.post(f"{ADMIN}/keys", {"name": "robot", "owner": created.json["id"]})
+    create_response = await ann.post(f"{ADMIN}/projects", {"name": "Moon"})
+    assert create_response.status_code == 201
+    address = f"{ADMIN}/projects/{create_response.json['id']}"
+    key = await ann.post(f"{ADMIN}/keys", {"name": "robot", "owner": create_response.json["id"]})
 
-    changed = await ann.open("PATCH", address, {"name": "Mars", "disabled": True})
+    change_response = await ann.open("PATCH", address, {"name": "Mars", "disabled": True})
     projects = await list_rows(ann, "projects")
-    removed = await ann.open("DELETE", address)
+    delete_response = await ann.open("DELETE", address)
 
-    assert (changed.json["name"], changed.json["disabled"]) == ("Mars", True)
-    assert projects == [changed.json]
+    assert (change_response.json["name"], change_response.json["disabled"]) == ("Mars", True)
+    assert projects == [change_response.json]
     assert await list_rows(ann, "keys") == []
     assert key.status_code == 201
-    assert removed.json == {"id": created.json["id"], "deleted": True}
+    assert delete_response.json == {"id": create_response.json["id"], "deleted": True}
     assert (await ann.post(f"{ADMIN}/projects", {"name": ""})).status_code == 422
 
 
@@ -296,17 +302,17 @@ async def test_the_limits_of_a_key_are_set_when_it_is_made_and_changed_later(ann
 
     address = f"{ADMIN}/keys/{key['id']}"
     lower_limits = {"limits": {"requests_per_minute": 5, "tokens_per_day": None}}
-    changed = await ann.open("PATCH", address, lower_limits)
+    change_response = await ann.open("PATCH", address, lower_limits)
 
     assert key["limits"] == {**limits, "runs_at_once": None}
     assert key["expires_at"] == key["created_at"] + 3_600_000
-    assert changed.json["limits"] == {
+    assert change_response.json["limits"] == {
         "requests_per_minute": 5,
         "runs_at_once": None,
         "tokens_per_day": None,
     }
-    for refused in ({"limits": {"runs_at_once": 0}}, {"limits": {"nope": 1}}):
-        assert (await ann.open("PATCH", address, refused)).status_code == 422
+    for bad_body in ({"limits": {"runs_at_once": 0}}, {"limits": {"nope": 1}}):
+        assert (await ann.open("PATCH", address, bad_body)).status_code == 422
 
 
 async def test_the_audit_log_says_who_at_the_page_did_what(chat: Chat, ann: Browser) -> None:
@@ -330,19 +336,19 @@ async def test_a_key_at_a_provider_is_written_and_never_sent_back(
 ) -> None:
     owner = await id_of(ben)
     address = f"{ADMIN}/provider_keys/openai/{owner}"
-    stored = await ann.open("PUT", address, {"key": CANARY_KEY})
+    put_response = await ann.open("PUT", address, {"key": CANARY_KEY})
     key_list = await ann.get(f"{ADMIN}/provider_keys")
 
     [key] = key_list.json["data"]
     assert (key["owner"], key["person"], key["hint"]) == (owner, "Ben", "...efgh")
-    removed = await ann.open("DELETE", address)
-    assert removed.status_code == 200
+    delete_response = await ann.open("DELETE", address)
+    assert delete_response.status_code == 200
     assert await list_rows(ann, "provider_keys") == []
     acts = await ann.get(f"{ADMIN}/acts")
-    for response in (stored, key_list, removed, acts):
+    for response in (put_response, key_list, delete_response, acts):
         assert CANARY_KEY[3:] not in response.text
-    for refused in ({"key": ""}, {"key": "a\r\nb"}, {"key": "k", "base_url": "file:///etc"}):
-        assert (await ann.open("PUT", address, refused)).status_code == 422
+    for bad_body in ({"key": ""}, {"key": "a\r\nb"}, {"key": "k", "base_url": "file:///etc"}):
+        assert (await ann.open("PUT", address, bad_body)).status_code == 422
     assert (
         await ann.open("PUT", f"{ADMIN}/provider_keys/demo/{owner}", {"key": "k"})
     ).status_code == 422
@@ -367,8 +373,8 @@ async def test_owners_are_counted_exported_and_erased(
     assert export.headers["Content-Disposition"].startswith("attachment; filename=antiphon-person_")
     assert (await ann.get(f"{ADMIN}/owners/nobody/export")).status_code == 404
 
-    erased = await ann.open("DELETE", f"{ADMIN}/owners/{owner}")
-    assert erased.json["done"]
+    erase_response = await ann.open("DELETE", f"{ADMIN}/owners/{owner}")
+    assert erase_response.json["done"]
     assert owner not in [each["owner"] for each in await list_rows(ann, "owners")]
     assert [each["name"] for each in await list_rows(ann, "people")] == ["Ann"]
     async with asyncio.timeout(60):

@@ -30,10 +30,10 @@ async def test_at_the_limit_of_streams_no_run_is_started_and_pages_are_answered(
         browser = await chat.browser().arrive()
         streams = [await browser.post("/api/messages/process", LONG) for _ in range(2)]
 
-        refused = await browser.post("/api/messages/process", LONG)
-        assert [answer.status_code for answer in (*streams, refused)] == [200, 200, 503]
-        assert int(refused.headers["Retry-After"]) > 0
-        assert refused.json["code"] == "overloaded"
+        refusal = await browser.post("/api/messages/process", LONG)
+        assert [answer.status_code for answer in (*streams, refusal)] == [200, 200, 503]
+        assert int(refusal.headers["Retry-After"]) > 0
+        assert refusal.json["code"] == "overloaded"
         thread_list = await browser.get("/api/threads")
         assert len(thread_list.json["data"]) == 2
         for stream in streams:
@@ -47,9 +47,9 @@ async def test_a_message_that_is_refused_does_not_count_as_a_stream(chat: Chat) 
     ann = await person(chat, "ann")
 
     for body in ({"content": 7}, {"content": "hi", "thread_id": "thread_1"}, {}):
-        refused = await ann.post("/api/messages/process", body)
-        assert refused.status_code in (404, 422)
-        refused.close()
+        refusal = await ann.post("/api/messages/process", body)
+        assert refusal.status_code in (404, 422)
+        refusal.close()
     assert chat.site.limits.streams.open == 0
 
 

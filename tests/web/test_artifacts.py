@@ -133,10 +133,10 @@ async def test_a_block_that_was_cut_is_shown_with_its_rest(chat: Chat, model: Mo
         await reply.end(reason)
         runs.append(await read_task)
     branch = await client.fork_thread(thread.id)
-    copied = (await client.list_messages(branch.id)).data[1].id
+    copied_id = (await client.list_messages(branch.id)).data[1].id
     browser = await chat.browser().arrive()
 
-    for thread_id, shown_id in ((thread.id, runs[-1]), (branch.id, copied)):
+    for thread_id, shown_id in ((thread.id, runs[-1]), (branch.id, copied_id)):
         preview = (await request_preview(browser, thread_id, shown_id)).json
         response = await open_frame(chat, preview["address"])
         assert (response.status_code, response.text) == (200, CODE)
@@ -201,9 +201,9 @@ async def test_the_two_origins_serve_nothing_of_each_other(chat: Chat, model: Mo
         "/login",
         "/nothing",
     ):
-        refused = await second.get(other_path, FRAMED)
-        assert refused.status_code == 421, other_path
-        assert "Set-Cookie" not in refused.headers
+        refusal = await second.get(other_path, FRAMED)
+        assert refusal.status_code == 421, other_path
+        assert "Set-Cookie" not in refusal.headers
     response = await chat.browser().get(path, FRAMED)
     assert response.status_code == 421
     assert "tick" not in response.text
@@ -215,22 +215,22 @@ async def test_only_a_frame_is_answered(chat: Chat, model: Model, destination: s
     address = (await request_preview(await chat.browser().arrive(), thread, answer)).json["address"]
     browser, path = frame_of(chat, address)
 
-    refused = await browser.get(path, {**FRAMED, "Sec-Fetch-Dest": destination})
-    assert refused.status_code == 403
-    assert "tick" not in refused.text
+    refusal = await browser.get(path, {**FRAMED, "Sec-Fetch-Dest": destination})
+    assert refusal.status_code == 403
+    assert "tick" not in refusal.text
 
 
 async def test_a_forged_or_changed_address_is_refused(chat: Chat, model: Model) -> None:
     thread, answer = await store_answer(chat, model)
     address = (await request_preview(await chat.browser().arrive(), thread, answer)).json["address"]
-    base, _, signed = address.rpartition("/")
-    content, _, signature = signed.partition(".")
-    forged = [
+    base, _, signed_ticket = address.rpartition("/")
+    content, _, signature = signed_ticket.partition(".")
+    forgeries = [
         *(f"{content}.{signature[:-2]}AA", f"{content[:-4]}AAAA.{signature}", content, "x.y"),
         *(f"{content}.", f".{signature}", "é.é", sign(TICKET, b"another"), "A" * 5000),
     ]
 
-    for forgery in forged:
+    for forgery in forgeries:
         assert (await open_frame(chat, f"{base}/{forgery}")).status_code == 404, forgery
     assert (await open_frame(chat, address)).status_code == 200
 
@@ -273,9 +273,9 @@ async def test_nobody_gets_an_address_for_the_answers_of_others(model: Model) ->
 async def test_only_a_block_of_the_answer_is_signed(chat: Chat, model: Model, code: str) -> None:
     thread, answer = await store_answer(chat, model)
 
-    refused = await request_preview(await chat.browser().arrive(), thread, answer, code=code)
-    assert refused.status_code == 404
-    assert "no such artifact" in refused.text
+    refusal = await request_preview(await chat.browser().arrive(), thread, answer, code=code)
+    assert refusal.status_code == 404
+    assert "no such artifact" in refusal.text
 
 
 async def test_without_a_second_origin_no_address_is_given_out(model: Model) -> None:
@@ -283,9 +283,9 @@ async def test_without_a_second_origin_no_address_is_given_out(model: Model) -> 
         thread, answer = await store_answer(chat, model)
         browser = await chat.browser("https://chat.example.org").arrive()
 
-        refused = await request_preview(browser, thread, answer)
-        assert refused.status_code == 422
-        assert "artifact_origin" in refused.text
+        refusal = await request_preview(browser, thread, answer)
+        assert refusal.status_code == 422
+        assert "artifact_origin" in refusal.text
         assert (await browser.get("/api/me")).json["previews"] is False
         policy = (await browser.get("/")).headers["Content-Security-Policy"]
         assert "frame-src" not in policy
@@ -331,11 +331,11 @@ def test_an_origin_that_would_share_cookies_is_refused(origin: str, complaint: s
 
 
 def test_an_address_expires() -> None:
-    signed = sign(TICKET, SECRET)
+    signed_ticket = sign(TICKET, SECRET)
 
-    assert read_ticket(signed, SECRET, 999.0) == TICKET
+    assert read_ticket(signed_ticket, SECRET, 999.0) == TICKET
     with pytest.raises(NotFound, match="expired"):
-        read_ticket(signed, SECRET, 1000.0)
+        read_ticket(signed_ticket, SECRET, 1000.0)
 
 
 @pytest.mark.parametrize(

@@ -127,36 +127,49 @@ async def test_given_fields_change_and_the_rest_stays(browser: Browser) -> None:
     assistant = await make_assistant(browser)
     address = f"/api/assistants/{assistant['id']}"
     await browser.open("PATCH", address, {"starters": ["Ahoy?"], "model": None})
-    changed = (await browser.open("PATCH", address, {"tools": None})).json
+    changed_assistant = (await browser.open("PATCH", address, {"tools": None})).json
 
-    assert changed["starters"] == ["Ahoy?"]
-    assert (changed["model"], changed["tools"], changed["mcp_servers"]) == (None, None, [])
-    assert changed["instructions"] == PIRATE["instructions"]
-    assert (changed["max_tool_calls"], changed["max_output_tokens"]) == (5, 1000)
+    assert changed_assistant["starters"] == ["Ahoy?"]
+    assert (
+        changed_assistant["model"],
+        changed_assistant["tools"],
+        changed_assistant["mcp_servers"],
+    ) == (None, None, [])
+    assert changed_assistant["instructions"] == PIRATE["instructions"]
+    assert (changed_assistant["max_tool_calls"], changed_assistant["max_output_tokens"]) == (
+        5,
+        1000,
+    )
 
 
 async def test_limits_are_changed_and_taken_back_and_other_settings_stay(
     browser: Browser, chat_without_login: Chat
 ) -> None:
     assistant = await make_assistant(browser)
-    stored = await chat_without_login.site.client.get_assistant(assistant["id"])
-    sampling = replace(stored.sampling, temperature=0.5)
+    stored_assistant = await chat_without_login.site.client.get_assistant(assistant["id"])
+    sampling = replace(stored_assistant.sampling, temperature=0.5)
     await chat_without_login.site.client.update_assistant(assistant["id"], sampling=sampling)
     address = f"/api/assistants/{assistant['id']}"
     limits = {"max_tool_calls": 7, "max_output_tokens": None}
-    changed = (await browser.open("PATCH", address, limits)).json
-    updated = await chat_without_login.site.client.get_assistant(assistant["id"])
+    changed_assistant = (await browser.open("PATCH", address, limits)).json
+    updated_assistant = await chat_without_login.site.client.get_assistant(assistant["id"])
 
-    assert (changed["max_tool_calls"], changed["max_output_tokens"]) == (7, None)
-    assert (updated.sampling.temperature, updated.sampling.max_output_tokens) == (0.5, None)
+    assert (changed_assistant["max_tool_calls"], changed_assistant["max_output_tokens"]) == (
+        7,
+        None,
+    )
+    assert (
+        updated_assistant.sampling.temperature,
+        updated_assistant.sampling.max_output_tokens,
+    ) == (0.5, None)
 
 
 async def test_a_deleted_assistant_is_gone(browser: Browser) -> None:
     assistant = await make_assistant(browser)
     address = f"/api/assistants/{assistant['id']}"
-    deleted = await browser.open("DELETE", address)
+    delete_response = await browser.open("DELETE", address)
 
-    assert deleted.json["deleted"] is True
+    assert delete_response.json["deleted"] is True
     assert (await browser.get(address)).status_code == 404
 
 
@@ -192,9 +205,9 @@ async def test_servers_and_tools_of_a_body_are_names_and_nothing_else(browser: B
 async def test_a_run_is_offered_the_tools_that_its_assistant_may_use(
     browser: Browser, chat_without_login: Chat
 ) -> None:
-    limited = await make_assistant(browser, tools=["calculate", "gone"])
-    unlimited = await make_assistant(browser, tools=None)
-    for assistant in (limited, unlimited):
+    limited_assistant = await make_assistant(browser, tools=["calculate", "gone"])
+    unlimited_assistant = await make_assistant(browser, tools=None)
+    for assistant in (limited_assistant, unlimited_assistant):
         message = {"content": "Hi", "assistant_id": assistant["id"]}
         await browser.post("/api/messages/process", message)
     newest_run, previous_run = (await chat_without_login.site.client.list_runs(limit=2)).data
@@ -302,9 +315,16 @@ async def test_the_link_of_a_deleted_assistant_leads_nowhere(chat: Chat) -> None
 async def test_a_forged_link_leads_nowhere(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     token = await make_link(ann, await make_assistant(ann))
-    other = "B" if token[5] != "B" else "C"
-    for forged in (token[:5] + other + token[6:], token[:-2], token + "AAAA", "x", "%00", "é" * 9):
-        answer = await bob.get(f"/api/shared/{forged}")
+    other_letter = "B" if token[5] != "B" else "C"
+    for forged_token in (
+        token[:5] + other_letter + token[6:],
+        token[:-2],
+        token + "AAAA",
+        "x",
+        "%00",
+        "é" * 9,
+    ):
+        answer = await bob.get(f"/api/shared/{forged_token}")
         assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
 

@@ -77,11 +77,13 @@ async def test_a_request_with_two_host_headers_is_refused() -> None:
 
 async def test_a_header_with_an_underscore_is_not_taken_for_the_one_with_hyphens() -> None:
     async with open_server(login="proxy", trusted_proxies=("127.0.0.1",)) as client:
-        forged = {"X_Forwarded_User": "boss"}
+        forged_header = {"X_Forwarded_User": "boss"}
 
-        assert (await client.get("/api/me", headers=forged)).status_code == 401
+        assert (await client.get("/api/me", headers=forged_header)).status_code == 401
         name_header = {"X-Forwarded-User": "ann"}
-        assert (await client.get("/api/me", headers={**forged, **name_header})).status_code == 200
+        assert (
+            await client.get("/api/me", headers={**forged_header, **name_header})
+        ).status_code == 200
 
 
 async def test_a_name_that_is_sent_twice_is_nobody() -> None:

@@ -237,15 +237,15 @@ async def test_all_bodies_together_take_no_more_memory_than_their_limit(
     client: BridgeClient,
 ) -> None:
     open_requests = [client.begin_request("/echo", b"x" * 1000) for _ in range(AT_ONCE)]
-    refused = await client("/echo", b"y", method="POST").read_response()
+    refused_response = await client("/echo", b"y", method="POST").read_response()
     for wire in open_requests:
         wire.leave()
         await wire.task
-    accepted = await client("/echo", b"y", method="POST").read_response()
+    accepted_response = await client("/echo", b"y", method="POST").read_response()
 
-    assert refused[0] == 503
-    assert b"retry-after" in refused[1]
-    assert accepted[0] == 200
+    assert refused_response[0] == 503
+    assert b"retry-after" in refused_response[1]
+    assert accepted_response[0] == 200
 
 
 async def test_a_body_that_stalls_is_not_waited_for(app: Any) -> None:
@@ -257,20 +257,20 @@ async def test_a_body_that_stalls_is_not_waited_for(app: Any) -> None:
 
 
 async def test_pages_come_while_every_call_of_the_api_waits(client: BridgeClient, app: Any) -> None:
-    stuck = [client("/api/stuck") for _ in range(THREADS)]
+    stuck_requests = [client("/api/stuck") for _ in range(THREADS)]
     page = await client("/page").read_response()
     app.unstuck.set()
-    answers = [await wire.read_response() for wire in stuck]
+    answers = [await wire.read_response() for wire in stuck_requests]
 
     assert page[2] == b"page"
     assert {status for status, _, _ in answers} == {200}
 
 
 async def test_one_address_leaves_threads_for_another(client: BridgeClient, app: Any) -> None:
-    stuck = [client("/api/stuck") for _ in range(THREADS)]
+    stuck_requests = [client("/api/stuck") for _ in range(THREADS)]
     other = await client("/api/quick", peer="127.0.0.2").read_response()
     app.unstuck.set()
-    answers = [await wire.read_response() for wire in stuck]
+    answers = [await wire.read_response() for wire in stuck_requests]
 
     assert other[2] == b"quick"
     assert {status for status, _, _ in answers} == {200}
@@ -403,12 +403,12 @@ async def test_a_silent_stream_sends_heartbeats(app: Any) -> None:
 
 async def test_a_reader_who_does_not_read_is_dropped(app: Any) -> None:
     bridge = Bridge(app, 1000, timeouts=BridgeTimeouts(patience=0.01))
-    to_app, stuck = asyncio.Queue[Any](), asyncio.Event()
+    to_app, is_stuck = asyncio.Queue[Any](), asyncio.Event()
     to_app.put_nowait({"type": "http.request", "body": b""})
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.body":
-            await stuck.wait()
+            await is_stuck.wait()
 
     scope = {"type": "http", "method": "GET", "path": "/stream", "query_string": b"", "headers": []}
     async with asyncio.timeout(SECONDS):
@@ -444,7 +444,7 @@ async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) 
         while not sizes:
             await asyncio.sleep(0)
         total = account.total
-        refused, headers, _ = (
+        refused_status, headers, _ = (
             await Wire(bridge).ask("/large", extensions=extensions).read_response()
         )
         with account.hold("another", 1):
@@ -457,7 +457,7 @@ async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) 
 
     assert total == PIECE * 3 + 1
     assert sizes == [PIECE, PIECE, PIECE, 1, 0]
-    assert (refused, headers[b"retry-after"]) == (503, b"1")
+    assert (refused_status, headers[b"retry-after"]) == (503, b"1")
     assert (status, len(body), account.total) == (200, PIECE * 3 + 1, 0)
 
 
@@ -476,11 +476,11 @@ async def test_nothing_is_put_into_a_file_and_a_server_that_stops_does_not_end_i
     wire = Wire(bridge).ask("/file")
     await wire.next()
     await wire.next()
-    silent = asyncio.ensure_future(wire.next())
-    await asyncio.wait([silent], timeout=0.1)  # ten times as long as a stream may be silent
+    next_message = asyncio.ensure_future(wire.next())
+    await asyncio.wait([next_message], timeout=0.1)  # ten times as long as a stream may be silent
     app.release.set()
 
-    assert (await silent)["body"] == b"data: 2\n\n"
+    assert (await next_message)["body"] == b"data: 2\n\n"
     assert (await wire.next())["more_body"] is False
     bridge.close()
 
@@ -525,12 +525,12 @@ def test_a_stream_that_outlives_its_loop_is_dropped_without_a_word() -> None:
         yield b"second"
 
     loop = asyncio.new_event_loop()
-    running = threading.Thread(target=loop.run_forever)
-    running.start()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
     body = StreamedBody(lambda _: frames(), loop)
     first = next(iter(body))
     loop.call_soon_threadsafe(loop.stop)
-    running.join()
+    thread.join()
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
     body.close()

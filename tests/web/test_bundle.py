@@ -146,13 +146,13 @@ globalThis.loadLater = () => import("./later.mjs");
     }
     write(tmp_path, modules)
     bundles = join_modules(tmp_path, ("main.mjs", "shown.mjs"), "vendor/")
-    missing = "bundle-shown.mjs"
-    write(tmp_path, {name: each.text for name, each in bundles.items() if name != missing})
+    missing_name = "bundle-shown.mjs"
+    write(tmp_path, {name: each.text for name, each in bundles.items() if name != missing_name})
     script = f"""import {{ writeFileSync }} from "node:fs";
 await import("./bundle.mjs");
 const outcome = (loading) => loading.then(() => "loaded", () => "failed");
 const tries = [await outcome(loadLater()), await outcome(load())];
-writeFileSync(new URL({missing!r}, import.meta.url), {bundles[missing].text!r});
+writeFileSync(new URL({missing_name!r}, import.meta.url), {bundles[missing_name].text!r});
 const {{ same }} = await loadLater();
 const {{ shown }} = await load();
 console.log(...tries, runs, same === shown);
@@ -243,10 +243,12 @@ def test_an_address_beside_a_module_of_another_folder_is_refused(tmp_path: Path)
 def test_each_module_of_the_page_is_in_one_bundle() -> None:
     bundles = join_modules(STATIC, ENTRY_POINTS, LIBRARIES)
     begins = re.compile(r"^const \$\w+ = await \(async \(\) => \{ // (.*)$", re.MULTILINE)
-    joined = [name for bundle in bundles.values() for name in begins.findall(bundle.text)]
+    bundled_modules = [name for bundle in bundles.values() for name in begins.findall(bundle.text)]
     modules = [file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.mjs")]
 
-    assert sorted(joined) == sorted(name for name in modules if not name.startswith(LIBRARIES))
+    assert sorted(bundled_modules) == sorted(
+        name for name in modules if not name.startswith(LIBRARIES)
+    )
 
 
 def test_each_bundle_of_the_page_can_be_parsed(tmp_path: Path, node: str) -> None:
@@ -254,10 +256,10 @@ def test_each_bundle_of_the_page_can_be_parsed(tmp_path: Path, node: str) -> Non
     write(tmp_path, {name: bundle.text for name, bundle in bundles.items()})
 
     for name in bundles:
-        checked = subprocess.run(
+        completed = subprocess.run(
             [node, "--check", tmp_path / name], capture_output=True, text=True, check=False
         )
-        assert checked.returncode == 0, checked.stderr
+        assert completed.returncode == 0, completed.stderr
 
 
 def size(names: Iterable[str]) -> int:

@@ -86,8 +86,10 @@ async def test_responses_of_large_files_that_are_not_read_take_no_more_memory_th
     cookie, costs = await fetch_cookie(server), []
     async with httpx2.AsyncClient(base_url=server.url, timeout=ASK_SECONDS) as client:
         for size in (100_000, 300_000, 9_900_000):
-            uploaded = await client.post("/v1/files", params={"name": "f"}, content=bytes(size))
-            path = f"/api/files/{uploaded.json()['id']}"
+            upload_response = await client.post(
+                "/v1/files", params={"name": "f"}, content=bytes(size)
+            )
+            path = f"/api/files/{upload_response.json()['id']}"
             with ExitStack() as stack:
                 flood = open_unread_connections(stack, server.url, [path] * 60, Cookie=cookie)
                 costs.append(await server.cost(flood))
@@ -114,8 +116,8 @@ async def test_one_persons_heavy_answers_wait_for_one_another_and_not_for_anothe
         request = asyncio.create_task(ann.get(paths[ann]))
         for _ in range(3):
             bobs_answer = await bob.get(paths[bob])
-        waited = not request.done()
+        has_waited = not request.done()
         queue.leave(anns_id)
         answer = await request
 
-    assert (bobs_answer.status_code, waited, answer.status_code) == (200, True, 200)
+    assert (bobs_answer.status_code, has_waited, answer.status_code) == (200, True, 200)

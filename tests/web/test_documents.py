@@ -99,10 +99,12 @@ async def test_runs_get_the_tools_where_documents_are_attached(
 
 async def test_an_assistant_keeps_its_files(browser: Browser) -> None:
     file_id = await upload(browser)
-    created = await browser.open(
+    create_response = await browser.open(
         "POST", "/api/assistants", {"name": "clerk", "file_ids": [file_id]}
     )
-    changed = await browser.open("PATCH", f"/api/assistants/{created.json['id']}", {"file_ids": []})
-    refused = await browser.open("POST", "/api/assistants", {"name": "b", "file_ids": ["file_x"]})
-    assert (created.json["file_ids"], changed.json["file_ids"]) == ([file_id], [])
-    assert refused.status_code == 404
+    change_response = await browser.open(
+        "PATCH", f"/api/assistants/{create_response.json['id']}", {"file_ids": []}
+    )
+    refusal = await browser.open("POST", "/api/assistants", {"name": "b", "file_ids": ["file_x"]})
+    assert (create_response.json["file_ids"], change_response.json["file_ids"]) == ([file_id], [])
+    assert refusal.status_code == 404

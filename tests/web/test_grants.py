@@ -54,18 +54,18 @@ async def test_each_person_sees_and_revokes_their_lasting_permissions(chat: Chat
     folder = data_folder(os.environ)
     owners = [(await each.get("/api/me")).json["person"]["id"] for each in (ann, ben)]
     tools = (("far", "touch"), ("far", "echo"), ("", "shell"))
-    hers, his = (allow(folder, owner, *tools) for owner in owners)
+    anns_grants, bens_grants = (allow(folder, owner, *tools) for owner in owners)
 
     grants = (await ann.get("/api/grants")).json["data"]
     assert [(each["server"], each["tool"]) for each in grants] == list(tools)
     assert grants[0]["description"] == "It is touch.<U+202E>"
-    revoked = await ann.post("/api/grants/revoke", {"server": "far", "tool": "touch"})
-    assert revoked.json == {"revoked": 1}
-    assert hers.find("far", "touch") is None
+    revoke_response = await ann.post("/api/grants/revoke", {"server": "far", "tool": "touch"})
+    assert revoke_response.json == {"revoked": 1}
+    assert anns_grants.find("far", "touch") is None
     assert (await ann.post("/api/grants/revoke", {"server": "far"})).json == {"revoked": 1}
     assert (await ann.post("/api/grants/revoke", {"server": "no"})).json == {"revoked": 0}
-    assert [each.own_name for each in hers.all()] == ["shell"]
-    assert len(his.all()) == len((await ben.get("/api/grants")).json["data"]) == 3
+    assert [each.own_name for each in anns_grants.all()] == ["shell"]
+    assert len(bens_grants.all()) == len((await ben.get("/api/grants")).json["data"]) == 3
 
 
 @pytest.mark.slow

@@ -138,9 +138,9 @@ async def test_the_token_of_one_browser_does_not_hold_for_another(chat: Chat) ->
     first, second = await chat.browser().arrive(), await chat.browser().arrive()
 
     second.csrf = first.csrf
-    refused = await second.post("/api/logout", {})
+    refusal = await second.post("/api/logout", {})
     unsent = await second.post("/api/messages/process", {"content": "hi"})
-    assert [refused.status_code, unsent.status_code] == [403, 403]
+    assert [refusal.status_code, unsent.status_code] == [403, 403]
     assert first.cookie() != second.cookie()
 
 
@@ -282,20 +282,20 @@ async def test_a_body_that_is_too_deep_or_none_at_all_is_refused_and_the_next_is
         "7",
         '{"content": NaN}',
     ):
-        refused = await browser.open(
+        refusal = await browser.open(
             "POST", "/api/messages/process", data=data, content_type="application/json"
         )
-        assert refused.status_code in (400, 413, 422), data[:40]
-        refused.close()
+        assert refusal.status_code in (400, 413, 422), data[:40]
+        refusal.close()
 
     assert (await browser.post("/api/messages/process", {"content": "hi"})).status_code == 200
 
 
 async def test_a_body_that_is_too_large_is_refused(chat: Chat) -> None:
     browser = await chat.browser().arrive()
-    refused = await browser.open(
+    refusal = await browser.open(
         "POST", "/api/agui", data=b" " * (MAX_REQUEST_BYTES + 1), content_type="application/json"
     )
 
-    assert refused.status_code == 413
-    assert refused.json["code"] == "too_large"
+    assert refusal.status_code == 413
+    assert refusal.json["code"] == "too_large"

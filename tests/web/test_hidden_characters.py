@@ -20,13 +20,15 @@ ALL_CODES = [*range(0xD800), *range(0xE000, 0x110000)]
 """All code points but lone surrogates, which JSON does not carry."""
 
 
-@pytest.mark.parametrize(("place", "judged"), [("notice", False), ("approval", True)])
-def test_what_the_terminal_reveals_the_page_reveals(place: Place, judged: bool, node: Path) -> None:
+@pytest.mark.parametrize(("place", "is_judged"), [("notice", False), ("approval", True)])
+def test_what_the_terminal_reveals_the_page_reveals(
+    place: Place, is_judged: bool, node: Path
+) -> None:
     program = f"""
         const {{ revealPieces }} = await import({json.dumps(HIDDEN.as_uri())});
         const isShown = (code) => {{
           const character = String.fromCodePoint(code);
-          const pieces = revealPieces(character, {json.dumps(judged)});
+          const pieces = revealPieces(character, {json.dumps(is_judged)});
           return pieces.map((piece) => piece.text).join("") === character;
         }};
         const hidden = [];
@@ -69,10 +71,10 @@ def test_arguments_that_are_edited_in_the_page_have_nothing_hidden_in_them(node:
         const edited = layOutForEditor(JSON.stringify({{ text }}));
         console.log(JSON.stringify([edited, JSON.parse(edited).text === text]));
     """
-    edited, same = _run_program(node, program)
+    edited_text, same = _run_program(node, program)
 
     assert same
-    assert clean(edited, "approval") == edited
+    assert clean(edited_text, "approval") == edited_text
 
 
 def _run_program(node: Path, program: str) -> Any:

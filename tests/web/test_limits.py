@@ -58,9 +58,9 @@ def test_a_refused_client_is_told_when_to_retry() -> None:
     rate = RateLimit(6, 60, "messages", clock)
     count_passed(rate, "ann", 6)
 
-    with pytest.raises(TooMany) as refused:
+    with pytest.raises(TooMany) as error_info:
         rate.take("ann")
-    clock.now = refused.value.details["retry_after"]
+    clock.now = error_info.value.details["retry_after"]
     rate.take("ann")
 
 
@@ -109,9 +109,9 @@ def test_streams_are_counted_together_and_for_each() -> None:
     streams = StreamLimit(3, 2)
     tickets = [streams.admit("ann"), streams.admit("ann")]
 
-    with pytest.raises(Overloaded) as refused:
+    with pytest.raises(Overloaded) as error_info:
         streams.admit("ann")
-    assert refused.value.details["retry_after"] > 0
+    assert error_info.value.details["retry_after"] > 0
     tickets.append(streams.admit("bob"))
     with pytest.raises(Overloaded):
         streams.admit("cleo")

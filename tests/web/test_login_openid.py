@@ -31,14 +31,14 @@ def provider() -> Iterator[Provider]:
 
 
 def chat_with(issuer: str, **changes: Any) -> AbstractAsyncContextManager[Chat]:
-    usual = {
+    usual_settings = {
         "login": "oidc",
         "oidc_issuer": issuer,
         "oidc_client_id": CLIENT,
         "oidc_client_secret": SECRET,
         "oidc_admins": ("Boss@example.org",),
     }
-    return open_chat(**{**usual, **changes})
+    return open_chat(**{**usual_settings, **changes})
 
 
 @pytest.fixture
@@ -310,8 +310,8 @@ async def test_an_answer_of_another_provider_is_not_taken(chat: Chat, provider: 
 async def test_a_provider_that_has_new_keys_is_asked_for_them(
     chat: Chat, provider: Provider
 ) -> None:
-    old = foreign_key().as_dict()
-    provider.shown = RSAKey.import_key({**old, "kid": "old"})
+    old_key = foreign_key().as_dict()
+    provider.shown = RSAKey.import_key({**old_key, "kid": "old"})
     await log_in(chat.browser(), provider)
     provider.shown = None
 

@@ -101,16 +101,16 @@ async def test_every_refused_login_gets_the_same_answer(chat: Chat) -> None:
         ("nobody", PASSWORD),
         ("' OR 1=1 --", PASSWORD),
     ):
-        refused = await chat.browser().post("/api/login", {"name": name, "password": password})
-        assert refused.status_code == 401
-        assert refused.json == {
+        refusal = await chat.browser().post("/api/login", {"name": name, "password": password})
+        assert refusal.status_code == 401
+        assert refusal.json == {
             "type": "/problems/unauthorized",
             "title": "A login is needed",
             "status": 401,
             "code": "unauthorized",
             "detail": "The name or the password is wrong.",
         }
-        assert "Set-Cookie" not in refused.headers
+        assert "Set-Cookie" not in refusal.headers
 
 
 @pytest.mark.parametrize(
@@ -134,12 +134,12 @@ async def test_a_body_without_a_name_and_a_password_is_refused_by_its_shape(
 
 
 async def test_the_cookie_is_new_at_each_login(chat: Chat, people: People) -> None:
-    planted = people.browser(chat, "bob").cookie()
-    victim = chat.browser().takes(str(planted))
+    planted_cookie = people.browser(chat, "bob").cookie()
+    victim = chat.browser().takes(str(planted_cookie))
 
     await victim.log_in("ann")
-    assert victim.cookie() != planted
-    bob = chat.browser().takes(str(planted))
+    assert victim.cookie() != planted_cookie
+    bob = chat.browser().takes(str(planted_cookie))
     bob.csrf = victim.csrf
     assert (await bob.post("/api/logout", {})).status_code == 403  # its token is not bob's
 
@@ -191,12 +191,12 @@ async def test_signing_out_ends_every_copy_of_this_cookie_and_no_other_login(
     chat: Chat, people: People
 ) -> None:
     browser = people.browser(chat, "ann")
-    stolen = chat.browser().takes(str(browser.cookie()))
+    thief = chat.browser().takes(str(browser.cookie()))
     other_login = await chat.browser().log_in("ann")
-    assert await is_logged_in(stolen)
+    assert await is_logged_in(thief)
 
     assert (await browser.post("/api/logout", {})).status_code == 200
-    assert not await is_logged_in(stolen)
+    assert not await is_logged_in(thief)
     assert await is_logged_in(other_login)
 
     acts = (await chat.site.client.list_acts()).data
@@ -243,8 +243,8 @@ async def test_a_browser_is_known_for_those_alone_who_logged_in_there(
     for number in range(GUESSES_OF_A_NAME):
         chat.site.limits.guesses.take("bob", f"198.51.100.{number}")
 
-    refused = await anns_browser.post("/api/login", {"name": "bob", "password": PASSWORD})
-    assert refused.status_code == 429
+    refusal = await anns_browser.post("/api/login", {"name": "bob", "password": PASSWORD})
+    assert refusal.status_code == 429
 
 
 async def test_signing_out_everywhere_ends_every_copy_of_every_cookie(
@@ -252,13 +252,13 @@ async def test_signing_out_everywhere_ends_every_copy_of_every_cookie(
 ) -> None:
     first, second = people.browser(chat, "ann"), people.browser(chat, "ann")
     bob = people.browser(chat, "bob")
-    stolen = chat.browser().takes(str(second.cookie()))
-    assert await is_logged_in(stolen)
+    thief = chat.browser().takes(str(second.cookie()))
+    assert await is_logged_in(thief)
 
     assert (await first.post("/api/logout/everywhere", {})).status_code == 200
     assert not await is_logged_in(first)
     await wait_for_logout(second)
-    await wait_for_logout(stolen)
+    await wait_for_logout(thief)
     assert await is_logged_in(bob)
 
 
@@ -285,13 +285,13 @@ async def test_a_deleted_person_is_logged_out_within_seconds(chat: Chat, people:
 
 async def test_a_new_password_ends_all_other_logins(chat: Chat, people: People) -> None:
     first, second = people.browser(chat, "bob"), people.browser(chat, "bob")
-    changed = await first.post("/api/password", {"old": PASSWORD, "new": ANOTHER})
+    change_response = await first.post("/api/password", {"old": PASSWORD, "new": ANOTHER})
 
-    assert changed.status_code == 200
+    assert change_response.status_code == 200
     assert await is_logged_in(first)
     await wait_for_logout(second)
-    old = await chat.browser().post("/api/login", {"name": "bob", "password": PASSWORD})
-    assert old.status_code == 401
+    old_login = await chat.browser().post("/api/login", {"name": "bob", "password": PASSWORD})
+    assert old_login.status_code == 401
     await chat.browser().log_in("bob", ANOTHER)
 
 
@@ -304,8 +304,8 @@ async def test_a_password_is_not_changed_without_the_old_one_or_to_a_weak_one(
 ) -> None:
     bob = people.browser(chat, "bob")
 
-    refused = await bob.post("/api/password", {"old": old, "new": new})
-    assert refused.status_code == status
+    refusal = await bob.post("/api/password", {"old": old, "new": new})
+    assert refusal.status_code == status
     await chat.browser().log_in("bob")
 
 
@@ -332,8 +332,8 @@ async def test_behind_a_proxy_it_is_the_browsers_address_that_is_counted(chat: C
         return chat.browser(peer="10.0.0.1", headers={"X-Forwarded-For": forwarded_for})
 
     guesser = behind_the_proxy("198.51.100.2, 198.51.100.1")  # the first is only a claim
-    refused = await guesser.post("/api/login", {"name": "ann", "password": PASSWORD})
-    assert refused.status_code == 429
+    refusal = await guesser.post("/api/login", {"name": "ann", "password": PASSWORD})
+    assert refusal.status_code == 429
     await behind_the_proxy("198.51.100.1, 198.51.100.2").log_in("ann")
 
 
@@ -348,9 +348,9 @@ async def test_another_site_logs_nobody_in(chat: Chat) -> None:
         content_type="text/plain",
     )
 
-    for refused in (foreign, form):
-        assert refused.status_code == 403
-        assert "Set-Cookie" not in refused.headers
+    for response in (foreign, form):
+        assert response.status_code == 403
+        assert "Set-Cookie" not in response.headers
 
 
 async def test_messages_are_counted_for_each_person(chat: Chat, people: People) -> None:
@@ -374,8 +374,8 @@ async def test_no_password_is_logged_or_sent_back(
 ) -> None:
     caplog.set_level("DEBUG")
     secret = "hunter2 hunter2"
-    refused = await chat.browser().post("/api/login", {"name": "ann", "password": secret})
-    misshapen = await chat.browser().post("/api/login", {"name": 7, "password": secret})
+    refused_login = await chat.browser().post("/api/login", {"name": "ann", "password": secret})
+    malformed_login = await chat.browser().post("/api/login", {"name": 7, "password": secret})
 
-    for text in (refused.text, misshapen.text, caplog.text):
+    for text in (refused_login.text, malformed_login.text, caplog.text):
         assert secret not in text

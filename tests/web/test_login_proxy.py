@@ -55,10 +55,10 @@ async def test_the_same_name_is_the_same_person(chat: Chat) -> None:
 @pytest.mark.parametrize("path", ["/", "/api/me", "/healthz", "/static/x/y"])
 @pytest.mark.parametrize("peer", [STRANGER, "127.0.0.1", "10.0.0.2"])
 async def test_anybody_else_who_names_a_person_is_refused(chat: Chat, path: str, peer: str) -> None:
-    refused = await browser_through(chat, "ann", peer).get(path)
+    refusal = await browser_through(chat, "ann", peer).get(path)
 
-    assert refused.status_code == 403
-    assert "Remote-User" in refused.json["detail"]
+    assert refusal.status_code == 403
+    assert "Remote-User" in refusal.json["detail"]
 
 
 async def test_a_request_past_the_proxy_is_not_logged_in(chat: Chat) -> None:
@@ -90,9 +90,9 @@ async def test_a_cookie_of_one_person_is_none_of_another(chat: Chat) -> None:
     ],
 )
 async def test_a_header_that_names_nobody_or_two_is_refused(chat: Chat, headers: Headers) -> None:
-    refused = await chat.browser("http://chat.lan", PROXY, headers).get("/api/me")
+    refusal = await chat.browser("http://chat.lan", PROXY, headers).get("/api/me")
 
-    assert refused.status_code == 403
+    assert refusal.status_code == 403
 
 
 @pytest.mark.parametrize("name", ["", "   "])

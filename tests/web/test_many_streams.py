@@ -52,17 +52,17 @@ async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told
         AsyncExitStack() as stack,
     ):
         web_chat.http = http
-        opening = [stack.enter_async_context(web_chat.post(QUESTION)) for _ in range(FEW)]
-        streams: list[Stream] = await asyncio.gather(*opening)
+        stream_openings = [stack.enter_async_context(web_chat.post(QUESTION)) for _ in range(FEW)]
+        streams: list[Stream] = await asyncio.gather(*stream_openings)
         replies = [await model.next_request() for _ in range(FEW)]
-        refused = await web_chat.ask(POST, QUESTION)
+        refusal = await web_chat.ask(POST, QUESTION)
         thread_list = await web_chat.http.get("/api/threads?limit=100")
         for reply in replies:
             await reply.answer("The moon pulls.")
         await asyncio.gather(*(stream.end() for stream in streams))
 
-        assert refused.status_code == 503
-        assert int(refused.headers["Retry-After"]) > 0
+        assert refusal.status_code == 503
+        assert int(refusal.headers["Retry-After"]) > 0
         assert len(thread_list.json()["data"]) == FEW
         assert {stream.text for stream in streams} == {"The moon pulls."}
         assert [stream.types.count("finish") for stream in streams] == [1] * FEW
@@ -128,19 +128,19 @@ async def test_five_hundred_streams_complete_and_pages_are_quick_meanwhile(tmp_p
         await http.get("/")
         headers = {"Origin": up.url}
         async with AsyncExitStack() as stack:
-            opening = [
+            stream_openings = [
                 stack.enter_async_context(http.stream("POST", POST, json=QUESTION, headers=headers))
                 for _ in range(MANY)
             ]
-            answers = await asyncio.gather(*opening)
-            refused = await http.post(POST, json=QUESTION, headers=headers)
+            answers = await asyncio.gather(*stream_openings)
+            refusal = await http.post(POST, json=QUESTION, headers=headers)
             slowest = asyncio.create_task(_slowest_page(up.url, http, 8))
             streams = [Stream(answer) for answer in answers]
             await asyncio.gather(*(stream.end() for stream in streams))
 
     assert [answer.status_code for answer in answers] == [200] * MANY
-    assert refused.status_code == 503
-    assert int(refused.headers["Retry-After"]) > 0
+    assert refusal.status_code == 503
+    assert int(refusal.headers["Retry-After"]) > 0
     assert len({stream.text for stream in streams}) == 1
     assert [stream.types.count("finish") for stream in streams] == [1] * MANY
     assert await slowest < QUICK

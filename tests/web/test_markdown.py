@@ -124,9 +124,11 @@ async def test_nothing_in_an_answer_acts_wherever_it_is_cut(answer: Answer) -> N
 async def test_a_finished_block_stays_the_same_element_while_the_answer_grows(
     answer: Answer,
 ) -> None:
-    finished = "# Head\n\ntext\n\n- a\n- b\n\n| a |\n|---|\n| b |\n\n"
+    finished_blocks = "# Head\n\ntext\n\n- a\n- b\n\n| a |\n|---|\n| b |\n\n"
 
-    assert await answer.call("areKept", finished + "more", finished + "more *words*") == [
+    assert await answer.call(
+        "areKept", finished_blocks + "more", finished_blocks + "more *words*"
+    ) == [
         *[True] * 4,
         False,
     ]
@@ -186,9 +188,9 @@ async def test_a_picture_of_this_server_is_shown(answer: Answer) -> None:
 async def test_nothing_makes_the_page_wider_than_a_phone(answer: Answer) -> None:
     await answer.page.set_viewport_size({"width": 360, "height": 700})
     cells = "|".join("word" * 4 for _ in range(20))
-    wide = f"{'x' * 900}\n\n```\n{'y' * 900}\n```\n\n|{cells}|\n|{'-|' * 20}\n\n"
+    wide_text = f"{'x' * 900}\n\n```\n{'y' * 900}\n```\n\n|{cells}|\n|{'-|' * 20}\n\n"
 
-    await answer.call("show", wide + "$$" + "z+" * 300 + "z$$\n\n" + "> - " * 4 + "w" * 900)
+    await answer.call("show", wide_text + "$$" + "z+" * 300 + "z$$\n\n" + "> - " * 4 + "w" * 900)
 
     width = "document.documentElement.scrollWidth"
     assert await answer.page.evaluate(width) <= 360
@@ -251,34 +253,34 @@ async def test_the_button_of_a_block_of_code_copies_the_code(answer: Answer) -> 
     await answer.page.click("button.copy")
 
     await answer.page.wait_for_selector("button.copy:text('Copied')")
-    copied = await answer.page.evaluate("navigator.clipboard.readText()")
-    assert copied == "make run && echo '<b>'"
+    clipboard_text = await answer.page.evaluate("navigator.clipboard.readText()")
+    assert clipboard_text == "make run && echo '<b>'"
 
 
 async def test_code_can_be_wrapped_or_numbered_and_saved_as_a_file(answer: Answer) -> None:
     await answer.call("show", f"```python\nprint('{'long ' * 60}')\nprint(2)\n```")
     pre = answer.page.locator("pre")
-    wide = "(it) => it.scrollWidth > it.clientWidth"
+    overflow_check = "(it) => it.scrollWidth > it.clientWidth"
     wrap = answer.page.get_by_role("button", name="Wrap")
     numbers = answer.page.get_by_role("button", name="Numbers")
-    assert await pre.evaluate(wide)
+    assert await pre.evaluate(overflow_check)
 
     await wrap.click()
     assert await wrap.get_attribute("aria-pressed") == "true"
-    assert not await pre.evaluate(wide)
+    assert not await pre.evaluate(overflow_check)
     await numbers.click()
     assert await wrap.get_attribute("aria-pressed") == "false"
     assert await answer.page.locator(".code-numbers").inner_text() == "1\n2"
     await answer.page.click("button.copy")
     await answer.page.wait_for_selector("button.copy:text('Copied')")
-    copied = await answer.page.evaluate("navigator.clipboard.readText()")
-    assert copied.endswith("print(2)")
-    assert not copied.startswith("1")
+    clipboard_text = await answer.page.evaluate("navigator.clipboard.readText()")
+    assert clipboard_text.endswith("print(2)")
+    assert not clipboard_text.startswith("1")
     async with answer.page.expect_download() as download_info:
         await answer.page.get_by_role("button", name="Save").click()
     download = await download_info.value
     assert download.suggested_filename == "code.py"
-    assert Path(await download.path()).read_text() == copied
+    assert Path(await download.path()).read_text() == clipboard_text
 
 
 async def test_a_footnote_is_a_mark_that_leads_to_its_note_and_back(answer: Answer) -> None:

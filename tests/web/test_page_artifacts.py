@@ -25,7 +25,7 @@ MARK_AS_BEGUN = "document.title = 'begun'"
 """The first statement of hostile documents, by which a test knows that their scripts ran."""
 
 
-def fenced(code: str, info: str = 'html title="Clock"') -> str:
+def fence_code(code: str, info: str = 'html title="Clock"') -> str:
     return f"Here it is.\n\n```{info}\n{code}\n```\n\nThat is all."
 
 
@@ -90,7 +90,9 @@ async def test_short_examples_and_other_languages_stay_code(chat: Chat) -> None:
 
 
 async def test_a_page_runs_only_on_request_and_ends_with_stop(chat: Chat) -> None:
-    await answer(chat, fenced(CLOCK) + "\n\n" + fenced("<p>Other</p>", 'html title="Other"'))
+    await answer(
+        chat, fence_code(CLOCK) + "\n\n" + fence_code("<p>Other</p>", 'html title="Other"')
+    )
     await open_card(chat)
     panel = chat.page.locator(".artifact-panel")
     await expect(panel.get_by_role("heading", name="Clock")).to_be_focused()
@@ -115,8 +117,8 @@ async def test_a_page_runs_only_on_request_and_ends_with_stop(chat: Chat) -> Non
 @pytest.mark.slow
 async def test_answers_with_the_same_title_are_versions(chat: Chat) -> None:
     for number in (1, 2):
-        await answer(chat, fenced(CLOCK.replace("not run", f"take {number}")))
-    await answer(chat, fenced(CLOCK, 'html title="Other"'))
+        await answer(chat, fence_code(CLOCK.replace("not run", f"take {number}")))
+    await answer(chat, fence_code(CLOCK, 'html title="Other"'))
     await open_card(chat)
 
     panel = chat.page.locator(".artifact-panel")
@@ -126,7 +128,7 @@ async def test_answers_with_the_same_title_are_versions(chat: Chat) -> None:
     await panel.get_by_role("button", name="Older version").click()
     await expect(panel).to_contain_text("1 of 2")
     await expect(panel.locator("pre")).to_contain_text("take 1")
-    await answer(chat, fenced(CLOCK.replace("not run", "take 3")))
+    await answer(chat, fence_code(CLOCK.replace("not run", "take 3")))
     await expect(panel).to_contain_text("1 of 3")
 
 
@@ -136,7 +138,7 @@ async def test_a_picture_is_shown_at_once_and_its_scripts_never(chat: Chat) -> N
             "</svg>",
             f'<script>document.title = "ran"</script><image href="{listener.origin}/x"/></svg>',
         )
-        await answer(chat, fenced(hostile, "svg"))
+        await answer(chat, fence_code(hostile, "svg"))
         await open_card(chat, "Open: Dot")
         element = await chat.page.locator("iframe").element_handle()
         frame = await element.content_frame()
@@ -152,7 +154,7 @@ async def test_a_picture_is_shown_at_once_and_its_scripts_never(chat: Chat) -> N
 @pytest.mark.slow
 async def test_markdown_is_drawn_by_the_page_itself(chat: Chat) -> None:
     text = "# Plan\n\nOne <img src=x onerror=alert(1)> **two**.\n\n" + "- more\n" * 40
-    await answer(chat, fenced(text, "markdown"))
+    await answer(chat, fence_code(text, "markdown"))
     await open_card(chat, "Open: Plan")
 
     panel = chat.page.locator(".artifact-panel")
@@ -171,7 +173,7 @@ async def test_a_diagram_is_drawn_and_its_text_does_nothing(chat: Chat) -> None:
             "graph TD\n  A[Start] --> B[\"<img src='L/i' onerror='top.x=1'>End\"]\n"
             "  click B href \"javascript:fetch('L/c')\"\n"
         )
-        await answer(chat, fenced(fill_in(hostile, listener), 'mermaid title="Way"'))
+        await answer(chat, fence_code(fill_in(hostile, listener), 'mermaid title="Way"'))
         await open_card(chat, "Open: Way")
         element = await chat.page.locator("iframe").element_handle()
         frame = await element.content_frame()
@@ -182,7 +184,7 @@ async def test_a_diagram_is_drawn_and_its_text_does_nothing(chat: Chat) -> None:
         assert listener.heard == []
 
     await answer(
-        chat, fenced("graph TD\n  A --> ]]] </pre><script>1</script>", "mermaid title=Bad")
+        chat, fence_code("graph TD\n  A --> ]]] </pre><script>1</script>", "mermaid title=Bad")
     )
     await open_card(chat, "Open: Bad")
     element = await chat.page.locator("iframe").element_handle()
@@ -195,7 +197,7 @@ async def test_a_diagram_is_drawn_and_its_text_does_nothing(chat: Chat) -> None:
 
 @pytest.mark.slow
 async def test_an_artifact_of_a_branch_is_shown_there_too(chat: Chat) -> None:
-    await answer(chat, fenced(CLOCK))
+    await answer(chat, fence_code(CLOCK))
     await answer(chat, "Fine.", "Is it fine?")
     await chat.answers.last.get_by_role("button", name="Answer again").click()
     await (await chat.model.next_request()).answer("Very fine.")
@@ -212,7 +214,7 @@ async def test_without_a_second_origin_there_is_code_and_an_explanation(
     # Opened under a name that is not this machine's, as behind a proxy.
     flags = ("--no-servers", "--public-url", "http://chat.example.org")
     async with chatting(chromium, tmp_path, *flags) as chat:
-        await answer(chat, fenced(CLOCK))
+        await answer(chat, fence_code(CLOCK))
         await open_card(chat)
 
         panel = chat.page.locator(".artifact-panel")
@@ -313,19 +315,19 @@ async def wait_until_drawn(page: Page) -> None:
 
 
 async def test_nothing_that_a_document_tries_leaves_the_browser(chat: Chat) -> None:
-    staying = [name for name in ATTEMPTS if name not in NAVIGATING]
+    staying_names = [name for name in ATTEMPTS if name not in NAVIGATING]
     async with listening() as listener:
         documents = {name: hostile_document([name], listener) for name in NAVIGATING}
-        documents |= {"staying": hostile_document(staying, listener)}
+        documents |= {"staying": hostile_document(staying_names, listener)}
         documents |= {"passive": fill_in(PASSIVE, listener)}
-        blocks = [fenced(code, f'html title="{name}.html"') for name, code in documents.items()]
+        blocks = [fence_code(code, f'html title="{name}.html"') for name, code in documents.items()]
         await answer(chat, "\n\n".join(blocks))
         for name in documents:
             await open_card(chat, f"Open: {name}.html")
             frame = await run_artifact(chat)
             await wait_until_drawn(chat.page)
             if name == "staying":
-                assert await frame.evaluate("tried") == staying
+                assert await frame.evaluate("tried") == staying_names
         await check_that_nothing_was_received(chat, listener)
 
         assert chat.page.url.startswith(chat.up.url)
@@ -355,7 +357,7 @@ async def check_that_nothing_was_received(chat: Chat, listener: Listener) -> Non
 
 async def show(chat: Chat, name: str, code: str) -> Frame:
     """Have the model write this document, run it, and return its frame."""
-    await answer(chat, fenced(code, f'html title="{name}"'))
+    await answer(chat, fence_code(code, f'html title="{name}"'))
     await open_card(chat, f"Open: {name}")
     return await run_artifact(chat)
 
@@ -385,8 +387,8 @@ document.body.textContent = JSON.stringify(results);
 
 async def test_a_document_reads_and_reaches_nothing_of_the_page(chat: Chat) -> None:
     cookies = await chat.context.cookies()
-    padded = f"<body>{' ' * 200}<script>{PROBE}</script>"
-    frame = await show(chat, "look.html", padded)
+    padded_page = f"<body>{' ' * 200}<script>{PROBE}</script>"
+    frame = await show(chat, "look.html", padded_page)
     results = json.loads(await frame.locator("body").inner_text())
 
     readable = ("frame", "referrer", "question", "origin")
@@ -412,7 +414,7 @@ async def test_a_document_that_loops_does_not_stop_the_page(
     chromium: Browser, tmp_path: Path, code: str
 ) -> None:
     async with chatting(chromium, tmp_path, "--no-servers", fresh=True) as chat:
-        await answer(chat, fenced(f"<script>{MARK_AS_BEGUN};{code}</script>{' ' * 200}"))
+        await answer(chat, fence_code(f"<script>{MARK_AS_BEGUN};{code}</script>{' ' * 200}"))
         await open_card(chat)
         await chat.page.locator(".artifact-panel").get_by_role("button", name="Run").click()
         await expect(chat.page.locator("iframe")).to_have_count(1)
@@ -468,7 +470,7 @@ async def test_a_preview_is_not_opened_outside_of_the_chat(chat: Chat) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_the_panel_has_no_barriers(chat: Chat, axe: str, theme: str) -> None:
-    await answer(chat, fenced(CLOCK))
+    await answer(chat, fence_code(CLOCK))
     await open_card(chat)
     await set_theme(chat.page, theme)
     assert await findings(chat.page, axe) == []
@@ -481,7 +483,7 @@ async def test_the_panel_has_no_barriers(chat: Chat, axe: str, theme: str) -> No
 
 @pytest.mark.slow
 async def test_the_width_is_set_by_keys_and_remembered(chat: Chat) -> None:
-    await answer(chat, fenced(CLOCK))
+    await answer(chat, fence_code(CLOCK))
     await open_card(chat)
     edge = chat.page.get_by_role("separator", name="Width of the panel")
     first_box = await chat.page.locator(".artifact-panel").bounding_box()
@@ -498,7 +500,7 @@ async def test_the_width_is_set_by_keys_and_remembered(chat: Chat) -> None:
 
 @pytest.mark.slow
 async def test_on_a_phone_the_panel_covers_the_page(chat: Chat) -> None:
-    await answer(chat, fenced(CLOCK))
+    await answer(chat, fence_code(CLOCK))
     await chat.page.set_viewport_size(PHONE)
     await open_card(chat)
 

@@ -36,13 +36,13 @@ QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-inter
 async def _check_exact_text(chat: Chat) -> None:
     """Check that the page shows the saved messages once each, before and after a reload."""
     await chat.wait_until_idle()
-    saved = as_shown(await chat.fetch_messages())
-    assert await chat.read_messages() == saved
+    saved_messages = as_shown(await chat.fetch_messages())
+    assert await chat.read_messages() == saved_messages
     await chat.page.reload()
-    await expect(chat.page.locator(".message")).to_have_count(len(saved))
+    await expect(chat.page.locator(".message")).to_have_count(len(saved_messages))
     for text in await chat.page.locator(".message-text").all():
         await expect(text).not_to_have_text("")
-    assert await chat.read_messages() == saved
+    assert await chat.read_messages() == saved_messages
 
 
 async def test_a_server_that_is_killed_in_a_tool_runs_it_again_and_goes_on(

@@ -166,10 +166,10 @@ async def test_a_draft_outlives_the_page_and_belongs_to_its_thread(chat: Chat) -
 async def test_what_is_written_before_the_user_is_known_follows_their_draft(chat: Chat) -> None:
     await chat.composer.press_sequentially("kept")
     await chat.wait_until("() => JSON.stringify(localStorage).includes('kept')")
-    released = asyncio.Event()
+    release = asyncio.Event()
 
     async def answer_late(route: Route) -> None:
-        await released.wait()
+        await release.wait()
         await route.continue_()
 
     await chat.page.route("**/api/me", answer_late)
@@ -179,7 +179,7 @@ async def test_what_is_written_before_the_user_is_known_follows_their_draft(chat
     file = {"name": "early.txt", "mimeType": "text/plain", "buffer": b"Soon."}
     await chat.page.locator(".composer input[type=file]").set_input_files(file)
     await expect(chat.page.locator(".attachment")).to_have_count(1)
-    released.set()
+    release.set()
 
     await expect(chat.composer).to_have_value("kept\nearly")
     await expect(chat.page.locator(".attachment")).to_have_attribute("data-state", "ready")
@@ -232,8 +232,8 @@ async def test_typing_draws_nothing_again(chat: Chat) -> None:
     await chat.wait_until_idle()
     await expect(chat.page.locator(".topbar")).to_contain_text("15 tokens")
     await expect(chat.page.locator(".message.assistant")).to_contain_text("15 tokens")
-    stored = chat.page.locator('.message.user[data-message^="msg_"][data-status="sent"]')
-    await expect(stored).to_have_count(1)
+    stored_message = chat.page.locator('.message.user[data-message^="msg_"][data-status="sent"]')
+    await expect(stored_message).to_have_count(1)
     await chat.composer.press_sequentially("a")
     await expect(chat.page.locator("button.send")).to_be_enabled()
     await chat.page.evaluate(

@@ -50,15 +50,15 @@ async def online(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat,
 async def _check_exact_text(chat: Chat) -> None:
     """Check that the page shows the stored thread, and the same elements after a reload."""
     await chat.wait_until_idle()
-    saved = as_shown(await chat.fetch_messages())
-    assert await chat.read_messages() == saved
+    saved_messages = as_shown(await chat.fetch_messages())
+    assert await chat.read_messages() == saved_messages
     answers = await _read_answers(chat)
     await chat.page.reload()
-    await expect(chat.page.locator(".message")).to_have_count(len(saved))
+    await expect(chat.page.locator(".message")).to_have_count(len(saved_messages))
     await chat.wait_until_idle()
 
     assert await _read_answers(chat) == answers
-    assert await chat.read_messages() == saved
+    assert await chat.read_messages() == saved_messages
 
 
 async def _read_answers(chat: Chat) -> str:
@@ -129,16 +129,16 @@ async def _ask_and_wait_for_answer(chat: Chat, question: str, answer: str) -> st
 @asynccontextmanager
 async def _hold_responses(chat: Chat, address: str) -> AsyncIterator[None]:
     """Fetch responses from this address at once, and hand them to the page after the block."""
-    released = asyncio.Event()
+    release = asyncio.Event()
 
     async def hold(route: Route) -> None:
         response = await route.fetch()
-        await released.wait()
+        await release.wait()
         await route.fulfill(response=response)
 
     await chat.page.route(address, hold)
     yield
-    released.set()
+    release.set()
     await chat.page.unroute_all(behavior="wait")
 
 

@@ -50,8 +50,8 @@ async def test_a_sent_document_without_text_says_so_live_after_a_reload_and_behi
     me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
     headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}
     address = f"{chat.up.url}/api/threads/{chat.thread}/shares"
-    shared = await chat.context.request.post(address, data={}, headers=headers)
-    await chat.page.goto((await shared.json())["url"])
+    share_response = await chat.context.request.post(address, data={}, headers=headers)
+    await chat.page.goto((await share_response.json())["url"])
     await expect(chat.page.locator(".shared-chat")).to_contain_text("blank.txt: has no text")
 
 

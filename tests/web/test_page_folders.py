@@ -149,10 +149,10 @@ async def test_files_are_put_into_a_folder_and_taken_out(two_chats: Chat) -> Non
     await expect(dialog).to_have_count(0)
 
     async with AsyncClient(two_chats.up.url) as client:
-        (stored,) = (await client.list_folders()).data
-        (file_id,) = stored.file_ids
+        (stored_folder,) = (await client.list_folders()).data
+        (file_id,) = stored_folder.file_ids
         assert (await client.get_file(file_id)).name == "b.txt"
-    assert stored.instructions == "Name the paragraph."
+    assert stored_folder.instructions == "Name the paragraph."
 
 
 @pytest.mark.slow

@@ -63,16 +63,16 @@ async def test_an_upload_is_cancelled_and_another_one_goes_on_where_it_broke_off
     export = tmp_path / ("x" * 220 + ".json")
     export.write_bytes(as_json(chatgpt()) + b" " * 1_200_000)  # three pieces
     imports, choose = await _open_imports(chat)
-    requested, may_go_on, refused = asyncio.Event(), asyncio.Event(), list[str]()
+    was_requested, may_go_on, refused_urls = asyncio.Event(), asyncio.Event(), list[str]()
 
     async def hold(route: Route) -> None:
-        requested.set()
+        was_requested.set()
         await may_go_on.wait()
         await route.continue_()
 
     await chat.page.route("**/pieces", hold)
     await choose.set_input_files(export)
-    await requested.wait()
+    await was_requested.wait()
     other_imports, _ = await _open_imports(await chat.tab())
     await expect(other_imports.get_by_text("If no other window is sending")).to_be_visible()
     await _cancel(imports)
@@ -87,11 +87,11 @@ async def test_an_upload_is_cancelled_and_another_one_goes_on_where_it_broke_off
     await choose.set_input_files(export)
     await expect(imports.get_by_text("If no other window is sending")).to_be_visible()
     await chat.page.unroute("**/pieces")
-    chat.page.on("response", lambda each: refused.append(each.url) if not each.ok else None)
+    chat.page.on("response", lambda each: refused_urls.append(each.url) if not each.ok else None)
     await choose.set_input_files(export)
     await expect(imports.get_by_text("Ready.")).to_be_visible()
 
-    assert refused == []
+    assert refused_urls == []
     await _cancel(imports)
     await chat.faultless()
 

@@ -35,17 +35,17 @@ async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
     await page.goto(chat.up.url)
     await page.get_by_label("Message", exact=True).fill("half a sentence")
     await page.get_by_role("button", name="Settings").click()
-    trouble = page.get_by_role("alert")
-    await expect(trouble).to_contain_text("could not be loaded")
+    alert = page.get_by_role("alert")
+    await expect(alert).to_contain_text("could not be loaded")
     violations = await findings(page, axe)
 
-    await trouble.get_by_role("button", name="Close").click()
-    await expect(trouble).to_have_count(0)
+    await alert.get_by_role("button", name="Close").click()
+    await expect(alert).to_have_count(0)
     async with page.expect_event("requestfailed", lambda failed: "settings" in failed.url):
         await page.get_by_role("button", name="Settings").click()
-    await expect(trouble).to_contain_text("could not be loaded")
+    await expect(alert).to_contain_text("could not be loaded")
     await chat.context.unroute("**/bundle-ui-settings.mjs*")
-    await trouble.get_by_role("button", name="Try again").click()
+    await alert.get_by_role("button", name="Try again").click()
     await expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
     assert await page.evaluate("document.activeElement.closest('dialog') !== null")
     await page.keyboard.press("Escape")
@@ -87,12 +87,12 @@ async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(
     await chat.wait_until_idle()
     await chat.context.route(f"**/{missing}*", lambda route: route.abort())
     await page.reload()
-    trouble = page.locator(".messages").get_by_role("alert")
-    await expect(trouble.first).to_contain_text("could not be loaded")
+    alert = page.locator(".messages").get_by_role("alert")
+    await expect(alert.first).to_contain_text("could not be loaded")
 
     await chat.context.unroute(f"**/{missing}*")
     try_again = "() => document.querySelector('.messages [role=alert] button')?.click()"
-    while await trouble.count():  # the question has views of its own, and so has the answer
+    while await alert.count():  # the question has views of its own, and so has the answer
         await page.evaluate(try_again)
     await expect(page.locator(".message.assistant strong")).to_have_text("day")
     # Other views need other modules.
@@ -107,23 +107,23 @@ async def test_views_of_messages_that_do_not_come_are_reported_and_shown_when_th
     await chat.say("Hello")
     await (await chat.model.next_request()).answer("Good **day**.")
     await chat.wait_until_idle()
-    released = asyncio.Event()
+    release = asyncio.Event()
 
     async def hold(route: Route) -> None:
-        await released.wait()
+        await release.wait()
         await route.continue_()
 
     await chat.context.route("**/bundle-ui-message.mjs*", hold)
     tab = Chat(chat.up, chat.model, chat.context, await chat.context.new_page())
     await tab.page.add_init_script(SHORT_WAIT)
     await tab.page.goto(f"{chat.up.url}/t/{chat.thread}")
-    trouble = tab.page.locator(".messages").get_by_role("alert")
-    await expect(trouble.first).to_contain_text("has not come yet")
-    await expect(trouble.first.get_by_role("button")).to_have_text(["Load anew"])
-    released.set()
+    alert = tab.page.locator(".messages").get_by_role("alert")
+    await expect(alert.first).to_contain_text("has not come yet")
+    await expect(alert.first.get_by_role("button")).to_have_text(["Load anew"])
+    release.set()
 
     await expect(tab.page.locator(".message.assistant strong")).to_have_text("day")
-    await expect(trouble).to_have_count(0)
+    await expect(alert).to_have_count(0)
     await chat.context.unroute("**/bundle-ui-message.mjs*")
 
 
@@ -134,8 +134,8 @@ async def test_an_idle_page_loads_what_may_be_opened_next(chat: Chat) -> None:
         """() => performance.getEntriesByType("resource")
           .some(({ name }) => name.endsWith("/bundle-ui-run.mjs"))"""
     )
-    loaded = await chat.page.evaluate(
+    loaded_names = await chat.page.evaluate(
         """() => performance.getEntriesByType("resource").map(({ name }) => name)"""
     )
 
-    assert not any(name.endswith("/bundle-ui-admin.mjs") for name in loaded)
+    assert not any(name.endswith("/bundle-ui-admin.mjs") for name in loaded_names)

@@ -185,6 +185,6 @@ async def test_a_logout_takes_the_drafts_and_what_the_browser_keeps_of_the_page(
 
         assert await page.evaluate(LIST_KEPT_PATHS) == []
         assert await page.evaluate(COUNT_WORKERS) == 0
-        stored = await page.evaluate("JSON.stringify(localStorage)")
-        assert "business" not in stored
-        assert "antiphon.person" not in stored
+        storage_text = await page.evaluate("JSON.stringify(localStorage)")
+        assert "business" not in storage_text
+        assert "antiphon.person" not in storage_text

@@ -31,8 +31,8 @@ async def test_options_of_a_new_chat_go_with_it_and_stay(chat: Chat) -> None:
         await box.uncheck()
     await dialog.locator(".tool-list input[value=calculate]").check()
     await dialog.get_by_role("button", name="Save").click()
-    changed = chat.page.get_by_role("button", name="Options for this chat: changed")
-    await expect(changed).to_be_visible()
+    changed_button = chat.page.get_by_role("button", name="Options for this chat: changed")
+    await expect(changed_button).to_be_visible()
     await say(chat, "How much is it?", "Four.")
 
     request = chat.model.requests[-1]
@@ -46,7 +46,7 @@ async def test_options_of_a_new_chat_go_with_it_and_stay(chat: Chat) -> None:
     await expect(dialog.locator(".tool-list input:checked")).to_have_count(1)
 
     await dialog.get_by_role("button", name="Reset all").click()
-    await expect(changed).to_have_count(0)
+    await expect(changed_button).to_have_count(0)
     await say(chat, "And now?", "Five.")
     request = chat.model.requests[-1]
     assert "temperature" not in request

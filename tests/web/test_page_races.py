@@ -93,10 +93,10 @@ async def check_shown(chat: Chat, *texts: str) -> None:
     """Check that the page shows these messages once each, and the server has them."""
     await chat.wait_until_idle()
     await expect(chat.page.locator(".message")).to_have_count(len(texts))
-    stored = as_shown(await chat.fetch_messages())
+    stored_messages = as_shown(await chat.fetch_messages())
 
-    assert [text for _, text in stored] == list(texts)
-    assert await chat.read_messages() == stored
+    assert [text for _, text in stored_messages] == list(texts)
+    assert await chat.read_messages() == stored_messages
 
 
 async def test_a_history_that_was_read_before_an_answer_does_not_remove_it(chat: Chat) -> None:
@@ -144,15 +144,15 @@ async def test_a_message_whose_chat_is_left_before_it_is_taken_is_seen_once_on_c
     await (await begin(chat, "One")).answer("First")
     await chat.wait_until_idle()
     thread = chat.thread
-    arrived = asyncio.Event()
-    released = asyncio.Event()
+    has_arrived = asyncio.Event()
+    release = asyncio.Event()
 
     async def lose_answer(route: Route) -> None:
-        if not arrived.is_set():
-            arrived.set()
+        if not has_arrived.is_set():
+            has_arrived.set()
             await route.fetch(headers=await route.request.all_headers())
         else:
-            await released.wait()
+            await release.wait()
             await route.continue_()
 
     await chat.page.route("**/api/messages/process*", lose_answer)
@@ -162,7 +162,7 @@ async def test_a_message_whose_chat_is_left_before_it_is_taken_is_seen_once_on_c
     await chat.page.locator(f".thread a[href='/t/{thread}']").click()
     await chat.sees("First")
     await expect(chat.asked).to_have_count(2)
-    released.set()
+    release.set()
     await reply.answer("Second")
     await chat.sees("Second")
 
@@ -174,8 +174,8 @@ async def test_a_chat_that_could_not_be_read_is_shown_once_it_can_be(chat: Chat)
     await chat.wait_until_idle()
     await chat.page.route(HISTORY, lambda route: route.abort())
     await chat.page.reload()
-    trouble = chat.page.locator(".messages").get_by_role("alert")
-    await expect(trouble).to_contain_text("cannot be reached")
+    alert = chat.page.locator(".messages").get_by_role("alert")
+    await expect(alert).to_contain_text("cannot be reached")
     await chat.composer.fill("Two")
     await chat.composer.press("Enter")
     await chat.page.unroute(HISTORY)
@@ -183,7 +183,7 @@ async def test_a_chat_that_could_not_be_read_is_shown_once_it_can_be(chat: Chat)
     await (await chat.model.next_request()).answer("Second")
     await chat.sees("Second")
 
-    await expect(trouble).to_have_count(0)
+    await expect(alert).to_have_count(0)
     await check_shown(chat, "One", "First", "Two", "Second")
 
 
@@ -193,12 +193,12 @@ async def test_a_chat_that_a_busy_server_did_not_give_is_shown_once_it_does(chat
     busy = {"code": "unavailable", "title": "The server is busy."}
     await chat.page.route(HISTORY, lambda route: route.fulfill(status=503, json=busy))
     await chat.page.reload()
-    trouble = chat.page.locator(".messages").get_by_role("alert")
-    await expect(trouble).to_be_visible()
+    alert = chat.page.locator(".messages").get_by_role("alert")
+    await expect(alert).to_be_visible()
     await chat.page.unroute(HISTORY)
     await chat.page.evaluate("dispatchEvent(new Event('focus')), 0")
 
-    await expect(trouble).to_have_count(0)
+    await expect(alert).to_have_count(0)
     await check_shown(chat, "One", "First")
 
 
@@ -208,14 +208,14 @@ async def test_the_note_of_a_chat_that_stays_busy_is_not_announced_again(chat: C
     busy = {"code": "unavailable", "title": "The server is busy."}
     await chat.page.route(HISTORY, lambda route: route.fulfill(status=503, json=busy))
     await chat.page.reload()
-    trouble = chat.page.locator(".messages").get_by_role("alert")
-    await trouble.evaluate("(note) => note.dataset.first = 'yes'")
+    alert = chat.page.locator(".messages").get_by_role("alert")
+    await alert.evaluate("(note) => note.dataset.first = 'yes'")
     async with chat.page.expect_response(lambda answer: answer.status == 503):
         await chat.page.evaluate("dispatchEvent(new Event('focus')), 0")
     async with chat.page.expect_response(lambda answer: answer.status == 503):
         await chat.page.evaluate("dispatchEvent(new Event('focus')), 0")
 
-    await expect(trouble).to_have_attribute("data-first", "yes")
+    await expect(alert).to_have_attribute("data-first", "yes")
 
 
 async def test_text_for_a_chat_that_does_not_exist_goes_into_a_new_one(chat: Chat) -> None:
@@ -244,17 +244,17 @@ async def test_the_note_that_messages_could_not_be_read_again_goes_once_they_can
     await chat.sees("Fir")
     await chat.page.route(HISTORY, lambda route: route.abort())
     await reply.answer("st")
-    trouble = chat.page.locator(".messages").get_by_role("alert")
-    await expect(trouble).to_contain_text("cannot be reached")
+    alert = chat.page.locator(".messages").get_by_role("alert")
+    await expect(alert).to_contain_text("cannot be reached")
     await chat.page.unroute(HISTORY)
     await chat.page.evaluate("dispatchEvent(new Event('focus')), 0")
 
-    await expect(trouble).to_have_count(0)
+    await expect(alert).to_have_count(0)
     await check_shown(chat, "One", "First")
 
 
 async def test_a_list_of_chats_that_is_older_than_the_one_in_view_is_not_shown(chat: Chat) -> None:
-    running = chat.page.locator(".sidebar .spinner")
+    spinner = chat.page.locator(".sidebar .spinner")
     async with hold_responses(chat, "**/api/threads?*") as lists:
         reply = await begin(chat, "One")
         older = await lists.next()
@@ -262,9 +262,9 @@ async def test_a_list_of_chats_that_is_older_than_the_one_in_view_is_not_shown(c
         newer = await lists.next()
         await newer.hand_over()
         await expect(chat.page.locator(".thread")).to_have_count(1)
-        assert await running.count() == 0
+        assert await spinner.count() == 0
         await older.hand_over()
-        assert await running.count() == 0
+        assert await spinner.count() == 0
 
 
 async def test_a_message_of_a_temporary_chat_that_is_written_before_the_page_is_ready_is_sent(

@@ -55,7 +55,7 @@ async def test_a_program_is_typed_in_a_terminal_and_then_looked_for_and_managed(
         await expect(line).to_have_text(f"antiphon mcp add far -- {LINE} 'two words'")
         await form.get_by_role("button", name="Copy").press("Enter")
         await expect(form).to_contain_text("Copied")
-        copied = await page.evaluate("() => navigator.clipboard.readText()")
+        clipboard_text = await page.evaluate("() => navigator.clipboard.readText()")
         violations = await findings(page, axe)
 
         configure(tmp_path, {"far": raw(), "broken": {"command": "/nowhere/at-all"}})
@@ -96,7 +96,7 @@ async def test_a_program_is_typed_in_a_terminal_and_then_looked_for_and_managed(
         await expect(chat.composer).to_have_value("A draft.")
         await expect(page.get_by_role("button", name="MCP servers")).to_be_focused()
 
-    assert copied == f"antiphon mcp add far -- {LINE} 'two words'"
+    assert clipboard_text == f"antiphon mcp add far -- {LINE} 'two words'"
     assert set(read_servers(tmp_path)) == {"far"}
     assert violations == []
 

@@ -165,12 +165,12 @@ async def test_an_assistant_is_offered_what_is_ticked(chromium: Browser, tmp_pat
         await chat.open("/assistants/new")
         page = chat.page
 
-        async def list_offered(name: str, *ticked: str) -> set[str]:
-            """Save a new assistant with these tools ticked; return what its model is offered."""
+        async def list_offered(name: str, *tool_names: str) -> set[str]:
+            """Save a new assistant with these tools; return the tools that its model is offered."""
             await page.get_by_label("Name").fill(name)
             all_tools = page.get_by_label("All tools of this chat")
-            await all_tools.set_checked(not ticked)
-            for name_or_server in ticked:
+            await all_tools.set_checked(not tool_names)
+            for name_or_server in tool_names:
                 await page.get_by_role("searchbox", name="Search tools").fill(name_or_server)
                 await page.locator(f'.tool-group input[value="{name_or_server}"]').check()
             await page.get_by_role("button", name="Save").click()

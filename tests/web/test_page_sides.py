@@ -112,8 +112,14 @@ async def test_found_words_are_marked_and_lead_to_their_message(chat: Chat) -> N
 async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:
     post = chat.context.request.post
     for number in range(42):
-        created = await post(f"{chat.up.url}/v1/threads", data={"title": f"Thread {number}"})
-        message = {"thread_id": (await created.json())["id"], "role": "user", "content": "Hello"}
+        create_response = await post(
+            f"{chat.up.url}/v1/threads", data={"title": f"Thread {number}"}
+        )
+        message = {
+            "thread_id": (await create_response.json())["id"],
+            "role": "user",
+            "content": "Hello",
+        }
         await post(f"{chat.up.url}/v1/messages", data=message)
     await chat.page.reload()
     rows = chat.page.locator(".thread")

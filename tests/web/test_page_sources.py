@@ -39,7 +39,7 @@ ANSWER = """The [sun](https://tides.example/sun) helps, but the moon is nearer
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def cited(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
+async def cited_chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
     """A page with an answer that cites two of the pages that a tool has found."""
     (tmp_path / "tools.py").write_text(TOOLS)
     flags = ("--no-servers", "--tools", str(tmp_path / "tools.py"))
@@ -54,8 +54,10 @@ async def cited(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
 
 
 @pytest.mark.slow
-async def test_links_to_pages_that_a_tool_has_found_are_numbered_and_listed(cited: Chat) -> None:
-    sources = cited.page.get_by_role("region", name="Sources")
+async def test_links_to_pages_that_a_tool_has_found_are_numbered_and_listed(
+    cited_chat: Chat,
+) -> None:
+    sources = cited_chat.page.get_by_role("region", name="Sources")
     await expect(sources.get_by_role("listitem")).to_have_count(2)
     links = sources.get_by_role("link")
     assert [await link.get_attribute("href") for link in await links.all()] == [
@@ -65,14 +67,14 @@ async def test_links_to_pages_that_a_tool_has_found_are_numbered_and_listed(cite
     await expect(links.last).to_have_text("The moon pulls")
     await expect(links.last).to_have_attribute("rel", "noopener noreferrer nofollow")
     assert "\u202e" not in await sources.inner_text()
-    await expect(cited.page.locator(".message img")).to_have_count(0)
+    await expect(cited_chat.page.locator(".message img")).to_have_count(0)
 
-    marks = cited.page.locator(".source-mark")
+    marks = cited_chat.page.locator(".source-mark")
     await expect(marks).to_have_text(["1", "2", "1"])
     await marks.nth(1).press("Enter")
     await expect(links.last).to_be_focused()
 
-    await cited.page.reload()
+    await cited_chat.page.reload()
     await expect(marks).to_have_text(["1", "2", "1"])
 
 
@@ -105,8 +107,8 @@ async def test_pages_that_the_provider_cites_are_sources_with_its_numbers(chat: 
 
 
 @pytest.mark.slow
-async def test_sources_have_no_barriers(cited: Chat, axe: str) -> None:
-    await expect(cited.page.locator(".source-mark")).to_have_count(3)
+async def test_sources_have_no_barriers(cited_chat: Chat, axe: str) -> None:
+    await expect(cited_chat.page.locator(".source-mark")).to_have_count(3)
     for theme in ("light", "dark"):
-        await set_theme(cited.page, theme)
-        assert await findings(cited.page, axe) == []
+        await set_theme(cited_chat.page, theme)
+        assert await findings(cited_chat.page, axe) == []

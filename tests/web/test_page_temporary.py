@@ -47,9 +47,9 @@ async def test_a_temporary_chat_is_marked_and_in_no_list_and_not_in_the_browser(
     await secret.composer.press_sequentially("half a word")
     await secret.page.evaluate("dispatchEvent(new Event('pagehide', { cancelable: true })), 0")
 
-    stored = await secret.page.evaluate(STORED)
-    assert "half a word" not in stored
-    assert "trust" not in stored
+    storage_text = await secret.page.evaluate(STORED)
+    assert "half a word" not in storage_text
+    assert "trust" not in storage_text
 
 
 @pytest.mark.slow

@@ -16,17 +16,17 @@ async def test_a_tab_goes_on_with_the_session_that_another_tab_has_renewed(chat:
     await chat.sees("Well.")
     await expect(thread).to_be_visible()
     await chat.wait_until_idle()
-    renewed = asyncio.Event()
+    was_renewed = asyncio.Event()
 
     async def hold(route: Route) -> None:
-        await renewed.wait()
+        await was_renewed.wait()
         await route.continue_()
 
     # The page polls the server, and would notice that it has no session.
     await chat.page.route("**/api/**", hold)
     await chat.context.clear_cookies()
     await chat.tab()
-    renewed.set()
+    was_renewed.set()
     await chat.page.unroute_all(behavior="wait")
 
     await chat.page.bring_to_front()

@@ -83,9 +83,9 @@ async def test_everything_that_an_answer_may_hold_is_drawn(
     await expect(answer.locator("pre span").first).to_be_visible()
     await answer.locator("pre").hover()
     await answer.get_by_role("button", name="Copy").first.click()
-    copied = await chat.page.evaluate("navigator.clipboard.readText()")
+    clipboard_text = await chat.page.evaluate("navigator.clipboard.readText()")
 
-    assert copied.strip() == CODE.strip()
+    assert clipboard_text.strip() == CODE.strip()
     assert await findings(chat.page, axe) == []
     await chat.page.set_viewport_size({"width": 320, "height": 640})
     assert await wider(chat.page) == []
@@ -155,16 +155,16 @@ async def test_a_thread_is_saved_as_json_and_as_a_page(chat: Chat, tmp_path: Pat
     await chat.say("How do tides work?")
     await chat.sees("The moon pulls.")
     await chat.wait_until_idle()
-    saved = {}
+    downloads = {}
     for kind in ("JSON", "web page"):
         await chat.page.locator(".thread").hover()
         await chat.page.locator(".thread").get_by_role("button").click()
         async with chat.page.expect_download() as download_info:
             await chat.page.get_by_role("menuitem", name=kind).click()
-        saved[kind] = Path(await (await download_info.value).path()).read_text()
+        downloads[kind] = Path(await (await download_info.value).path()).read_text()
 
-    assert "The moon pulls." in json.dumps(json.loads(saved["JSON"]))
-    assert "The moon pulls." in saved["web page"]
+    assert "The moon pulls." in json.dumps(json.loads(downloads["JSON"]))
+    assert "The moon pulls." in downloads["web page"]
 
 
 @pytest.mark.slow

@@ -47,13 +47,13 @@ async def test_the_files_of_the_page_are_compressed_for_a_browser_that_accepts_i
     modules = [address for address in addresses if not address.endswith(".png")]
     assert any(address.endswith("/bundle.mjs") for address in modules)
     for address in modules:
-        plain = await browser.open("GET", address, None, {"Accept-Encoding": "identity"})
-        packed = await browser.open("GET", address, None, {"Accept-Encoding": "gzip, br"})
+        plain_response = await browser.open("GET", address, None, {"Accept-Encoding": "identity"})
+        gzip_response = await browser.open("GET", address, None, {"Accept-Encoding": "gzip, br"})
 
-        assert (plain.status_code, plain.content_encoding) == (200, None)
-        assert packed.content_encoding == "gzip"
-        assert gzip.decompress(packed.data) == plain.data
-        assert packed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
+        assert (plain_response.status_code, plain_response.content_encoding) == (200, None)
+        assert gzip_response.content_encoding == "gzip"
+        assert gzip.decompress(gzip_response.data) == plain_response.data
+        assert gzip_response.headers["vary"] == plain_response.headers["vary"] == "accept-encoding"
 
 
 async def test_a_browser_can_install_the_page_with_icons_that_exist(chat: Chat) -> None:

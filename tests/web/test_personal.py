@@ -34,11 +34,11 @@ async def test_settings_and_memories_are_read_changed_and_deleted(browser: Brows
     await remember(browser, "Speaks Basque.")
     settings = await browser.open("PATCH", "/api/personal", {"instructions": "Be brief."})
     path = f"/api/memories/{tea['id']}"
-    changed = await browser.open("PATCH", path, {"text": "Likes coffee."})
+    change_response = await browser.open("PATCH", path, {"text": "Likes coffee."})
     personal = (await browser.get("/api/personal")).json
 
     assert settings.json["instructions"] == "Be brief."
-    assert changed.json["text"] == "Likes coffee."
+    assert change_response.json["text"] == "Likes coffee."
     assert personal["settings"] == settings.json
     assert [each["text"] for each in personal["memories"]] == ["Speaks Basque.", "Likes coffee."]
     assert (await browser.open("DELETE", path)).status_code == 200
@@ -88,16 +88,16 @@ async def test_a_run_may_remember_where_it_has_all_tools_and_memory_is_on() -> N
         up(msgspec.structs.replace(SETTINGS, base_url=model.url), []) as web_chat,
     ):
         all_tools = await ask(web_chat, model)
-        temporary = await ask(web_chat, model, temporary=True)
-        chosen = await ask(web_chat, model, tools=["calculate"])
-        none = await ask(web_chat, model, tools=[])
+        temporary_tools = await ask(web_chat, model, temporary=True)
+        chosen_tools = await ask(web_chat, model, tools=["calculate"])
+        no_tools = await ask(web_chat, model, tools=[])
         await web_chat.site.client.update_personal_settings(memory_enabled=False)
-        off = await ask(web_chat, model)
+        tools_without_memory = await ask(web_chat, model)
 
-    assert "calculate" in temporary
-    assert all_tools == temporary | {"remember", "forget"}
-    assert off == temporary
-    assert (chosen, none) == ({"calculate"}, set())
+    assert "calculate" in temporary_tools
+    assert all_tools == temporary_tools | {"remember", "forget"}
+    assert tools_without_memory == temporary_tools
+    assert (chosen_tools, no_tools) == ({"calculate"}, set())
 
 
 async def test_what_a_person_approves_is_remembered_and_no_lasting_answer_is_offered() -> None:

@@ -35,10 +35,10 @@ def test_without_a_login_the_server_listens_on_loopback(host: str) -> None:
 def test_settings_that_contradict_each_other_are_refused_with_what_is_expected(
     settings: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(BadSettings, match=message) as refused:
+    with pytest.raises(BadSettings, match=message) as error_info:
         read_policy(Settings(**settings))
 
-    assert refused.value.details["expected"]
+    assert error_info.value.details["expected"]
 
 
 @pytest.mark.parametrize(

@@ -33,32 +33,32 @@ async def save(browser: Browser, data: list[Any], version: str | None = None) ->
 
 async def test_prompts_are_kept_in_their_order(browser: Browser, chat: Chat) -> None:
     empty_list = (await browser.get("/api/prompts")).json
-    saved = (await save(browser, [GREET, SUM])).json
-    changed = (await save(browser, [SUM], saved["version"])).json
+    saved_list = (await save(browser, [GREET, SUM])).json
+    changed_list = (await save(browser, [SUM], saved_list["version"])).json
 
     assert empty_list == {"data": [], "version": None}
-    assert saved["data"] == [GREET, SUM]
-    assert (await browser.get("/api/prompts")).json == changed
-    assert changed["data"] == [SUM]
+    assert saved_list["data"] == [GREET, SUM]
+    assert (await browser.get("/api/prompts")).json == changed_list
+    assert changed_list["data"] == [SUM]
     files = (await chat.site.client.list_files(purpose=PURPOSE)).data
-    assert [file.id for file in files] == [changed["version"]]
+    assert [file.id for file in files] == [changed_list["version"]]
 
 
 async def test_without_prompts_there_is_no_file(browser: Browser, chat: Chat) -> None:
-    saved = (await save(browser, [GREET])).json
-    emptied = (await save(browser, [], saved["version"])).json
+    saved_list = (await save(browser, [GREET])).json
+    emptied_list = (await save(browser, [], saved_list["version"])).json
 
-    assert emptied == {"data": [], "version": None}
+    assert emptied_list == {"data": [], "version": None}
     assert (await chat.site.client.list_files(purpose=PURPOSE)).data == []
 
 
 async def test_a_list_that_was_changed_elsewhere_is_not_overwritten(browser: Browser) -> None:
-    saved = (await save(browser, [GREET])).json
+    saved_list = (await save(browser, [GREET])).json
     for version in (None, "file_other"):
         late_save = await save(browser, [SUM], version)
         assert (late_save.status_code, late_save.json["code"]) == (409, "conflict")
 
-    assert (await browser.get("/api/prompts")).json == saved
+    assert (await browser.get("/api/prompts")).json == saved_list
 
 
 @pytest.mark.parametrize(
@@ -89,20 +89,20 @@ async def test_a_file_that_another_program_wrote_is_no_list_and_is_replaced(
 ) -> None:
     bad_file = await chat.site.client.upload_file(b"{", "odd.json", purpose=PURPOSE)
     prompts = (await browser.get("/api/prompts")).json
-    saved = (await save(browser, [GREET], bad_file.id)).json
+    saved_list = (await save(browser, [GREET], bad_file.id)).json
 
     assert prompts == {"data": [], "version": bad_file.id}
-    assert saved["data"] == [GREET]
+    assert saved_list["data"] == [GREET]
     assert len((await chat.site.client.list_files(purpose=PURPOSE)).data) == 1
 
 
 async def test_prompts_are_their_users_alone() -> None:
     async with many_may_come() as chat:
         ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
-        saved = (await save(ann, [GREET])).json
+        saved_list = (await save(ann, [GREET])).json
         bobs_prompts = (await bob.get("/api/prompts")).json
-        refused = await save(bob, [SUM], saved["version"])
+        refusal = await save(bob, [SUM], saved_list["version"])
 
         assert bobs_prompts == {"data": [], "version": None}
-        assert refused.status_code == 409
-        assert (await ann.get("/api/prompts")).json == saved
+        assert refusal.status_code == 409
+        assert (await ann.get("/api/prompts")).json == saved_list

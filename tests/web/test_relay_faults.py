@@ -118,14 +118,14 @@ async def test_the_same_message_is_the_same_run_whatever_tools_there_are_by_now(
         async with web_chat.post(body) as stream:
             await stream.end()
         web_chat.site.tools.toolbox = Functions([])
-        async with web_chat.post(body) as repeated:
-            await repeated.end()
+        async with web_chat.post(body) as repeated_stream:
+            await repeated_stream.end()
         async with web_chat.post({**body, "content": "Stop"}) as other_stream:
-            refused = other_stream.response.status_code
+            refused_status = other_stream.response.status_code
 
-    assert repeated.parts[0] == stream.parts[0]
-    assert repeated.text == "Well."
-    assert refused == 409
+    assert repeated_stream.parts[0] == stream.parts[0]
+    assert repeated_stream.text == "Well."
+    assert refused_status == 409
 
 
 async def test_a_cursor_that_the_run_has_not_come_to_is_refused() -> None:

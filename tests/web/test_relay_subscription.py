@@ -23,11 +23,11 @@ async def test_a_notification_before_the_wait_is_not_lost() -> None:
 
 
 async def test_news_that_are_handled_do_not_wake_the_reader() -> None:
-    subscription, handled = RelaySubscription(), list[int]()
+    subscription, handled_news = RelaySubscription(), list[int]()
 
     def handle() -> bool:
-        handled.append(1)
-        return len(handled) < 3
+        handled_news.append(1)
+        return len(handled_news) < 3
 
     wait_task = asyncio.create_task(subscription.wait(handle))
     await asyncio.sleep(0)
@@ -40,7 +40,7 @@ async def test_news_that_are_handled_do_not_wake_the_reader() -> None:
         await wait_task
 
     assert waits
-    assert len(handled) == 3
+    assert len(handled_news) == 3
 
 
 async def test_a_notification_between_waking_and_the_next_wait_is_not_lost() -> None:

@@ -66,8 +66,8 @@ async def chat_over(
     model: Model, settings: Settings = SETTINGS, tools: Tools | None = None, **changes: Any
 ) -> AsyncGenerator[Served]:
     """A web chat over this model server, which may have served another chat before."""
-    configured = msgspec.structs.replace(settings, base_url=model.url, **changes)
-    async with up(configured, (tools or Tools()).all) as web_chat:
+    chat_settings = msgspec.structs.replace(settings, base_url=model.url, **changes)
+    async with up(chat_settings, (tools or Tools()).all) as web_chat:
         yield web_chat
 
 
@@ -151,30 +151,30 @@ async def test_from_every_frame_on_the_rest_is_the_same() -> None:
         await _answer(model)
         parts = await stream.end()
         run_id = parts[0]["messageId"]
-        stored = [
+        stored_parts = [
             (cursor, part)
             for cursor, part in zip(stream.ids, parts, strict=True)
             if part["type"] != "data-tool-status"
         ]
-        for place, (cursor, _) in enumerate(stored):
+        for place, (cursor, _) in enumerate(stored_parts):
             async with web_chat.follow(run_id, cursor) as later:
                 rest = await later.end()
-            assert rest == [part for _, part in stored[place + 1 :]], cursor
+            assert rest == [part for _, part in stored_parts[place + 1 :]], cursor
 
 
 async def test_the_same_message_again_is_the_same_run() -> None:
     async with chat() as (web_chat, model):
         body = {"content": "Go", "message_id": "message-1"}
-        async with web_chat.post(body) as stream, web_chat.post(body) as repeated:
-            first, second = await stream.until("start"), await repeated.until("start")
+        async with web_chat.post(body) as stream, web_chat.post(body) as repeated_stream:
+            first, second = await stream.until("start"), await repeated_stream.until("start")
             await _answer(model)
             await stream.end()
-            await repeated.end()
+            await repeated_stream.end()
         async with web_chat.post(body) as late_stream:
             await late_stream.end()
 
         assert first == second
-        assert stream.text == repeated.text == late_stream.text == "Well."
+        assert stream.text == repeated_stream.text == late_stream.text == "Well."
         assert len(model.requests) == 1
 
 
@@ -185,11 +185,11 @@ async def test_a_message_begins_a_temporary_thread_and_makes_none_of_another_tem
             await _answer(model)
             await stream.end()
         more = {"content": "On", "thread_id": thread_id}
-        refused = await web_chat.ask("/api/messages/process", {**more, "temporary": True})
+        refusal = await web_chat.ask("/api/messages/process", {**more, "temporary": True})
 
         assert stream.text == "Well."
-        assert refused.status_code == 422
-        assert "Only a new thread can be temporary" in refused.text
+        assert refusal.status_code == 422
+        assert "Only a new thread can be temporary" in refusal.text
 
 
 async def test_the_rest_of_an_answer_takes_no_message_and_no_files() -> None:
@@ -200,10 +200,10 @@ async def test_the_rest_of_an_answer_takes_no_message_and_no_files() -> None:
             await stream.end()
         for more in ({"content": "On"}, {"attachments": ["file_1"]}):
             body = {"thread_id": thread_id, "continues": True, **more}
-            refused = await web_chat.ask("/api/messages/process", body)
+            refusal = await web_chat.ask("/api/messages/process", body)
 
-            assert refused.status_code == 422
-            assert "needs a thread, and no message" in refused.text
+            assert refusal.status_code == 422
+            assert "needs a thread, and no message" in refusal.text
 
 
 @pytest.mark.parametrize("moment", ["answering", "tool"])
@@ -302,8 +302,8 @@ async def test_what_a_person_changes_is_what_runs() -> None:
         web_chat.post({"content": "Go"}) as stream,
     ):
         data = await _wait_for_question(web_chat, model, stream)
-        edited = json.dumps({"departure": "SFO", "arrival": "JFK"})
-        approval = {"approved": True, "args_hash": data["argsHash"], "arguments": edited}
+        edited_arguments = json.dumps({"departure": "SFO", "arrival": "JFK"})
+        approval = {"approved": True, "args_hash": data["argsHash"], "arguments": edited_arguments}
         await web_chat.ask(_address(stream), approval)
         await _answer(model)
         await stream.end()
@@ -461,16 +461,16 @@ async def test_a_run_that_the_web_chat_did_not_begin_is_only_watched(
         read_task = asyncio.create_task(_read_all(stream))
         await _call_tool(model, "get_flight_times", FLIGHT)
         await read_task
-        async with web_chat.follow(run.id) as watching:
-            await watching.until("tool-input-available")
+        async with web_chat.follow(run.id) as watched_stream:
+            await watched_stream.until("tool-input-available")
             await client.submit_tool_output(run.id, "c1", "mine")
             model.will_say("Well.")
             async for _ in client.process(run_id=run.id):
                 pass
-            await watching.end()
+            await watched_stream.end()
 
         assert tools.calls == []
-        assert _outputs(watching) == {"c1": "mine"}
+        assert _outputs(watched_stream) == {"c1": "mine"}
 
 
 async def _read_all(stream: Any) -> None:

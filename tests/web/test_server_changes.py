@@ -128,16 +128,16 @@ async def call(chat: Chat, tool: str, **arguments: Any) -> ToolResult:
 async def test_a_server_is_switched_off_and_on_for_later_starts_too(
     chat: Chat, browser: Browser
 ) -> None:
-    off = await switch(browser, "far", enabled=False)
+    off_response = await switch(browser, "far", enabled=False)
 
-    assert (off.status_code, off.json["status"]) == (200, "disabled")
+    assert (off_response.status_code, off_response.json["status"]) == (200, "disabled")
     assert read_servers()["far"] == raw() | {"disabled": True}
     assert json.loads(own_file().read_text())["other"] == "kept"
     assert all(tool.server != "far" for tool in chat.site.tools.tools())
-    restarted = await browser.post("/api/servers/far/restart", {})
-    assert restarted.status_code == 422
-    on = await switch(browser, "far", enabled=True)
-    assert on.json["status"] == "starting"
+    restart_response = await browser.post("/api/servers/far/restart", {})
+    assert restart_response.status_code == 422
+    on_response = await switch(browser, "far", enabled=True)
+    assert on_response.json["status"] == "starting"
     assert read_servers()["far"] == raw()
     assert (await wait_until_settled(chat, "far")).status == "ready"
 
@@ -145,10 +145,10 @@ async def test_a_server_is_switched_off_and_on_for_later_starts_too(
 async def test_a_removed_server_is_gone_and_its_tools_are_unknown(
     chat: Chat, browser: Browser
 ) -> None:
-    removed = await browser.open("DELETE", "/api/servers/far")
+    delete_response = await browser.open("DELETE", "/api/servers/far")
     result = await call(chat, "far__echo")
 
-    assert (removed.status_code, removed.json) == (200, {"name": "far"})
+    assert (delete_response.status_code, delete_response.json) == (200, {"name": "far"})
     assert set(read_servers()) == set(await list_servers(browser)) == {"broken"}
     assert (result.is_error, result.fault) == (True, "unknown_tool")
     assert (await browser.open("DELETE", "/api/servers/far")).status_code == 404
@@ -213,9 +213,9 @@ async def test_an_invalid_server_is_refused_and_not_written(browser: Browser, bo
 async def test_a_name_that_is_taken_is_refused(chat: Chat, browser: Browser) -> None:
     answer = await browser.post("/api/servers", {"name": "far", "command": ["true"]})
     configure({"far": raw(), "broken": raw(), "later": raw()})
-    unseen = await browser.post("/api/servers", {"name": "later", "command": ["true"]})
+    second_answer = await browser.post("/api/servers", {"name": "later", "command": ["true"]})
 
-    assert (answer.status_code, unseen.status_code) == (409, 409)
+    assert (answer.status_code, second_answer.status_code) == (409, 409)
     assert read_servers()["later"] == raw()
 
 
@@ -295,8 +295,8 @@ async def test_servers_of_a_given_file_are_restarted_and_not_changed(tmp_path: P
         browser = await chat.browser().arrive()
         await wait_until_settled(chat, "far")
         source = (await list_servers(browser))["far"]["source"]
-        restarted = await browser.post("/api/servers/far/restart", {})
-        refused = [
+        restart_response = await browser.post("/api/servers/far/restart", {})
+        refusals = [
             await switch(browser, "far", enabled=False),
             await browser.open("DELETE", "/api/servers/far"),
             await browser.post("/api/servers", {"name": "near", "command": PROGRAM}),
@@ -304,9 +304,9 @@ async def test_servers_of_a_given_file_are_restarted_and_not_changed(tmp_path: P
         await wait_until_settled(chat, "far")
 
     assert (source["file"], source["is_own"]) == (file, False)
-    assert restarted.status_code == 200
-    assert [each.status_code for each in refused] == [409, 409, 409]
-    assert all(file in each.text for each in refused)
+    assert restart_response.status_code == 200
+    assert [each.status_code for each in refusals] == [409, 409, 409]
+    assert all(file in each.text for each in refusals)
     assert Path(file).read_text() == old_text
 
 
@@ -471,10 +471,10 @@ async def test_a_server_that_was_removed_and_added_again_inherits_no_permission(
     grants = await allow_for_good(chat, "far__echo", owner)
     assert grants.find("far", "echo") is not None
     await browser.open("DELETE", "/api/servers/far")
-    added = await browser.post("/api/servers", {"name": "far", "command": PROGRAM})
+    add_response = await browser.post("/api/servers", {"name": "far", "command": PROGRAM})
     await wait_until_settled(chat, "far")
 
-    assert added.status_code == 201
+    assert add_response.status_code == 201
     assert grants.find("far", "echo") is None
 
 
@@ -513,11 +513,11 @@ async def test_a_change_whose_permissions_cannot_be_revoked_is_not_taken_over(
     changed_server = raw() | {"env": {"TARGET": "production"}}
     configure(dict.fromkeys(remaining, changed_server))
     with make_unwritable(file):
-        refused = await browser.post("/api/servers/reload", {})
+        first_response = await browser.post("/api/servers/reload", {})
     configure({"far": changed_server})
-    accepted = await browser.post("/api/servers/reload", {})
+    second_response = await browser.post("/api/servers/reload", {})
 
-    assert (refused.status_code, accepted.status_code) == (422, 200)
+    assert (first_response.status_code, second_response.status_code) == (422, 200)
     assert grants.find("far", "echo") is None
 
 
@@ -541,12 +541,12 @@ async def test_the_audit_log_says_which_administrator_did_what_to_a_server() -> 
         await browser.post("/api/servers", {"name": "new", "url": "http://127.0.0.1:9/mcp"})
         await browser.post("/api/servers/far/restart", {})
         await switch(browser, "far", enabled=False)
-        refused = await browser.post("/api/servers/far/restart", {})
+        restart_response = await browser.post("/api/servers/far/restart", {})
         await switch(browser, "far", enabled=True)
         await browser.open("DELETE", "/api/servers/old")
         await browser.open("DELETE", "/api/servers/old")
         configure({"far": raw()})
-        missing = await switch(browser, "new", enabled=False)
+        switch_response = await switch(browser, "new", enabled=False)
         configure({"far": raw("good", "more"), "terminal": raw()})
         await browser.post("/api/servers/reload", {})
         acts = (await chat.site.client.list_acts()).data
@@ -556,7 +556,7 @@ async def test_the_audit_log_says_which_administrator_did_what_to_a_server() -> 
             if act.what.startswith("mcp_server.") and act.actor == ada
         ]
 
-    assert (refused.status_code, missing.status_code) == (422, 404)
+    assert (restart_response.status_code, switch_response.status_code) == (422, 404)
     assert adas_acts == [
         ("added", "new"),
         ("restarted", "far"),
@@ -593,7 +593,7 @@ async def test_a_call_that_waits_for_an_answer_does_not_reach_a_later_server(
             question = (await stream.until("data-approval"))["data"]
             csrf = (await web_chat.http.get("/api/me")).json()["csrf"]
             headers = {"Origin": web_chat.url, "X-Antiphon-CSRF": csrf}
-            removed = await web_chat.http.delete("/api/servers/far", headers=headers)
+            delete_response = await web_chat.http.delete("/api/servers/far", headers=headers)
             if replacement is not None:
                 body = {"name": "far", "command": [replacement["command"], *replacement["args"]]}
                 await web_chat.http.post("/api/servers", json=body, headers=headers)
@@ -614,7 +614,7 @@ async def test_a_call_that_waits_for_an_answer_does_not_reach_a_later_server(
             await stream.end()
         grants = (await web_chat.http.get("/api/grants")).json()["data"]
 
-    assert removed.status_code == 200
+    assert delete_response.status_code == 200
     output = last_reply.messages[-1]["content"]
     assert ("There is no tool far__echo" if replacement is None else "refused") in output
     assert grants == []

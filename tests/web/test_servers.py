@@ -62,14 +62,14 @@ async def test_error_output_of_servers_is_shown_to_administrators_only(
 async def test_a_prompt_is_filled_in_and_only_returned(chat: Chat, browser: Browser) -> None:
     catalog = (await browser.get("/api/servers/whole")).json
     [city] = catalog["prompts"]
-    filled = await fill_in(browser, "city", name="Bern", tone="warm")
+    fill_response = await fill_in(browser, "city", name="Bern", tone="warm")
 
     assert city["name"] == "city"
     assert [(each["name"], each["required"]) for each in city["arguments"]] == [
         ("name", True),
         ("tone", False),
     ]
-    assert filled.json == {"text": "Tell me of Bern, warm.", "files": []}
+    assert fill_response.json == {"text": "Tell me of Bern, warm.", "files": []}
     assert (await chat.site.client.list_threads()).data == []
 
 

@@ -250,11 +250,11 @@ async def test_the_instructions_of_a_thread_are_sent_unless_they_are_an_assistan
 ) -> None:
     assistant = await client.create_assistant(instructions="Be brief.")
     plain = await answer_thread(client, "hi", instructions="Rhyme.")
-    assisted = await answer_thread(client, "hi", assistant_id=assistant.id)
+    assistant_thread_id = await answer_thread(client, "hi", assistant_id=assistant.id)
 
     answer = (await browser.get(f"/api/threads/{plain}/messages")).json
     assert (answer["system"], answer["assistant_id"]) == ("Rhyme.", None)
-    answer = (await browser.get(f"/api/threads/{assisted}/messages")).json
+    answer = (await browser.get(f"/api/threads/{assistant_thread_id}/messages")).json
     assert (answer["system"], answer["assistant_id"]) == (None, assistant.id)
 
 
@@ -334,8 +334,10 @@ async def test_an_attachment_is_named_by_its_address_here(
 async def test_a_thread_that_is_opened_again_shows_what_was_streamed(browser: Browser) -> None:
     question = "When does the next flight from LAX to JFK leave?"
     message = {"content": question}
-    streamed = await browser.open("POST", "/api/messages/process", message, buffered=True)
-    judge = Judge(5).read(f"{frame}\n\n".encode() for frame in streamed.text.split("\n\n")[:-1])
+    stream_response = await browser.open("POST", "/api/messages/process", message, buffered=True)
+    judge = Judge(5).read(
+        f"{frame}\n\n".encode() for frame in stream_response.text.split("\n\n")[:-1]
+    )
     thread_id = judge.message["metadata"]["threadId"]
     [_, reply] = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
 
@@ -428,24 +430,24 @@ async def test_a_temporary_thread_is_marked_in_no_list_and_kept_by_one_request(
     thread_id = (await client.create_thread(temporary=True)).id
     await send_messages(client, "one", "two", thread_id=thread_id)
     view = (await browser.get(f"/api/threads/{thread_id}/messages")).json
-    branched = await browser.post(
+    branch_response = await browser.post(
         f"/api/threads/{thread_id}/branch", {"message_id": view["messages"][1]["id"]}
     )
-    branch = branched.json["id"]
+    branch = branch_response.json["id"]
     await send_messages(client, "zwei", thread_id=branch)
 
     assert view["thread"]["temporary"] is True
-    assert branched.json["temporary"] is True
+    assert branch_response.json["temporary"] is True
     assert await list_titles(browser) == []
     versions = (await browser.get(f"/api/threads/{branch}/messages")).json["branches"]
     assert versions[0]["at"] == [thread_id, branch]
 
-    changed = await browser.open("PATCH", f"/api/threads/{branch}", {"temporary": False})
-    assert changed.json["temporary"] is False
+    change_response = await browser.open("PATCH", f"/api/threads/{branch}", {"temporary": False})
+    assert change_response.json["temporary"] is False
     assert (await client.get_thread(thread_id)).temporary is False
     assert await list_titles(browser) == ["one"]
-    refused = await browser.open("PATCH", f"/api/threads/{branch}", {"temporary": True})
-    assert refused.status_code == 422
+    refusal = await browser.open("PATCH", f"/api/threads/{branch}", {"temporary": True})
+    assert refusal.status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -463,10 +465,12 @@ async def test_invalid_options_of_a_thread_are_refused(
     browser: Browser, client: AsyncClient, options: dict[str, Any]
 ) -> None:
     thread_id = await send_messages(client, "one")
-    refused = await browser.open("PATCH", f"/api/threads/{thread_id}", {"options": options})
-    new = await browser.post("/api/messages/process", {"content": "Go", "options": options})
+    change_response = await browser.open("PATCH", f"/api/threads/{thread_id}", {"options": options})
+    run_response = await browser.post(
+        "/api/messages/process", {"content": "Go", "options": options}
+    )
 
-    assert (refused.status_code, new.status_code) == (422, 422)
+    assert (change_response.status_code, run_response.status_code) == (422, 422)
     assert (await browser.get(f"/api/threads/{thread_id}")).json["options"] == {}
 
 
@@ -572,16 +576,18 @@ async def test_models_are_listed(browser: Browser) -> None:
 async def test_a_folder_moves_all_versions_of_a_thread_and_other_names_are_refused(
     browser: Browser, client: AsyncClient
 ) -> None:
-    created = await browser.post("/api/folders", {"name": " Taxes ", "instructions": "Be exact."})
-    folder = created.json["id"]
+    create_response = await browser.post(
+        "/api/folders", {"name": " Taxes ", "instructions": "Be exact."}
+    )
+    folder = create_response.json["id"]
     first = await send_messages(client, "one")
     latest = await client.create_thread(metadata={"replaces": first})
     await send_messages(client, *["two"] * 20, thread_id=latest.id)  # past the millisecond of "one"
 
-    moved = await browser.open("PATCH", f"/api/threads/{latest.id}", {"folder_id": folder})
+    move_response = await browser.open("PATCH", f"/api/threads/{latest.id}", {"folder_id": folder})
 
-    assert (created.status_code, created.json["name"]) == (201, "Taxes")
-    assert moved.json["folder_id"] == folder
+    assert (create_response.status_code, create_response.json["name"]) == (201, "Taxes")
+    assert move_response.json["folder_id"] == folder
     assert (await client.get_thread(first)).folder_id == folder
     thread_list = await browser.get(f"/api/threads?folder_id={folder}")
     assert [each["id"] for each in thread_list.json["data"]] == [latest.id]
@@ -589,7 +595,7 @@ async def test_a_folder_moves_all_versions_of_a_thread_and_other_names_are_refus
     assert (await browser.get("/api/folders")).json["data"] == [{"id": folder, "name": "Taxes"}]
     for name in ("", "a\nb", "\x1b[2J", "\u202ex", "x" * 129):
         assert (await browser.post("/api/folders", {"name": name})).status_code == 422
-    deleted = await browser.open("DELETE", f"/api/folders/{folder}")
-    assert deleted.json["deleted"] is True
+    delete_response = await browser.open("DELETE", f"/api/folders/{folder}")
+    assert delete_response.json["deleted"] is True
     assert (await client.get_thread(first)).folder_id is None
     assert (await browser.get(f"/api/folders/{folder}")).status_code == 404

@@ -98,9 +98,9 @@ async def test_nothing_is_sent_to_a_provider_that_the_person_did_not_agree_to(
     transcription = await send(browser, provider=provider)
     speech = await browser.post("/api/speech", {"text": "Hello.", "provider": provider})
 
-    for refused, field in ((transcription, "transcribed_by"), (speech, "spoken_by")):
-        assert (refused.status_code, refused.json["code"]) == (409, "conflict")
-        assert me[field] in refused.get_data(as_text=True)
+    for refusal, field in ((transcription, "transcribed_by"), (speech, "spoken_by")):
+        assert (refusal.status_code, refusal.json["code"]) == (409, "conflict")
+        assert me[field] in refusal.get_data(as_text=True)
     assert (fake.recordings, fake.texts) == ([], [])
 
 

@@ -85,9 +85,9 @@ async def begin_run(browser: Browser) -> dict[str, str]:
     values = {name: _last_value(text, name) for name in ("argsHash", "toolCallId", "messageId")}
     (thread,) = (await browser.get("/api/threads")).json["data"]
     (message,) = (await browser.get(f"/api/threads/{thread['id']}/messages")).json["messages"]
-    shared = await browser.post(f"/api/threads/{thread['id']}/shares", {})
+    share_response = await browser.post(f"/api/threads/{thread['id']}/shares", {})
     return {
-        "share_id": shared.json["share"]["id"],
+        "share_id": share_response.json["share"]["id"],
         "thread_id": thread["id"],
         "run_id": values["messageId"],
         "shown_id": values["messageId"],
@@ -125,7 +125,7 @@ def personal_routes(chat: Chat) -> list[str]:
 
     Servers and administration are the installation's.
     """
-    selected = [
+    own_routes = [
         route
         for route in routes(chat.app)
         if "<" in route
@@ -134,28 +134,28 @@ def personal_routes(chat: Chat) -> list[str]:
     ]
     final = ("DELETE /api/threads/<thread_id>",)  # with it, its links end
     return sorted(
-        selected, key=lambda route: (route.startswith("DELETE"), route in final, -len(route))
+        own_routes, key=lambda route: (route.startswith("DELETE"), route in final, -len(route))
     )
 
 
-async def request_route(browser: Browser, route: str, things: dict[str, str]) -> TestResponse:
-    """Send the request of this route about these things."""
+async def request_route(browser: Browser, route: str, ids: dict[str, str]) -> TestResponse:
+    """Send the request of this route about the records of these ids."""
     method, _, path = route.replace("<path:", "<").partition(" ")
     body = json.dumps(BODIES.get(route, {}))
-    for name, value in {"token": "shared_token_1", "number": "1", **things}.items():
+    for name, value in {"token": "shared_token_1", "number": "1", **ids}.items():
         path = path.replace(f"<{name}>", value)
         body = body.replace(f"<{name}>", value)
     data = None if method == "GET" else json.loads(body)
     return await browser.open(method, path + QUERIES.get(route, ""), data)
 
 
-async def everything_of(browser: Browser, things: dict[str, str]) -> list[Any]:
-    """Return all that a person sees of their own things."""
+async def everything_of(browser: Browser, ids: dict[str, str]) -> list[Any]:
+    """Return all that a person sees of the records of these ids."""
     return [
         (await browser.get(path)).json
         for path in (
             "/api/threads",
-            f"/api/threads/{things['thread_id']}/messages",
+            f"/api/threads/{ids['thread_id']}/messages",
             "/api/assistants",
             "/api/folders",
             "/api/personal",
@@ -167,16 +167,16 @@ async def test_each_call_of_one_person_is_about_nothing_when_another_makes_it(
     chat: Chat, tools: Tools
 ) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
-    things = await begin_run(ann)
-    old_state = await everything_of(ann, things)
+    ids = await begin_run(ann)
+    old_state = await everything_of(ann, ids)
 
     statuses = {}
     for route in personal_routes(chat):
-        answer = await request_route(bob, route, things)
+        answer = await request_route(bob, route, ids)
         statuses[route] = answer.status_code
         answer.close()
     assert {route: status for route, status in statuses.items() if status != 404} == {}
-    assert await everything_of(ann, things) == old_state
+    assert await everything_of(ann, ids) == old_state
     assert tools.call_count == 0
 
 
@@ -184,11 +184,11 @@ async def test_the_same_calls_work_for_the_person_whose_things_they_are_about(
     chat: Chat, tools: Tools
 ) -> None:
     ann = await person(chat, "ann")
-    things = await begin_run(ann)
-    approval = await request_route(ann, "POST /api/runs/<run_id>/approvals/<path:call_id>", things)
+    ids = await begin_run(ann)
+    approval = await request_route(ann, "POST /api/runs/<run_id>/approvals/<path:call_id>", ids)
     assert approval.json == {"state": "approved"}
     await asyncio.to_thread(
-        (await request_route(ann, "GET /api/runs/<run_id>/stream", things)).get_data
+        (await request_route(ann, "GET /api/runs/<run_id>/stream", ids)).get_data
     )
     assert tools.call_count == 1
 
@@ -199,7 +199,7 @@ async def test_the_same_calls_work_for_the_person_whose_things_they_are_about(
             *(NEEDS_A_PUBLISHED_ASSISTANT, *NEEDS_AN_UPLOAD),
         )
         if "<token>" not in route and not route.endswith(tested_elsewhere):
-            answer = await request_route(ann, route, things)
+            answer = await request_route(ann, route, ids)
             statuses[route] = answer.status_code
             answer.close()
     assert len(statuses) > 8
@@ -208,30 +208,30 @@ async def test_the_same_calls_work_for_the_person_whose_things_they_are_about(
 
 async def test_after_its_end_a_run_is_not_there_for_another_either(chat: Chat) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
-    things = await begin_run(ann)
-    assert (await request_route(ann, "POST /api/runs/<run_id>/stop", things)).status_code == 200
+    ids = await begin_run(ann)
+    assert (await request_route(ann, "POST /api/runs/<run_id>/stop", ids)).status_code == 200
 
     for route in (
         "GET /api/runs/<run_id>/stream",
         "GET /api/messages/process/<thread_id>/stream",
         "GET /api/threads/<thread_id>/messages",
     ):
-        assert (await request_route(bob, route, things)).status_code == 404
+        assert (await request_route(bob, route, ids)).status_code == 404
 
 
 async def test_what_another_has_is_not_taken_into_a_message(chat: Chat) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
-    things = await begin_run(ann)
+    ids = await begin_run(ann)
 
     for body in (
-        {"content": "hi", "thread_id": things["thread_id"]},
-        {"content": "hi", "assistant_id": things["assistant_id"]},
-        {"content": "hi", "attachments": [things["file_id"]]},
-        {"content": [{"type": "file", "file_id": things["file_id"]}]},
+        {"content": "hi", "thread_id": ids["thread_id"]},
+        {"content": "hi", "assistant_id": ids["assistant_id"]},
+        {"content": "hi", "attachments": [ids["file_id"]]},
+        {"content": [{"type": "file", "file_id": ids["file_id"]}]},
     ):
-        refused = await bob.post("/api/messages/process", body)
-        assert refused.status_code == 404, body
-        refused.close()
+        refusal = await bob.post("/api/messages/process", body)
+        assert refusal.status_code == 404, body
+        refusal.close()
 
 
 def test_the_table_of_routes_has_a_row_for_every_call_of_these_tests() -> None:

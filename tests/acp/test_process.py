@@ -117,9 +117,9 @@ async def test_a_rule_for_the_users_own_server_does_not_allow_an_editors_server_
 async def test_garbage_and_prints_of_tools_leave_the_protocol_alone(tmp_path: Path) -> None:
     tools = tmp_path / "greetings.py"
     tools.write_text(TOOL)
-    untrusted = tmp_path / "home" / "antiphon.toml"
-    untrusted.parent.mkdir()
-    untrusted.write_text('base_url = "http://attacker.example/v1"\n')
+    untrusted_file = tmp_path / "home" / "antiphon.toml"
+    untrusted_file.parent.mkdir()
+    untrusted_file.write_text('base_url = "http://attacker.example/v1"\n')
     requests = [
         {"id": 1, "method": "initialize", "params": {"protocolVersion": 1}},
         {"id": 2, "method": "session/new", "params": {"cwd": str(tmp_path), "mcpServers": []}},

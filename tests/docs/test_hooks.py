@@ -50,8 +50,8 @@ async def write(hooks: ToolHooks, work: Path, path: str, text: str) -> ToolResul
 
     processor = ToolProcessor(Functions([write_file]), hooks=hooks)
     call = ToolCall("c1", "write_file", json.encode({"path": path, "text": text}).decode())
-    async with aclosing(processor.process_tool_calls("run_1", [call])) as ready:
-        ((_, result),) = [each async for each in ready]
+    async with aclosing(processor.process_tool_calls("run_1", [call])) as results:
+        ((_, result),) = [each async for each in results]
     return result
 
 

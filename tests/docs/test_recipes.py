@@ -36,8 +36,10 @@ def find_section(target: str) -> list[Block]:
     headings = [number for number, line in enumerate(lines, 1) if line.startswith("#")]
     (start,) = [number for number in headings if make_anchor(lines[number - 1]) == anchor]
     level = lines[start - 1].partition(" ")[0]
-    later = [n for n in headings if n > start and len(lines[n - 1].partition(" ")[0]) <= len(level)]
-    end = min(later, default=len(lines) + 1)
+    following = [
+        n for n in headings if n > start and len(lines[n - 1].partition(" ")[0]) <= len(level)
+    ]
+    end = min(following, default=len(lines) + 1)
     return [block for block in blocks(page) if start < block.line < end]
 
 

@@ -22,11 +22,11 @@ def statuses(pool: AsyncMcpServerPool) -> Sequence[tuple[str, str]]:
 
 
 async def test_an_update_starts_new_servers_and_stops_removed_ones() -> None:
-    unchanged = raw(name="kept")
-    async with AsyncMcpServerPool([raw(name="old"), unchanged]) as pool:
+    unchanged_config = raw(name="kept")
+    async with AsyncMcpServerPool([raw(name="old"), unchanged_config]) as pool:
         await pool.ready(SECONDS)
         hanging_call = asyncio.create_task(pool.call(call("kept__hang")))
-        await pool.update([raw(name="new"), unchanged])
+        await pool.update([raw(name="new"), unchanged_config])
         await pool.ready(SECONDS)
 
         assert statuses(pool) == [("new", "ready"), ("kept", "ready")]

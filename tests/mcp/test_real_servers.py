@@ -100,7 +100,7 @@ async def test_tools_return_texts_pictures_links_and_values(reference: ServerCon
         image = await servers.call(call("every__get-tiny-image"))
         links = await servers.call(call("every__get-resource-links", count=2))
         weather = await servers.call(call("every__get-structured-content", location="Chicago"))
-        wrong = await servers.call(call("every__get-sum", a="two", b=3))
+        wrong_result = await servers.call(call("every__get-sum", a="two", b=3))
 
     assert echo.output == "Echo: hi"
     assert total.output == "The sum of 2 and 3 is 5."
@@ -110,7 +110,7 @@ async def test_tools_return_texts_pictures_links_and_values(reference: ServerCon
     assert sum(isinstance(each, Link) for each in links.content) == 2
     assert isinstance(weather.structured, dict)
     assert set(weather.structured) == {"temperature", "conditions", "humidity"}
-    assert wrong.is_error
+    assert wrong_result.is_error
 
 
 @pytest.mark.slow
@@ -272,7 +272,7 @@ async def test_servers_of_pypi_tell_the_time_fetch_pages_and_read_a_repository(
             pypi_config(program, "git", "--repository", str(tmp_path)),
         ) as servers:
             states = servers.states()
-            now, fetch_result, log, unknown_zone = await asyncio.gather(
+            time_result, fetch_result, log_result, unknown_zone = await asyncio.gather(
                 servers.call(call("time__get_current_time", timezone="Asia/Tokyo")),
                 servers.call(call("fetch__fetch", url=url)),
                 servers.call(call("git__git_log", repo_path=str(tmp_path))),
@@ -281,10 +281,10 @@ async def test_servers_of_pypi_tell_the_time_fetch_pages_and_read_a_repository(
             prompts = await servers.prompts("fetch")
 
     assert [state.protocol for state in states] == [protocol] * 3
-    assert "Asia/Tokyo" in now.output
-    assert "+09:00" in now.output
+    assert "Asia/Tokyo" in time_result.output
+    assert "+09:00" in time_result.output
     assert "Hello" in fetch_result.output
-    assert "A first word" in log.output
+    assert "A first word" in log_result.output
     assert unknown_zone.is_error
     assert [prompt.name for prompt in prompts] == ["fetch"]
 

@@ -217,12 +217,12 @@ async def test_an_output_is_checked_against_the_schema_of_its_tool(config: Serve
         "result": {**result("5"), "structuredContent": {}},
     }
     async with run_servers(config) as servers:
-        right = await servers.call(call("tasked__strict", last=good))
-        wrong = await servers.call(call("tasked__strict", last=bad))
+        right_result = await servers.call(call("tasked__strict", last=good))
+        wrong_result = await servers.call(call("tasked__strict", last=bad))
 
-    assert right.structured == {"total": 5}
-    assert wrong.fault == "failed"
-    assert "gave no valid result for strict" in wrong.output
+    assert right_result.structured == {"total": 5}
+    assert wrong_result.fault == "failed"
+    assert "gave no valid result for strict" in wrong_result.output
 
 
 @pytest.mark.parametrize(
@@ -343,8 +343,10 @@ async def test_a_task_is_given_up_when_its_server_no_longer_keeps_it(
     config: ServerConfig, tmp_path: Path
 ):
     async with run_servers(config) as servers:
-        short = call("tasked__job", last={"status": "working", "ttlMs": 50, "pollIntervalMs": 9e9})
-        answer = await servers.call(short)
+        short_call = call(
+            "tasked__job", last={"status": "working", "ttlMs": 50, "pollIntervalMs": 9e9}
+        )
+        answer = await servers.call(short_call)
 
     assert answer.fault == "timed_out"
     assert "within the 0.05 s for which it keeps it" in answer.output
@@ -496,11 +498,11 @@ async def test_a_task_whose_call_is_over_is_cancelled(config: ServerConfig, tmp_
     assert count_requests(tmp_path, "tasks/cancel") == 1
 
 
-@pytest.mark.parametrize("leaves", [True, False])
+@pytest.mark.parametrize("is_left", [True, False])
 async def test_a_task_whose_call_is_ended_after_its_tool_was_stopped_is_cancelled_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, leaves: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_left: bool
 ):
-    monkeypatch.setattr(server, "CHECK_SECONDS", 60.0 if leaves else 0.01)
+    monkeypatch.setattr(server, "CHECK_SECONDS", 60.0 if is_left else 0.01)
     journal = Journal()
     async with run_servers(tasked(tmp_path)) as servers:
         with use_journal(journal):
@@ -510,7 +512,7 @@ async def test_a_task_whose_call_is_ended_after_its_tool_was_stopped_is_cancelle
         with pytest.raises(asyncio.CancelledError):
             await pending_call
         journal.open = False
-        if not leaves:
+        if not is_left:
             await wait_until(lambda: count_requests(tmp_path, "tasks/cancel"))
 
     assert count_requests(tmp_path, "tasks/cancel") == 1

@@ -219,12 +219,12 @@ async def test_a_server_that_dies_again_and_again_is_not_restarted_until_it_is_u
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wish", ["a tool that is not there", "a tool that was there"])
+@pytest.mark.parametrize("called_tool", ["a tool that is not there", "a tool that was there"])
 async def test_a_server_that_fails_again_and_again_is_not_started_at_each_call(
-    tmp_path: Path, wish: str
+    tmp_path: Path, called_tool: str
 ):
     now = 0.0
-    mode = "crash" if wish == "a tool that is not there" else "good"
+    mode = "crash" if called_tool == "a tool that is not there" else "good"
     script = f"import sys, runpy; sys.argv[1:] = [open({str(tmp_path / 'mode')!r}).read()]; "
     script += f"runpy.run_path({str(SERVERS / 'raw.py')!r}, run_name='__main__')"
     (tmp_path / "mode").write_text(mode)
@@ -334,11 +334,11 @@ async def test_calls_that_begin_during_a_question_wait_for_it_too(call_clock: Ca
         has_waited = not late_call.done()
         result = await asking_call
         pass_time(call_clock)
-        overdue = await late_call
+        late_result = await late_call
 
     assert has_waited
     assert not result.is_error
-    assert overdue.fault == "timed_out"
+    assert late_result.fault == "timed_out"
 
 
 @pytest.fixture
@@ -371,12 +371,12 @@ async def test_a_server_at_a_foreign_address_has_a_lower_limit_of_size(http_port
     config = ServerConfig(name="whole", transport="http", url=url)
     loopback_policy = EgressPolicy((Exemption(ip_network("127.0.0.0/8")),))
     async with run_servers(config, reach=loopback_policy) as servers:
-        small = await servers.call(call("whole__echo", text="x" * 3_000_000))
-        large = await servers.call(call("whole__echo", text="x" * 5_000_000))
+        small_result = await servers.call(call("whole__echo", text="x" * 3_000_000))
+        large_result = await servers.call(call("whole__echo", text="x" * 5_000_000))
         next_result = await servers.call(call("whole__echo", text="hi"))
 
-    assert len(small.output) == 3_000_000
-    assert large.is_error
+    assert len(small_result.output) == 3_000_000
+    assert large_result.is_error
     assert next_result.output == "hi"
 
 
@@ -562,11 +562,11 @@ async def test_pages_without_end_are_cut():
 @pytest.mark.slow
 async def test_a_result_that_is_too_large_fails_its_call_and_nothing_else():
     async with run_servers(raw()) as servers:
-        large = await servers.call(call("raw__big", size=40_000_000))
+        large_result = await servers.call(call("raw__big", size=40_000_000))
         next_result = await servers.call(call("raw__echo"))
 
-    assert large.fault == "failed"
-    assert "larger than 32 MB" in large.output
+    assert large_result.fault == "failed"
+    assert "larger than 32 MB" in large_result.output
     assert not next_result.is_error
 
 
@@ -671,11 +671,11 @@ async def test_a_call_that_first_needs_a_person_at_a_url_says_if_the_person_agre
     async with run_servers(raw(), host=host) as servers:
         agreed_result = await servers.call(call("raw__away"))
     async with run_servers(raw()) as servers:
-        alone = await servers.call(call("raw__away"))
+        refused_result = await servers.call(call("raw__away"))
 
     assert isinstance(host.questions[0], UrlElicitation)
     assert "has agreed: call again" in agreed_result.output
-    assert "did not agree" in alone.output
+    assert "did not agree" in refused_result.output
 
 
 async def test_a_reply_that_is_nested_too_deep_fails_its_call_and_nothing_else():

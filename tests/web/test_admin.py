@@ -212,10 +212,10 @@ async def test_runs_are_listed_with_their_owners_and_can_be_stopped(
     owner = await id_of(ben)
     run_id = await waiting_run(chat.site.client_for_owner(owner), ASK)
     run_list = await ann.get(f"{ADMIN}/runs")
-    [live] = run_list.json["data"]
+    [live_run] = run_list.json["data"]
 
-    assert (live["run"]["id"], live["run"]["status"]) == (run_id, "action_required")
-    assert (live["owner"], live["person"]) == (owner, "Ben")
+    assert (live_run["run"]["id"], live_run["run"]["status"]) == (run_id, "action_required")
+    assert (live_run["owner"], live_run["person"]) == (owner, "Ben")
     assert "canary-51" not in run_list.text
 
     refusal = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": "local"})

@@ -292,18 +292,18 @@ async def test_without_a_second_origin_no_address_is_given_out(model: Model) -> 
 
 
 async def test_a_configured_origin_is_used_under_every_name(model: Model) -> None:
-    public, second = "https://chat.example.org", "https://artifacts.example.net"
+    public_url, artifact_origin = "https://chat.example.org", "https://artifacts.example.net"
     async with open_chat(
-        public_url=public, artifact_origin=f"{second}/", **with_model(model)
+        public_url=public_url, artifact_origin=f"{artifact_origin}/", **with_model(model)
     ) as chat:
         thread, answer = await store_answer(chat, model)
-        address = (await request_preview(await chat.browser(public).arrive(), thread, answer)).json[
-            "address"
-        ]
+        address = (
+            await request_preview(await chat.browser(public_url).arrive(), thread, answer)
+        ).json["address"]
 
         response = await open_frame(chat, address)
-        assert address.startswith(f"{second}/artifact/")
-        assert response.headers["Content-Security-Policy"].endswith(f"frame-ancestors {public}")
+        assert address.startswith(f"{artifact_origin}/artifact/")
+        assert response.headers["Content-Security-Policy"].endswith(f"frame-ancestors {public_url}")
         local = await chat.browser("http://artifacts.localhost:8000").get("/", FRAMED)
         assert local.status_code == 421
 

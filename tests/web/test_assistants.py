@@ -83,8 +83,8 @@ def test_tools_may_be_selected_by_their_own_name_or_by_their_server(
             names = ("plain", "far__a", "far__b", "near__a")
             parts = [(name, name.partition("__")) for name in names]
             return [
-                Tool(spec=ToolSpec(name), server=server if between else None, own_name=own_name)
-                for name, (server, between, own_name) in parts
+                Tool(spec=ToolSpec(name), server=server if separator else None, own_name=own_name)
+                for name, (server, separator, own_name) in parts
             ]
 
     card = AssistantView(
@@ -281,11 +281,11 @@ async def test_a_link_is_the_same_until_it_is_taken_back_and_then_leads_nowhere(
     token = await make_link(ann, assistant)
     assert await make_link(ann, assistant) == token
     assert (await ann.get(address)).json["shared"] == token
-    unshared = (await ann.open("DELETE", f"{address}/share")).json
-    another = await make_link(ann, assistant)
+    unshared_assistant = (await ann.open("DELETE", f"{address}/share")).json
+    second_token = await make_link(ann, assistant)
 
-    assert unshared["shared"] is None
-    assert another != token
+    assert unshared_assistant["shared"] is None
+    assert second_token != token
     for answer in (await bob.get(f"/api/shared/{token}"), await take_link(bob, token)):
         assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 

@@ -439,7 +439,7 @@ async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) 
         "client": ("127.0.0.1", 5),
         "extensions": extensions,
     }
-    slow = asyncio.ensure_future(bridge(scope, to_app.get, send))
+    slow_answer = asyncio.ensure_future(bridge(scope, to_app.get, send))
     async with asyncio.timeout(SECONDS):
         while not sizes:
             await asyncio.sleep(0)
@@ -451,7 +451,7 @@ async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) 
             pass
         for _ in range(5):
             pieces_taken.release()
-        await slow
+        await slow_answer
     status, _, body = await Wire(bridge).ask("/large", extensions=extensions).read_response()
     bridge.close()
 
@@ -487,9 +487,9 @@ async def test_nothing_is_put_into_a_file_and_a_server_that_stops_does_not_end_i
 
 async def test_a_file_that_breaks_off_is_never_ended(client: BridgeClient) -> None:
     wire = client("/broken")
-    _, half = await wire.next(), await wire.next()
+    _, half_message = await wire.next(), await wire.next()
 
-    assert (half["body"], half["more_body"]) == (b"half", True)
+    assert (half_message["body"], half_message["more_body"]) == (b"half", True)
     assert wire.task
     with pytest.raises(ConnectionLost):
         await wire.task

@@ -138,9 +138,9 @@ async def test_the_token_of_one_browser_does_not_hold_for_another(chat: Chat) ->
     first, second = await chat.browser().arrive(), await chat.browser().arrive()
 
     second.csrf = first.csrf
-    refusal = await second.post("/api/logout", {})
-    unsent = await second.post("/api/messages/process", {"content": "hi"})
-    assert [refusal.status_code, unsent.status_code] == [403, 403]
+    logout_refusal = await second.post("/api/logout", {})
+    message_refusal = await second.post("/api/messages/process", {"content": "hi"})
+    assert [logout_refusal.status_code, message_refusal.status_code] == [403, 403]
     assert first.cookie() != second.cookie()
 
 

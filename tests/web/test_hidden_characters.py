@@ -13,7 +13,7 @@ import antiphon.web
 from antiphon.types.terminal_safe import Place, clean
 from tests.support.unicode_data import default_ignorable
 
-HIDDEN = Path(antiphon.web.__file__).parent / "static" / "chat" / "hidden_characters.mjs"
+MODULE = Path(antiphon.web.__file__).parent / "static" / "chat" / "hidden_characters.mjs"
 TAGS = range(0xE0000, 0xE0080)
 """Invisible letters: the page shows the text that they spell instead of naming each."""
 ALL_CODES = [*range(0xD800), *range(0xE000, 0x110000)]
@@ -25,7 +25,7 @@ def test_what_the_terminal_reveals_the_page_reveals(
     place: Place, is_judged: bool, node: Path
 ) -> None:
     program = f"""
-        const {{ revealPieces }} = await import({json.dumps(HIDDEN.as_uri())});
+        const {{ revealPieces }} = await import({json.dumps(MODULE.as_uri())});
         const isShown = (code) => {{
           const character = String.fromCodePoint(code);
           const pieces = revealPieces(character, {json.dumps(is_judged)});
@@ -47,7 +47,7 @@ def test_the_page_spells_out_all_that_unicode_says_is_not_drawn_where_a_person_d
 ) -> None:
     ignorable = default_ignorable()
     program = f"""
-        const {{ revealText }} = await import({json.dumps(HIDDEN.as_uri())});
+        const {{ revealText }} = await import({json.dumps(MODULE.as_uri())});
         const codes = {json.dumps(ignorable)};
         const passes = codes.filter((code) =>
           revealText(`a${{String.fromCodePoint(code)}}b`, true).length <= 3);
@@ -64,7 +64,7 @@ def test_the_page_spells_out_all_that_unicode_says_is_not_drawn_where_a_person_d
 
 
 def test_arguments_that_are_edited_in_the_page_have_nothing_hidden_in_them(node: Path) -> None:
-    module = json.dumps((HIDDEN.parent / "json.mjs").as_uri())
+    module = json.dumps((MODULE.parent / "json.mjs").as_uri())
     program = f"""
         const {{ layOutForEditor }} = await import({module});
         const text = String.fromCodePoint(...{json.dumps(default_ignorable())});

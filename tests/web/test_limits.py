@@ -150,10 +150,13 @@ def test_guesses_from_one_network_count_together() -> None:
 
 
 def test_the_only_user_of_an_installation_may_have_all_streams() -> None:
-    alone = create_limits(Settings(web_streams=70)).streams
-    among_others = create_limits(Settings(web_streams=70, login="password")).streams
+    streams_of_one_user = create_limits(Settings(web_streams=70)).streams
+    streams_of_many_users = create_limits(Settings(web_streams=70, login="password")).streams
 
-    assert [len(take_tickets(streams, "ann")) for streams in (alone, among_others)] == [
+    assert [
+        len(take_tickets(streams, "ann"))
+        for streams in (streams_of_one_user, streams_of_many_users)
+    ] == [
         70,
         STREAMS_EACH,
     ]

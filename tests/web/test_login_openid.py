@@ -95,12 +95,12 @@ async def test_the_provider_is_asked_for_a_code_with_a_challenge_a_state_and_a_n
 
 
 async def test_behind_a_proxy_the_way_back_is_the_public_address(provider: Provider) -> None:
-    public = "https://chat.example.org"
-    async with chat_with(provider.issuer, public_url=public) as chat:
-        browser = chat.browser(public)
+    public_url = "https://chat.example.org"
+    async with chat_with(provider.issuer, public_url=public_url) as chat:
+        browser = chat.browser(public_url)
         await log_in(browser, provider)
 
-        assert provider.asked[0]["redirect_uri"] == f"{public}/login/oidc/callback"
+        assert provider.asked[0]["redirect_uri"] == f"{public_url}/login/oidc/callback"
         assert await is_logged_in(browser)
 
 
@@ -250,28 +250,28 @@ async def test_many_logins_that_were_begun_fit_into_the_cookie(
     assert await follow_callback(browser, provider.agree(redirect.headers["Location"])) == "/"
 
 
-def without(name: str) -> Callable[[Claims], Claims]:
+def remove_claim(name: str) -> Callable[[Claims], Claims]:
     return lambda claims: {key: value for key, value in claims.items() if key != name}
 
 
-def having(**changes: Any) -> Callable[[Claims], Claims]:
+def set_claims(**changes: Any) -> Callable[[Claims], Claims]:
     return lambda claims: {**claims, **changes}
 
 
 FORGERIES: dict[str, dict[str, Any]] = {
-    "for another client": {"change": having(aud="another")},
-    "for another client, in our name": {"change": having(aud="another", azp=CLIENT)},
-    "for several, by another": {"change": having(aud=[CLIENT, "another"], azp="another")},
-    "by another issuer": {"change": having(iss="https://evil.example")},
-    "of yesterday": {"change": having(exp=1)},
-    "of tomorrow": {"change": having(iat=2**33, nbf=2**33)},
-    "with another nonce": {"change": having(nonce="another")},
-    "without a nonce": {"change": without("nonce")},
-    "without an end": {"change": without("exp")},
-    "about nobody": {"change": without("sub")},
-    "about nobody in many words": {"change": having(sub="")},
-    "about a list": {"change": having(sub=["1"])},
-    "about too much": {"change": having(sub="x" * 300)},
+    "for another client": {"change": set_claims(aud="another")},
+    "for another client, in our name": {"change": set_claims(aud="another", azp=CLIENT)},
+    "for several, by another": {"change": set_claims(aud=[CLIENT, "another"], azp="another")},
+    "by another issuer": {"change": set_claims(iss="https://evil.example")},
+    "of yesterday": {"change": set_claims(exp=1)},
+    "of tomorrow": {"change": set_claims(iat=2**33, nbf=2**33)},
+    "with another nonce": {"change": set_claims(nonce="another")},
+    "without a nonce": {"change": remove_claim("nonce")},
+    "without an end": {"change": remove_claim("exp")},
+    "about nobody": {"change": remove_claim("sub")},
+    "about nobody in many words": {"change": set_claims(sub="")},
+    "about a list": {"change": set_claims(sub=["1"])},
+    "about too much": {"change": set_claims(sub="x" * 300)},
     "signed by another": {"shown": foreign_key()},
     "signed by the secret that it shares with us": {
         "key": OctKey.import_key(SECRET.encode() * 4, {"kid": "a"}),

@@ -14,7 +14,7 @@ from antiphon.web.limits import GUESSES_OF_A_NAME, GUESSES_OF_AN_ADDRESS
 from tests.support.web.visiting import PASSWORD, Browser, Chat, open_chat
 
 SECONDS_TO_END = 60.0
-ANOTHER = "another long password"
+NEW_PASSWORD = "another long password"
 
 
 class People:
@@ -226,14 +226,14 @@ async def test_strangers_who_guess_do_not_shut_out_a_browser_that_is_known(
     for number in range(GUESSES_OF_A_NAME):
         chat.site.limits.guesses.take("bob", f"198.51.100.{number}")
 
-    right = {"name": "bob", "password": PASSWORD}
-    assert (await chat.browser().post("/api/login", right)).status_code == 429
+    right_login = {"name": "bob", "password": PASSWORD}
+    assert (await chat.browser().post("/api/login", right_login)).status_code == 429
     assert (
         await known_browser.post("/api/login", {"name": "BOB", "password": PASSWORD})
     ).status_code == 200
     for _ in range(GUESSES_OF_A_NAME):
         await known_browser.post("/api/login", {"name": "bob", "password": "wrong horse"})
-    assert (await known_browser.post("/api/login", right)).status_code == 429
+    assert (await known_browser.post("/api/login", right_login)).status_code == 429
 
 
 async def test_a_browser_is_known_for_those_alone_who_logged_in_there(
@@ -285,19 +285,19 @@ async def test_a_deleted_person_is_logged_out_within_seconds(chat: Chat, people:
 
 async def test_a_new_password_ends_all_other_logins(chat: Chat, people: People) -> None:
     first, second = people.browser(chat, "bob"), people.browser(chat, "bob")
-    change_response = await first.post("/api/password", {"old": PASSWORD, "new": ANOTHER})
+    change_response = await first.post("/api/password", {"old": PASSWORD, "new": NEW_PASSWORD})
 
     assert change_response.status_code == 200
     assert await is_logged_in(first)
     await wait_for_logout(second)
     old_login = await chat.browser().post("/api/login", {"name": "bob", "password": PASSWORD})
     assert old_login.status_code == 401
-    await chat.browser().log_in("bob", ANOTHER)
+    await chat.browser().log_in("bob", NEW_PASSWORD)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "status"),
-    [("wrong horse battery", ANOTHER, 403), (PASSWORD, "short", 422), (PASSWORD, "", 422)],
+    [("wrong horse battery", NEW_PASSWORD, 403), (PASSWORD, "short", 422), (PASSWORD, "", 422)],
 )
 async def test_a_password_is_not_changed_without_the_old_one_or_to_a_weak_one(
     chat: Chat, people: People, old: str, new: str, status: int
@@ -313,14 +313,14 @@ async def test_a_password_is_not_changed_without_the_old_one_or_to_a_weak_one(
 async def test_guessing_ends_after_a_few_and_says_when_to_go_on(chat: Chat, name: str) -> None:
     for number in range(GUESSES_OF_A_NAME - 1):
         chat.site.limits.guesses.take(name, f"198.51.100.{number}")
-    wrong = {"name": name, "password": "wrong horse"}
-    answers = [await chat.browser().post("/api/login", wrong) for _ in range(2)]
+    wrong_login = {"name": name, "password": "wrong horse"}
+    answers = [await chat.browser().post("/api/login", wrong_login) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [401, 429]
     assert int(answers[-1].headers["Retry-After"]) > 0
     assert answers[-1].json["code"] == "too_many_requests"
-    right = await chat.browser().post("/api/login", {"name": name, "password": PASSWORD})
-    assert right.status_code == 429  # or it would say that the guess was right
+    right_response = await chat.browser().post("/api/login", {"name": name, "password": PASSWORD})
+    assert right_response.status_code == 429  # or it would say that the guess was right
     await chat.browser().log_in("ann")
 
 

@@ -134,7 +134,7 @@ async def test_five_hundred_streams_complete_and_pages_are_quick_meanwhile(tmp_p
             ]
             answers = await asyncio.gather(*stream_openings)
             refusal = await http.post(POST, json=QUESTION, headers=headers)
-            slowest = asyncio.create_task(_slowest_page(up.url, http, 8))
+            slowest_task = asyncio.create_task(_slowest_page(up.url, http, 8))
             streams = [Stream(answer) for answer in answers]
             await asyncio.gather(*(stream.end() for stream in streams))
 
@@ -143,7 +143,7 @@ async def test_five_hundred_streams_complete_and_pages_are_quick_meanwhile(tmp_p
     assert int(refusal.headers["Retry-After"]) > 0
     assert len({stream.text for stream in streams}) == 1
     assert [stream.types.count("finish") for stream in streams] == [1] * MANY
-    assert await slowest < QUICK
+    assert await slowest_task < QUICK
 
 
 async def _slowest_page(url: str, http: httpx2.AsyncClient, seconds: float) -> float:

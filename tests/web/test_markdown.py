@@ -96,14 +96,14 @@ def draw_documents(times: int) -> list[tuple[str, list[int]]]:
     dice = random.Random(7)
     lines = [*LINES, *DEFINED, *MATHS, " ".join(WORDS)]
 
-    def document() -> str:
+    def draw_document() -> str:
         return "\n".join(dice.choice(lines) for _ in range(dice.randint(1, 14)))
 
-    def cuts(text: str) -> list[int]:
+    def draw_cuts(text: str) -> list[int]:
         return sorted(dice.randint(0, len(text)) for _ in range(dice.randint(0, 40)))
 
-    texts = [document() for _ in range(times)]
-    return [(text, cuts(text)) for text in texts]
+    texts = [draw_document() for _ in range(times)]
+    return [(text, draw_cuts(text)) for text in texts]
 
 
 @pytest.mark.slow

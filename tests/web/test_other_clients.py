@@ -126,15 +126,15 @@ async def test_use_chat_resumes_what_goes_on_and_nothing_else(
                 await asyncio.sleep(0.02)
         await reply.answer("4·2 — exact.")
         sent_chat, resumed_chat = await send_task, await resume_task
-        later = await play(web_chat, client, sdk, [["resume"]])
+        later_chat = await play(web_chat, client, sdk, [["resume"]])
 
     assert (resumed_chat["status"], resumed_chat.get("error")) == ("ready", None)
     assert resumed_chat["messages"] == sent_chat["messages"][-1:]
     assert "It is 4·2 — exact." in [
         part.get("text") for part in resumed_chat["messages"][0]["parts"]
     ]
-    assert (later["status"], later["messages"]) == ("ready", [])
-    assert [each["method"] for each in later["asked"]] in (["GET"], [None])
+    assert (later_chat["status"], later_chat["messages"]) == ("ready", [])
+    assert [each["method"] for each in later_chat["asked"]] in (["GET"], [None])
 
 
 async def test_another_answer_of_use_chat_is_a_branch_and_the_chat_goes_on_there(

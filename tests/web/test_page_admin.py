@@ -52,13 +52,13 @@ async def test_the_sections_stand_beside_the_present_one(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.open("/admin/acts")
     sections = locked.page.get_by_role("navigation", name="Sections")
-    present = sections.locator("[aria-current=page]")
-    await expect(present).to_have_text("Audit log")
+    present_link = sections.locator("[aria-current=page]")
+    await expect(present_link).to_have_text("Audit log")
     await expect(sections.get_by_role("button")).to_have_count(0)
 
     await sections.get_by_role("link", name="Projects").click()
 
-    await expect(present).to_have_text("Projects")
+    await expect(present_link).to_have_text("Projects")
     await expect(locked.page.get_by_role("region", name="Projects")).to_be_visible()
     region = await locked.page.get_by_role("region", name="Projects").bounding_box()
     menu = await sections.bounding_box()

@@ -18,7 +18,9 @@ QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-inter
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def apart(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Installation]]:
+async def page_and_backend(
+    chromium: Browser, tmp_path: Path
+) -> AsyncIterator[tuple[Chat, Installation]]:
     """A page at the web chat, and the backend behind it."""
     (tmp_path / "there").mkdir()
     (tmp_path / "here").mkdir()
@@ -39,9 +41,9 @@ async def apart(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, 
 
 
 async def test_a_web_chat_that_is_killed_in_an_answer_misses_nothing_of_it(
-    apart: tuple[Chat, Installation],
+    page_and_backend: tuple[Chat, Installation],
 ) -> None:
-    chat, _ = apart
+    chat, _ = page_and_backend
     await chat.say("How much?")
     reply = await chat.model.next_request()
     await reply.say(ANSWER[:6])
@@ -58,9 +60,9 @@ async def test_a_web_chat_that_is_killed_in_an_answer_misses_nothing_of_it(
 
 
 async def test_a_backend_that_is_killed_in_an_answer_starts_the_answer_again(
-    apart: tuple[Chat, Installation],
+    page_and_backend: tuple[Chat, Installation],
 ) -> None:
-    chat, backend = apart
+    chat, backend = page_and_backend
     await chat.say("How much?")
     reply = await chat.model.next_request()
     await reply.say("It was ")

@@ -136,7 +136,7 @@ async def test_a_refusal_may_say_why_to_the_model(chat: Chat, tmp_path: Path) ->
 async def test_a_button_pressed_as_the_question_appeared_is_no_answer(
     chat: Chat, tmp_path: Path
 ) -> None:
-    await chat.page.evaluate(HASTY)
+    await chat.page.evaluate(PRESS_AT_ONCE)
     await ask_for_calls(chat, {"command": "ls"})
     await chat.wait_until("() => window.pressed")
 
@@ -144,7 +144,7 @@ async def test_a_button_pressed_as_the_question_appeared_is_no_answer(
     assert ran(tmp_path) == []
 
 
-HASTY = """() => new MutationObserver(() => {
+PRESS_AT_ONCE = """() => new MutationObserver(() => {
   const yes = document.querySelector(".approval .primary");
   if (!yes || window.pressed) return;
   yes.click();
@@ -239,9 +239,9 @@ CLICK_ON = """async (question) => {
 
 async def show_everything(chat: Chat, question: Locator, allow: Locator) -> str:
     """Show the rest until the call can be allowed; return what was shown by then."""
-    more = question.get_by_role("button", name="Show the rest")
+    rest_button = question.get_by_role("button", name="Show the rest")
     if not await allow.is_enabled():
-        await more.click()
+        await rest_button.click()
         await chat.page.evaluate(PAINTED)
         await question.evaluate(CLICK_ON)
     await expect(allow).to_be_enabled()

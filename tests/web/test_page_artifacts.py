@@ -290,7 +290,7 @@ NAVIGATING = ("form", "self", "replace", "script address", "blob", "data", "refr
 """Attempts that replace their document, and so end later ones; each has its own document."""
 HELPER = """const tried = [];
 const add = (tag) => document.body.appendChild(document.createElement(tag));"""
-ALARM = "setTimeout(() => { document.title = 'over'; }, 0);"
+SET_END = "setTimeout(() => { document.title = 'over'; }, 0);"
 
 
 def fill_in(code: str, listener: Listener) -> str:

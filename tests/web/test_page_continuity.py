@@ -35,7 +35,7 @@ QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-inter
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def online(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Line]]:
+async def page_and_line(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Line]]:
     """A page behind a line that can be broken."""
     async with (
         chatting(chromium, tmp_path, "--no-servers") as chat,
@@ -223,9 +223,9 @@ async def test_an_answer_goes_on_after_a_reload_while_a_tool_runs(
 
 
 async def test_a_cut_line_loses_nothing_and_says_nothing_twice(
-    online: tuple[Chat, Line],
+    page_and_line: tuple[Chat, Line],
 ) -> None:
-    chat, line = online
+    chat, line = page_and_line
     await chat.say("How much?")
     reply = await chat.model.next_request()
     for piece in PIECES:
@@ -242,9 +242,9 @@ async def test_a_cut_line_loses_nothing_and_says_nothing_twice(
 
 
 async def test_a_line_that_is_cut_before_the_first_word_sends_nothing_twice(
-    online: tuple[Chat, Line],
+    page_and_line: tuple[Chat, Line],
 ) -> None:
-    chat, line = online
+    chat, line = page_and_line
     line.swallow("POST /api/messages/process")
     await chat.say("How much?")
     reply = await chat.model.next_request()
@@ -260,9 +260,9 @@ async def test_a_line_that_is_cut_before_the_first_word_sends_nothing_twice(
 
 
 async def test_a_page_that_is_reloaded_before_it_knew_its_run_sends_nothing_twice(
-    online: tuple[Chat, Line],
+    page_and_line: tuple[Chat, Line],
 ) -> None:
-    chat, line = online
+    chat, line = page_and_line
     line.swallow("POST /api/messages/process")
     await chat.say("How much?")
     reply = await chat.model.next_request()
@@ -277,9 +277,9 @@ async def test_a_page_that_is_reloaded_before_it_knew_its_run_sends_nothing_twic
 
 
 async def test_a_message_that_is_sent_without_a_network_goes_out_with_it(
-    online: tuple[Chat, Line],
+    page_and_line: tuple[Chat, Line],
 ) -> None:
-    chat, line = online
+    chat, line = page_and_line
     line.cut()
     await chat.say("How much?")
     await chat.sees("How much?")

@@ -50,10 +50,10 @@ async def choose(chat: Chat, row: Locator, action: str) -> None:
     await chat.page.get_by_role("menuitem", name=action).click()
 
 
-async def move(chat: Chat, title: str, to: str) -> None:
+async def move(chat: Chat, title: str, target: str) -> None:
     await choose(chat, entry(chat, title), "Move to folder")
     dialog = chat.page.get_by_role("dialog")
-    await dialog.get_by_label("Folder").select_option(label=to)
+    await dialog.get_by_label("Folder").select_option(label=target)
     await dialog.get_by_role("button", name="Move", exact=True).click()
 
 

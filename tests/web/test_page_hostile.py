@@ -21,7 +21,7 @@ def constructor(at: str = "") -> dict[str, object]:
     \"\"\"Return keys that no object should have.\"\"\"
     return {"__proto__": {"polluted": "yes"}, "constructor": {"prototype": {"polluted": 1}}}
 """
-WATCH = """
+WATCH_ACTIONS = """
 window.listened = [];
 for (const name of ["alert", "prompt", "confirm", "open"]) {
   window[name] = () => window.listened.push(name);
@@ -32,7 +32,7 @@ window.addEventListener = function (kind, ...rest) {
   return listen.call(this, kind, ...rest);
 };
 """
-ACTED = """() => ({
+LIST_ACTIONS = """() => ({
   listened: window.listened,
   cookie: document.cookie,
   polluted: [({}).polluted, ({}).a, ...Object.keys(Object.prototype)].filter(Boolean),
@@ -55,7 +55,7 @@ async def test_no_word_of_a_stranger_acts_wherever_it_is_shown(
     (tmp_path / "tools.py").write_text(TOOLS)
     flags = ("--no-servers", "--web-title", MARKUP, "--tools", str(tmp_path / "tools.py"))
     async with chatting(chromium, tmp_path, *flags, fresh=True) as chat:
-        await chat.context.add_init_script(WATCH)
+        await chat.context.add_init_script(WATCH_ACTIONS)
         await chat.open()
         await chat.say(MARKUP)
         reply = await chat.model.next_request()
@@ -74,7 +74,7 @@ async def test_no_word_of_a_stranger_acts_wherever_it_is_shown(
         for path in (f"/t/{chat.thread}", "/assistants", "/admin/usage", "/admin/assistants"):
             await chat.open(path)
             await expect(chat.page.locator("main")).not_to_be_empty()
-            assert await chat.page.evaluate(ACTED) == NO_ACTION, path
+            assert await chat.page.evaluate(LIST_ACTIONS) == NO_ACTION, path
         await chat.open("/assistants")
         await expect(chat.page.locator("main")).to_contain_text("<script>alert(2)")
 

@@ -55,14 +55,14 @@ def test_a_language_says_what_english_says(language: str) -> None:
 
 @pytest.mark.parametrize("language", OTHER_LANGUAGES)
 def test_a_language_fills_in_what_english_fills_in(language: str) -> None:
-    different = {
+    different_names = {
         name: PLACEHOLDER.findall(text)
         for name, text in TABLES["en"].items()
         if sorted(PLACEHOLDER.findall(text))
         != sorted(PLACEHOLDER.findall(TABLES[language].get(name, "")))
     }
 
-    assert different == {}
+    assert different_names == {}
 
 
 @pytest.mark.parametrize("language", TABLES)

@@ -75,13 +75,13 @@ async def test_a_key_is_seen_within_a_frame_however_much_there_is(chat: Chat) ->
     for count in range(80, 401, 40):
         await chat.asked.first.scroll_into_view_if_needed()
         await expect(chat.asked).to_have_count(count)
-    milliseconds = await chat.page.evaluate(TYPED)
+    milliseconds = await chat.page.evaluate(MEASURE_TYPING)
 
     # The median, for other programs take their time of the processor too.
     assert sorted(milliseconds)[len(milliseconds) // 2] < 16, milliseconds
 
 
-TYPED = """async () => {
+MEASURE_TYPING = """async () => {
   const composer = document.getElementById("composer");
   composer.value = "some words of a line\\n".repeat(8000);
   composer.focus();

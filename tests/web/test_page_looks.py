@@ -113,13 +113,13 @@ async def test_without_a_pointer_that_hovers_all_actions_are_seen(
 @pytest.mark.slow
 async def test_a_message_says_when_it_was_written_and_which_model_answered(chat: Chat) -> None:
     await exchange(chat, ("One", "First"))
-    about = chat.answers.last.locator(".message-about")
+    details = chat.answers.last.locator(".message-about")
 
-    await expect(about).to_contain_text("told")
-    assert await about.locator("time").get_attribute("datetime")
-    await wait_for_opacity(about, 0)
+    await expect(details).to_contain_text("told")
+    assert await details.locator("time").get_attribute("datetime")
+    await wait_for_opacity(details, 0)
     await chat.answers.last.hover()
-    await wait_for_opacity(about, 1)
+    await wait_for_opacity(details, 1)
     await expect(chat.asked.last.locator("time")).to_have_count(1)
 
 

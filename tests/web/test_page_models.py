@@ -16,7 +16,7 @@ NAMES = ["told", *(f"model-{number:04}" for number in range(1500)), "<b>bold</b>
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def many(chat: Chat) -> Chat:
+async def many_models(chat: Chat) -> Chat:
     """A page where the provider has more than a thousand models."""
     chat.model.names = NAMES
     await chat.page.reload()
@@ -43,56 +43,58 @@ def active_option(chat: Chat) -> Locator:
 
 
 @pytest.mark.slow
-async def test_a_model_is_found_and_taken_by_keys(many: Chat) -> None:
-    field = await open_list(many)
-    await expect(active_option(many)).to_have_text("told (default)")
-    await expect(active_option(many)).to_have_attribute("aria-selected", "true")
+async def test_a_model_is_found_and_taken_by_keys(many_models: Chat) -> None:
+    field = await open_list(many_models)
+    await expect(active_option(many_models)).to_have_text("told (default)")
+    await expect(active_option(many_models)).to_have_attribute("aria-selected", "true")
 
     await field.press_sequentially("DEL 1234")
-    await expect(many.page.get_by_role("option")).to_have_text(["model-1234"])
-    await expect(many.page.get_by_role("dialog").get_by_role("status")).to_have_text("1 model")
+    await expect(many_models.page.get_by_role("option")).to_have_text(["model-1234"])
+    await expect(many_models.page.get_by_role("dialog").get_by_role("status")).to_have_text(
+        "1 model"
+    )
     option_id = await field.get_attribute("aria-activedescendant")
-    await expect(many.page.locator(f'[id="{option_id}"]')).to_have_text("model-1234")
+    await expect(many_models.page.locator(f'[id="{option_id}"]')).to_have_text("model-1234")
     await field.press("Enter")
 
-    await expect(button(many)).to_be_focused()
-    await expect(button(many)).to_have_text("model-1234")
-    await many.say("Hello")
-    reply = await many.model.next_request()
+    await expect(button(many_models)).to_be_focused()
+    await expect(button(many_models)).to_have_text("model-1234")
+    await many_models.say("Hello")
+    reply = await many_models.model.next_request()
     await reply.answer("Hi.")
-    await many.wait_until_idle()
+    await many_models.wait_until_idle()
     assert reply.body["model"] == "model-1234"
-    await many.page.reload()
-    await expect(button(many)).to_have_text("model-1234")
+    await many_models.page.reload()
+    await expect(button(many_models)).to_have_text("model-1234")
 
 
 @pytest.mark.slow
-async def test_arrows_go_through_the_list(many: Chat) -> None:
-    field = await open_list(many)
+async def test_arrows_go_through_the_list(many_models: Chat) -> None:
+    field = await open_list(many_models)
     await field.press("ArrowDown")
-    await expect(active_option(many)).to_contain_text("told")
+    await expect(active_option(many_models)).to_contain_text("told")
     await field.press("ArrowDown")
-    await expect(active_option(many)).to_have_text("model-0000")
+    await expect(active_option(many_models)).to_have_text("model-0000")
     await field.press("PageDown")
-    await expect(active_option(many)).to_have_text("model-0008")
+    await expect(active_option(many_models)).to_have_text("model-0008")
     await field.press("PageUp")
-    await expect(active_option(many)).to_have_text("model-0000")
+    await expect(active_option(many_models)).to_have_text("model-0000")
     for _ in range(3):
         await field.press("ArrowUp")
-    await expect(active_option(many)).to_have_text("told (default)")
+    await expect(active_option(many_models)).to_have_text("told (default)")
     await field.fill("bold")
     await field.press("ArrowDown")
-    await expect(active_option(many)).to_have_text("<b>bold</b>")
+    await expect(active_option(many_models)).to_have_text("<b>bold</b>")
 
     await field.press("Escape")
-    await expect(many.page.get_by_role("listbox")).to_have_count(0)
-    await expect(button(many)).to_be_focused()
+    await expect(many_models.page.get_by_role("listbox")).to_have_count(0)
+    await expect(button(many_models)).to_be_focused()
 
 
 @pytest.mark.slow
-async def test_only_models_in_view_are_drawn(many: Chat) -> None:
-    await open_list(many)
-    options = many.page.get_by_role("option")
+async def test_only_models_in_view_are_drawn(many_models: Chat) -> None:
+    await open_list(many_models)
+    options = many_models.page.get_by_role("option")
     assert await options.count() < 100
     await expect(options.first).to_have_attribute("aria-setsize", str(len(NAMES) + 2))
 
@@ -103,35 +105,39 @@ async def test_only_models_in_view_are_drawn(many: Chat) -> None:
 
 
 @pytest.mark.slow
-async def test_a_choice_is_taken_back_and_a_search_without_matches_says_so(many: Chat) -> None:
-    field = await open_list(many)
+async def test_a_choice_is_taken_back_and_a_search_without_matches_says_so(
+    many_models: Chat,
+) -> None:
+    field = await open_list(many_models)
     await field.fill("0007")
-    await many.page.get_by_role("option", name="model-0007").click()
-    await expect(button(many)).to_have_text("model-0007")
-    field = await open_list(many)
-    await expect(active_option(many)).to_have_text("model-0007")
-    await expect(active_option(many)).to_be_in_viewport()
+    await many_models.page.get_by_role("option", name="model-0007").click()
+    await expect(button(many_models)).to_have_text("model-0007")
+    field = await open_list(many_models)
+    await expect(active_option(many_models)).to_have_text("model-0007")
+    await expect(active_option(many_models)).to_be_in_viewport()
     await field.fill("no such thing")
-    await expect(many.page.get_by_role("dialog")).to_contain_text("No model matches.")
+    await expect(many_models.page.get_by_role("dialog")).to_contain_text("No model matches.")
     await field.press("Enter")
     await field.fill("")
-    await many.page.get_by_role("option", name="told (default)").click()
+    await many_models.page.get_by_role("option", name="told (default)").click()
 
-    await expect(button(many)).to_have_text("told (default)")
+    await expect(button(many_models)).to_have_text("told (default)")
 
 
 @pytest.mark.slow
-async def test_the_list_is_faultless_and_fits_a_window_of_400_percent(many: Chat, axe: str) -> None:
-    await open_list(many)
-    violations = await findings(many.page, axe)
-    await many.page.keyboard.press("Escape")
-    await many.page.set_viewport_size({"width": 320, "height": 256})
-    await many.page.get_by_role("button", name="Attach files").focus()
-    await many.page.keyboard.press("Shift+Tab")
-    await many.page.keyboard.press("Tab")
-    await open_list(many)
-    violations += await findings(many.page, axe) + await wider(many.page)
-    box = await many.page.get_by_role("dialog").bounding_box()
+async def test_the_list_is_faultless_and_fits_a_window_of_400_percent(
+    many_models: Chat, axe: str
+) -> None:
+    await open_list(many_models)
+    violations = await findings(many_models.page, axe)
+    await many_models.page.keyboard.press("Escape")
+    await many_models.page.set_viewport_size({"width": 320, "height": 256})
+    await many_models.page.get_by_role("button", name="Attach files").focus()
+    await many_models.page.keyboard.press("Shift+Tab")
+    await many_models.page.keyboard.press("Tab")
+    await open_list(many_models)
+    violations += await findings(many_models.page, axe) + await wider(many_models.page)
+    box = await many_models.page.get_by_role("dialog").bounding_box()
 
     assert violations == []
     assert box is not None

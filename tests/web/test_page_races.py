@@ -84,7 +84,7 @@ async def hold_responses(chat: Chat, pattern: str = HISTORY) -> AsyncIterator[He
         responses.let_through()
 
 
-async def begin(chat: Chat, question: str) -> Reply:
+async def ask_and_hold(chat: Chat, question: str) -> Reply:
     await chat.say(question)
     return await chat.model.next_request()
 
@@ -101,10 +101,10 @@ async def check_shown(chat: Chat, *texts: str) -> None:
 
 async def test_a_history_that_was_read_before_an_answer_does_not_remove_it(chat: Chat) -> None:
     async with hold_responses(chat) as history:
-        await (await begin(chat, "One")).answer("First")
+        await (await ask_and_hold(chat, "One")).answer("First")
         oldest = await history.next()
         await chat.wait_until_idle()
-        await (await begin(chat, "Two")).answer("Second")
+        await (await ask_and_hold(chat, "Two")).answer("Second")
         newest = await history.next()
         await chat.wait_until_idle()
         for response in (newest, oldest):
@@ -117,7 +117,7 @@ async def test_a_history_that_was_read_before_an_answer_does_not_remove_it(chat:
 
 
 async def test_instructions_that_are_changed_during_an_answer_stay_changed(chat: Chat) -> None:
-    reply = await begin(chat, "One")
+    reply = await ask_and_hold(chat, "One")
     await reply.say("Fir")
     await chat.sees("Fir")
     await set_instructions(chat, "Speak in verse.")
@@ -126,7 +126,7 @@ async def test_instructions_that_are_changed_during_an_answer_stay_changed(chat:
     await chat.wait_until_idle()
     async with chat.page.expect_response(HISTORY):
         await chat.page.evaluate("window.dispatchEvent(new Event('focus'))")
-    reply = await begin(chat, "Two")
+    reply = await ask_and_hold(chat, "Two")
     await reply.answer("Second")
 
     assert reply.messages[0] == {"role": "system", "content": "Speak in verse."}
@@ -141,7 +141,7 @@ async def set_instructions(chat: Chat, text: str) -> None:
 async def test_a_message_whose_chat_is_left_before_it_is_taken_is_seen_once_on_coming_back(
     chat: Chat,
 ) -> None:
-    await (await begin(chat, "One")).answer("First")
+    await (await ask_and_hold(chat, "One")).answer("First")
     await chat.wait_until_idle()
     thread = chat.thread
     has_arrived = asyncio.Event()
@@ -156,7 +156,7 @@ async def test_a_message_whose_chat_is_left_before_it_is_taken_is_seen_once_on_c
             await route.continue_()
 
     await chat.page.route("**/api/messages/process*", lose_answer)
-    reply = await begin(chat, "Two")
+    reply = await ask_and_hold(chat, "Two")
     await chat.page.get_by_role("button", name="New chat").first.click()
     await expect(chat.page.locator(".message")).to_have_count(0)
     await chat.page.locator(f".thread a[href='/t/{thread}']").click()
@@ -170,7 +170,7 @@ async def test_a_message_whose_chat_is_left_before_it_is_taken_is_seen_once_on_c
 
 
 async def test_a_chat_that_could_not_be_read_is_shown_once_it_can_be(chat: Chat) -> None:
-    await (await begin(chat, "One")).answer("First")
+    await (await ask_and_hold(chat, "One")).answer("First")
     await chat.wait_until_idle()
     await chat.page.route(HISTORY, lambda route: route.abort())
     await chat.page.reload()
@@ -188,7 +188,7 @@ async def test_a_chat_that_could_not_be_read_is_shown_once_it_can_be(chat: Chat)
 
 
 async def test_a_chat_that_a_busy_server_did_not_give_is_shown_once_it_does(chat: Chat) -> None:
-    await (await begin(chat, "One")).answer("First")
+    await (await ask_and_hold(chat, "One")).answer("First")
     await chat.wait_until_idle()
     busy = {"code": "unavailable", "title": "The server is busy."}
     await chat.page.route(HISTORY, lambda route: route.fulfill(status=503, json=busy))
@@ -203,7 +203,7 @@ async def test_a_chat_that_a_busy_server_did_not_give_is_shown_once_it_does(chat
 
 
 async def test_the_note_of_a_chat_that_stays_busy_is_not_announced_again(chat: Chat) -> None:
-    await (await begin(chat, "One")).answer("First")
+    await (await ask_and_hold(chat, "One")).answer("First")
     await chat.wait_until_idle()
     busy = {"code": "unavailable", "title": "The server is busy."}
     await chat.page.route(HISTORY, lambda route: route.fulfill(status=503, json=busy))
@@ -239,7 +239,7 @@ async def test_text_for_a_chat_that_does_not_exist_goes_into_a_new_one(chat: Cha
 async def test_the_note_that_messages_could_not_be_read_again_goes_once_they_can_be(
     chat: Chat,
 ) -> None:
-    reply = await begin(chat, "One")
+    reply = await ask_and_hold(chat, "One")
     await reply.say("Fir")
     await chat.sees("Fir")
     await chat.page.route(HISTORY, lambda route: route.abort())
@@ -256,7 +256,7 @@ async def test_the_note_that_messages_could_not_be_read_again_goes_once_they_can
 async def test_a_list_of_chats_that_is_older_than_the_one_in_view_is_not_shown(chat: Chat) -> None:
     spinner = chat.page.locator(".sidebar .spinner")
     async with hold_responses(chat, "**/api/threads?*") as lists:
-        reply = await begin(chat, "One")
+        reply = await ask_and_hold(chat, "One")
         older = await lists.next()
         await reply.answer("First")
         newer = await lists.next()
@@ -316,7 +316,7 @@ async def test_a_chat_that_is_made_temporary_before_the_page_is_ready_stays_temp
 async def test_a_question_that_is_edited_is_sent_once_however_often_enter_is_pressed(
     chat: Chat,
 ) -> None:
-    await (await begin(chat, "One")).answer("First")
+    await (await ask_and_hold(chat, "One")).answer("First")
     await chat.wait_until_idle()
     await chat.composer.press("ArrowUp")
     editor = chat.page.locator(".rewrite textarea")
@@ -335,7 +335,7 @@ async def test_a_question_that_is_edited_is_sent_once_however_often_enter_is_pre
 
 
 async def test_an_enter_of_an_input_method_does_not_send_an_edited_question(chat: Chat) -> None:
-    await (await begin(chat, "One")).answer("First")
+    await (await ask_and_hold(chat, "One")).answer("First")
     await chat.wait_until_idle()
     await chat.composer.press("ArrowUp")
     editor = chat.page.locator(".rewrite textarea")
@@ -348,7 +348,7 @@ async def test_an_enter_of_an_input_method_does_not_send_an_edited_question(chat
 async def test_a_held_message_can_be_sent_again_after_an_upload_that_came_between(
     chat: Chat,
 ) -> None:
-    await (await begin(chat, "One")).answer("First")
+    await (await ask_and_hold(chat, "One")).answer("First")
     await chat.wait_until_idle()
     async with hold_responses(chat) as history, hold_responses(chat, "**/api/files") as files:
         await chat.page.reload()

@@ -72,9 +72,9 @@ async def _middle_height(element: Locator) -> float:
 WITH_SERVERS = "async () => (await (await fetch('/api/me')).json()).tools.some((t) => t.server)"
 
 
-async def ask_for_a_call(chat: Chat, *, then: str = "Echo.") -> None:
+async def ask_for_a_call(chat: Chat, *, text: str = "Echo.") -> None:
     """Have the model call the server's tool, which a person has to allow."""
-    await chat.say(then)
+    await chat.say(text)
     reply = await chat.model.next_request()
     await reply.call("far__echo", {"x": 1}, id="c1")
     await reply.end("tool_calls")

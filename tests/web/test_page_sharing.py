@@ -33,8 +33,8 @@ async def make_link(chat: Chat) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def anyone(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Chat]]:
-    """A person who is logged in, and a browser without a login; links are for anyone."""
+async def sharing_pages(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Chat]]:
+    """The page of a person who is logged in, and one without a login; links are for anyone."""
     add_person(tmp_path, ADMIN, "admin")
     flags = ("--no-servers", "--login", "password", "--sharing", "anyone")
     async with (
@@ -49,9 +49,9 @@ async def anyone(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat,
 
 
 async def test_a_stranger_reads_what_is_shared_until_it_is_revoked_and_nothing_later(
-    anyone: tuple[Chat, Chat],
+    sharing_pages: tuple[Chat, Chat],
 ) -> None:
-    ada, stranger = anyone
+    ada, stranger = sharing_pages
     ada.model.will_say(HOSTILE)
     await ada.say("How do tides work?")
     await ada.wait_until_idle()

@@ -15,7 +15,9 @@ from antiphon.client.async_client import AsyncClient
 from tests.support.web.accessible import wider
 from tests.support.web.chats import SECONDS, Chat, chatting
 
-MARKED = "() => [...(CSS.highlights.get('found-words') ?? [])].map((each) => each.toString())"
+LIST_MARKED_WORDS = (
+    "() => [...(CSS.highlights.get('found-words') ?? [])].map((each) => each.toString())"
+)
 """The words of a search that are marked in the conversation."""
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
@@ -99,13 +101,13 @@ async def test_found_words_are_marked_and_lead_to_their_message(chat: Chat) -> N
     message = chat.page.locator("article", has_text="the Crème of the")
     await expect(message).to_be_focused()
     await expect(message).to_be_in_viewport()
-    await chat.wait_until(f"() => ({MARKED})().join() === 'Crème'")
+    await chat.wait_until(f"() => ({LIST_MARKED_WORDS})().join() === 'Crème'")
     await chat.page.get_by_role("searchbox").fill("***")
     await expect(chat.page.locator(".hit")).to_have_count(0)
     await chat.page.get_by_role("searchbox").fill("")
     await expect(chat.page.locator(".thread")).to_have_count(2)
     await expect(message).to_be_in_viewport()
-    await chat.wait_until(f"() => ({MARKED})().length === 0")
+    await chat.wait_until(f"() => ({LIST_MARKED_WORDS})().length === 0")
 
 
 @pytest.mark.slow

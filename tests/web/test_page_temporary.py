@@ -10,7 +10,7 @@ from playwright.async_api import Dialog, Locator, expect
 
 from tests.support.web.chats import SECONDS, Chat
 
-STORED = "() => Object.entries({ ...localStorage, ...sessionStorage }).flat().join(' ')"
+READ_STORAGE = "() => Object.entries({ ...localStorage, ...sessionStorage }).flat().join(' ')"
 MARK = "Temporary chat: in no list, and deleted when you leave it."
 
 
@@ -47,7 +47,7 @@ async def test_a_temporary_chat_is_marked_and_in_no_list_and_not_in_the_browser(
     await secret.composer.press_sequentially("half a word")
     await secret.page.evaluate("dispatchEvent(new Event('pagehide', { cancelable: true })), 0")
 
-    storage_text = await secret.page.evaluate(STORED)
+    storage_text = await secret.page.evaluate(READ_STORAGE)
     assert "half a word" not in storage_text
     assert "trust" not in storage_text
 

@@ -30,7 +30,7 @@ VOICE = """() => {
   };
   Object.defineProperty(window, "speechSynthesis", { configurable: true, value: synthesis });
 }"""
-EARS = """() => {
+FAKE_RECOGNITION = """() => {
   window.webkitSpeechRecognition = window.SpeechRecognition = class {
     start() { window.ears = this; this.onstart(); }
     stop() { this.onend(); }
@@ -142,7 +142,7 @@ async def test_what_is_dictated_stands_in_the_field_and_is_not_sent(
         chromium, tmp_path, "--no-servers", "--web-dictation", "browser", fresh=True
     ) as chat:
         page = chat.page
-        await page.add_init_script(f"({EARS})()")
+        await page.add_init_script(f"({FAKE_RECOGNITION})()")
         await page.reload()
         await chat.composer.fill("Before after")
         await page.evaluate("document.querySelector('#composer').setSelectionRange(6, 6)")

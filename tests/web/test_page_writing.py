@@ -48,7 +48,7 @@ def fail(at: str) -> str:
     """Look at what is not there."""
     raise ValueError({MARKUP!r})
 '''
-ACTING = """() => {
+LIST_ACTIVE_PARTS = """() => {
   const inert = "script:not([src]), iframe, object, embed, form[action]";
   const acts = ({ tagName }, { name, value }) =>
     name.startsWith("on")
@@ -112,16 +112,16 @@ async def test_nothing_that_anybody_says_acts_in_the_page(
         await chat.wait_until_idle()
         for fold in await chat.page.locator("#conversation [aria-expanded=false]").all():
             await fold.click()
-        assert await chat.page.evaluate(ACTING) == []
+        assert await chat.page.evaluate(LIST_ACTIVE_PARTS) == []
         await chat.page.reload()
         await expect(chat.answers.locator(".message-text")).not_to_have_text("")
 
-        assert await chat.page.evaluate(ACTING) == []
+        assert await chat.page.evaluate(LIST_ACTIVE_PARTS) == []
         await expect(chat.page).to_have_title(re.compile(re.escape(MARKUP[:10])))
         await chat.say("Again")
         await (await chat.model.next_request()).refuse(400, MARKUP)
         await chat.wait_until_idle()
-        assert await chat.page.evaluate(ACTING) == []
+        assert await chat.page.evaluate(LIST_ACTIVE_PARTS) == []
 
 
 @pytest.mark.slow

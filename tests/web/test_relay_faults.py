@@ -75,18 +75,18 @@ async def _follow_turn(web_chat: Served, run_id: str) -> None:
 
 
 class FlakyTransport:
-    """A transport whose first `breaks` streams fail."""
+    """A transport whose next `failures` streams fail."""
 
-    def __init__(self, transport: Any, breaks: int) -> None:
+    def __init__(self, transport: Any, failures: int) -> None:
         self._transport = transport
-        self.breaks = breaks
+        self.failures = failures
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
-        if self.breaks:
-            self.breaks -= 1
+        if self.failures:
+            self.failures -= 1
             raise Unavailable("The backend is away.")
         async for batch in self._transport.stream(call, key):
             yield batch
@@ -101,14 +101,14 @@ async def test_a_run_whose_backend_was_away_goes_on_though_nobody_looks(
         async with web_chat.post({"content": "Go"}) as stream:
             await _call_tool(model, "get_flight_times", "c1", arguments=FLIGHT)
             await stream.until("tool-input-available")
-            flaky.breaks = 2
+            flaky.failures = 2
         reply = await model.next_request()
         await reply.answer("At 16:35.")
-        async with web_chat.follow(stream.parts[0]["messageId"]) as later:
-            await later.end()
+        async with web_chat.follow(stream.parts[0]["messageId"]) as second_stream:
+            await second_stream.end()
 
-    assert later.text == "At 16:35."
-    assert later.types.count("tool-output-available") == 1
+    assert second_stream.text == "At 16:35."
+    assert second_stream.types.count("tool-output-available") == 1
 
 
 async def test_the_same_message_is_the_same_run_whatever_tools_there_are_by_now() -> None:
@@ -204,10 +204,10 @@ async def test_two_answers_at_once_are_one() -> None:
 
 
 async def test_much_progress_of_a_tool_is_neither_kept_nor_sent_in_full() -> None:
-    async def work(tell: ProgressCallback) -> str:
+    async def work(report: ProgressCallback) -> str:
         """Report each step."""
         for step in range(STEPS):
-            tell(Progress(step, STEPS))
+            report(Progress(step, STEPS))
             await asyncio.sleep(0)
         return "done"
 

@@ -34,12 +34,12 @@ async def test_news_that_are_handled_do_not_wake_the_reader() -> None:
     subscription.notify()
     subscription.notify()
     await asyncio.sleep(0)
-    waits = not wait_task.done()
+    is_waiting = not wait_task.done()
     subscription.notify()
     async with asyncio.timeout(SECONDS):
         await wait_task
 
-    assert waits
+    assert is_waiting
     assert len(handled_news) == 3
 
 

@@ -137,12 +137,12 @@ async def test_a_reader_who_leaves_ends_nothing() -> None:
             run_id = (await stream.until("start"))["messageId"]
         await _call_tool(model, "get_flight_times", FLIGHT)
         await _answer(model, "It leaves at 16:35.")
-        async with web_chat.follow(run_id) as later:
-            await later.end()
+        async with web_chat.follow(run_id) as second_stream:
+            await second_stream.end()
 
         assert tools.calls == [("LAX", "JFK")]
-        assert later.text == "It leaves at 16:35."
-        assert _statuses(later) == ["complete", "done"]
+        assert second_stream.text == "It leaves at 16:35."
+        assert _statuses(second_stream) == ["complete", "done"]
 
 
 async def test_from_every_frame_on_the_rest_is_the_same() -> None:
@@ -157,8 +157,8 @@ async def test_from_every_frame_on_the_rest_is_the_same() -> None:
             if part["type"] != "data-tool-status"
         ]
         for place, (cursor, _) in enumerate(stored_parts):
-            async with web_chat.follow(run_id, cursor) as later:
-                rest = await later.end()
+            async with web_chat.follow(run_id, cursor) as second_stream:
+                rest = await second_stream.end()
             assert rest == [part for _, part in stored_parts[place + 1 :]], cursor
 
 
@@ -433,14 +433,14 @@ async def test_a_run_in_the_middle_of_its_tool_is_taken_up_by_the_next_server(
         async with chat_over(model, settings, second_tools) as web_chat:
             async with asyncio.timeout(60):
                 await second_tools.began.wait()
-            async with web_chat.follow(run_id) as later:
-                await later.until("tool-input-available")
+            async with web_chat.follow(run_id) as second_stream:
+                await second_stream.until("tool-input-available")
                 await web_chat.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
                 await _answer(model, "Again.")
-                await later.end()
+                await second_stream.end()
 
-        assert later.text == "Again."
-        assert _statuses(later) == ["complete", "done"]
+        assert second_stream.text == "Again."
+        assert _statuses(second_stream) == ["complete", "done"]
 
 
 @pytest.mark.parametrize(

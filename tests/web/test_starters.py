@@ -20,18 +20,21 @@ LANGUAGES = Path(str(files("antiphon.web"))) / "static" / "chat" / "i18n"
 
 @pytest.mark.parametrize("language", ["en", "de", "es"])
 @pytest.mark.parametrize(
-    ("about", "holds"), [("flights", "16:35"), ("weather", "sky"), ("arithmetic", "397.8")]
+    ("topic", "words_of_answer"),
+    [("flights", "16:35"), ("weather", "sky"), ("arithmetic", "397.8")],
 )
 def test_what_the_page_suggests_is_answered_by_a_sample(
-    language: str, about: str, holds: str
+    language: str, topic: str, words_of_answer: str
 ) -> None:
-    words = json.loads((LANGUAGES / f"{language}.json").read_text(encoding="utf-8"))
+    texts = json.loads((LANGUAGES / f"{language}.json").read_text(encoding="utf-8"))
     tools = [*ALWAYS, *load("antiphon.tools.samples")]
     settings = Settings(database="memory:", model="demo", demo_delay=0)
     with Client(settings=settings) as client:
-        events = list(client.converse(words[f"starters.{about}"], tools=tools))
+        events = list(client.converse(texts[f"starters.{topic}"], tools=tools))
 
-    assert holds in "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert words_of_answer in "".join(
+        event.text for event in events if isinstance(event, TextDelta)
+    )
 
 
 @pytest.mark.asyncio(loop_scope="session")

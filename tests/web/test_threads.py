@@ -492,7 +492,7 @@ async def test_options_of_a_thread_are_replaced_as_a_whole(
 
 
 @pytest.mark.parametrize(
-    ("form", "kind", "begins"),
+    ("form", "kind", "beginning"),
     [
         ("md", "text/markdown", "# About bees"),
         ("json", "application/json", '{"thread":'),
@@ -500,7 +500,7 @@ async def test_options_of_a_thread_are_replaced_as_a_whole(
     ],
 )
 async def test_a_thread_is_exported_as_a_file(
-    browser: Browser, client: AsyncClient, form: str, kind: str, begins: str
+    browser: Browser, client: AsyncClient, form: str, kind: str, beginning: str
 ) -> None:
     thread_id = await answer_thread(client, "About bees")
     answer = await browser.get(f"/api/threads/{thread_id}/export?as={form}")
@@ -508,7 +508,7 @@ async def test_a_thread_is_exported_as_a_file(
     assert answer.mimetype == kind
     assert answer.headers["Content-Disposition"] == f"attachment; filename=About-bees.{form}"
     assert "sandbox" in answer.headers["Content-Security-Policy"]
-    assert answer.text.lower().startswith(begins.lower())
+    assert answer.text.lower().startswith(beginning.lower())
     assert "About bees" in answer.text
 
 

@@ -142,12 +142,12 @@ async def test_a_text_comes_back_as_speech_that_the_page_may_play(
 async def test_a_text_that_cannot_be_spoken_is_refused_with_the_reason(
     browser: Browser, fake: FakeTranscriber
 ) -> None:
-    empty = await speak(browser, "")
-    too_long = await speak(browser, "x" * 4097)
+    empty_response = await speak(browser, "")
+    long_response = await speak(browser, "x" * 4097)
     fake.status, fake.body = 400, b'{"error": {"message": "No such voice."}}'
     failed = await speak(browser, "Hello.")
 
-    assert (empty.status_code, too_long.status_code) == (422, 422)
+    assert (empty_response.status_code, long_response.status_code) == (422, 422)
     assert "No such voice." in failed.json["title"] + failed.json.get("detail", "")
     assert len(fake.texts) == 1
 

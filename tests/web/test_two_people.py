@@ -149,8 +149,8 @@ async def request_route(browser: Browser, route: str, ids: dict[str, str]) -> Te
     return await browser.open(method, path + QUERIES.get(route, ""), data)
 
 
-async def everything_of(browser: Browser, ids: dict[str, str]) -> list[Any]:
-    """Return all that a person sees of the records of these ids."""
+async def read_lists(browser: Browser, ids: dict[str, str]) -> list[Any]:
+    """Return the lists of a person and the messages of this thread."""
     return [
         (await browser.get(path)).json
         for path in (
@@ -168,7 +168,7 @@ async def test_each_call_of_one_person_is_about_nothing_when_another_makes_it(
 ) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
     ids = await begin_run(ann)
-    old_state = await everything_of(ann, ids)
+    old_state = await read_lists(ann, ids)
 
     statuses = {}
     for route in personal_routes(chat):
@@ -176,7 +176,7 @@ async def test_each_call_of_one_person_is_about_nothing_when_another_makes_it(
         statuses[route] = answer.status_code
         answer.close()
     assert {route: status for route, status in statuses.items() if status != 404} == {}
-    assert await everything_of(ann, ids) == old_state
+    assert await read_lists(ann, ids) == old_state
     assert tools.call_count == 0
 
 
@@ -255,8 +255,8 @@ async def test_nothing_that_is_named_in_a_message_is_opened_or_begun(
     ann = await person(chat, "ann")
     old_tools = (await ann.get("/api/me")).json["tools"]
     connections: list[object] = []
-    trap = await asyncio.start_server(lambda *line: connections.append(line), "127.0.0.1", 0)
-    address = f"http://127.0.0.1:{trap.sockets[0].getsockname()[1]}/x"
+    listener = await asyncio.start_server(lambda *line: connections.append(line), "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/x"
     command = {"command": "touch", "args": [str(tmp_path / "begun")], "url": address}
     more = {
         "mcp_servers": {"evil": command},
@@ -268,7 +268,7 @@ async def test_nothing_that_is_named_in_a_message_is_opened_or_begun(
     }
     part = {"type": "text", "text": address}
 
-    async with trap:
+    async with listener:
         for path, body in (
             ("/api/messages/process", {"content": [part], **more}),
             ("/api/assistants", {"name": address, "instructions": address, **more}),

@@ -48,9 +48,9 @@ def test_a_vendored_file_is_the_one_that_was_fetched(name: str) -> None:
 
 
 def test_nothing_is_among_the_libraries_that_the_lock_does_not_name() -> None:
-    present = {str(path.relative_to(VENDOR)) for path in VENDOR.rglob("*") if path.is_file()}
+    present_files = {str(path.relative_to(VENDOR)) for path in VENDOR.rglob("*") if path.is_file()}
 
-    assert present == set(files()) | OWN_FILES
+    assert present_files == set(files()) | OWN_FILES
 
 
 @pytest.mark.parametrize("library", libraries(), ids=lambda library: library.name)

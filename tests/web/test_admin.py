@@ -57,7 +57,7 @@ async def list_rows(browser: Browser, kind: str) -> list[dict[str, Any]]:
 
 
 def _routes(chat: Chat) -> list[tuple[str, str]]:
-    """Every address of administration with each of its methods."""
+    """Return every address of administration with each of its methods."""
     items = routes(chat.app).items()
     return [(route.partition(" ")[0], path) for route, path in items if path.startswith(ADMIN)]
 

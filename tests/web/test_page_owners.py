@@ -26,7 +26,7 @@ async def admin(chromium: Browser, tmp_path: Path):
 
 
 def row(chat: Chat, name: str) -> Locator:
-    """The row of the table that begins with this name."""
+    """Return the row of the table that begins with this name."""
     return chat.page.get_by_role("row").filter(has=chat.page.locator("strong", has_text=name))
 
 

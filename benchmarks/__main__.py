@@ -1,9 +1,9 @@
-"""Measures, prints a table for each benchmark, and writes the results.
+"""Run benchmarks, print a table for each, and write the results.
 
     python -m benchmarks [NAME ...] [--quick | --smoke] [--json FILE] [--keep]
 
 The full run takes some minutes, `--quick` less than 90 seconds; `--smoke` only shows that all of it
-still runs. Results go to benchmarks/results/latest.json, with `--keep` also to one of today's.
+still runs. Results go to benchmarks/results/latest.json, with `--keep` also to a dated file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from benchmarks import (
     web,
 )
 from benchmarks.bench import Bench
-from benchmarks.report import RESULTS, Result, Row, machine, write
+from benchmarks.report import RESULTS, Result, Row, describe_machine, write
 
 Measure = Callable[[Bench], Awaitable[Sequence[Row]]]
 
@@ -74,7 +74,7 @@ BY_NAME_ALONE = frozenset({"instructions"})
 
 
 async def run(names: Sequence[str], size: str, files: Sequence[Path]) -> None:
-    """Measure one after the other; each table is printed and written as soon as it is there."""
+    """Run the benchmarks in turn; print and write each table as soon as it is measured."""
     results: list[Result] = []
     for name in names:
         title, measure = BENCHMARKS[name]
@@ -82,15 +82,15 @@ async def run(names: Sequence[str], size: str, files: Sequence[Path]) -> None:
         with tempfile.TemporaryDirectory(prefix="antiphon-bench-") as folder:
             rows = await measure(Bench(size, Path(folder)))
         if size == "smoke":
-            rows = [replace(row, met=None) for row in rows]  # nothing can be judged by so little
+            rows = [replace(row, met=None) for row in rows]  # a smoke run is too short to judge
         seconds = time.monotonic() - began
-        results.append(Result(name, title, seconds, machine(load), tuple(rows)))
+        results.append(Result(name, title, seconds, describe_machine(load), tuple(rows)))
         print(results[-1], flush=True)
         write(results, size, files)
 
 
 def main() -> None:
-    """The command line."""
+    """Parse the command line and run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
@@ -99,18 +99,18 @@ def main() -> None:
     sizes.add_argument("--smoke", dest="size", action="store_const", const="smoke")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     parser.add_argument("--keep", action="store_true", help="keep the results under today's date")
-    asked = parser.parse_args()
-    if unknown := set(asked.names) - set(BENCHMARKS):
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(
             f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
         )
-    names = asked.names or [name for name in BENCHMARKS if name not in BY_NAME_ALONE]
-    files = [] if asked.size == "smoke" else [RESULTS / "latest.json"]
-    if asked.json:
-        files.append(asked.json)
-    if asked.keep:
+    names = arguments.names or [name for name in BENCHMARKS if name not in BY_NAME_ALONE]
+    files = [] if arguments.size == "smoke" else [RESULTS / "latest.json"]
+    if arguments.json:
+        files.append(arguments.json)
+    if arguments.keep:
         files.append(RESULTS / time.strftime("%Y-%m-%d.json"))
-    uvloop.run(run(names, asked.size, files))
+    uvloop.run(run(names, arguments.size, files))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Long answers in Markdown: of all blocks mixed, and of one block that does not end."""
+"""Long Markdown answers: of all kinds of blocks mixed, or of one endless block."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _MIXED = (
     "1. Do this:\n\n   ```sh\n   call --with options\n   ```\n2. Then that.\n\n",
 )
 
-TOKEN = 4
-"""Characters of a token, about."""
+CHARACTERS_PER_TOKEN = 4
+"""An average."""
 
 
 def mixed_answer(tokens: int) -> str:
-    """An answer of every kind of block, over and over."""
-    size = tokens * TOKEN
+    """Return an answer that repeats all kinds of blocks."""
+    size = tokens * CHARACTERS_PER_TOKEN
     count = size // (sum(map(len, _MIXED)) // len(_MIXED)) + len(_MIXED)
     return "".join(islice(cycle(_MIXED), count))[:size]
 
 
 def single(kind: str, tokens: int) -> str:
-    """One block of this kind."""
+    """Return an answer that is one block of this kind."""
     start, line = BLOCKS[kind]
-    size = tokens * TOKEN
+    size = tokens * CHARACTERS_PER_TOKEN
     return (start + line * (size // len(line) + 1))[:size]
 
 

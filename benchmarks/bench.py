@@ -26,7 +26,7 @@ _NUMBERS = count()
 
 @dataclass(frozen=True)
 class Bench:
-    """`size` is one of `SIZES`; `folder` is empty and goes away afterwards."""
+    """Size and folder of one benchmark: one of `SIZES`, and an empty temporary folder."""
 
     size: str
     folder: Path
@@ -37,25 +37,25 @@ class Bench:
 
     @asynccontextmanager
     async def upstream(self, rate: int = RATE) -> AsyncIterator[Target]:
-        """The fake model server, read directly; its streams are paced at this rate."""
+        """Run the fake model server, to be read directly; its streams are paced at this rate."""
         async with child(*PYTHON, "benchmarks.upstream", str(rate)) as process:
             yield Target("direct", process)
 
     @asynccontextmanager
     async def relay(self, upstream: Target) -> AsyncIterator[Target]:
-        """The bare relay."""
+        """Run the bare relay."""
         async with child(*PYTHON, "benchmarks.relay", upstream.child.address) as process:
             yield Target("relay", process)
 
     @asynccontextmanager
     async def relay_sdk(self, upstream: Target) -> AsyncIterator[Target]:
-        """The relay that uses openai's SDK."""
+        """Run the relay that uses openai's SDK."""
         async with child(*PYTHON, "benchmarks.relay_sdk", upstream.child.address) as process:
             yield Target("Starlette + openai SDK", process)
 
     @asynccontextmanager
     async def litellm(self, upstream: Target) -> AsyncIterator[Target]:
-        """LiteLLM's proxy, installed when it is asked for."""
+        """Run LiteLLM's proxy; it is installed at its first use."""
         python = str(install_python(REQUIREMENTS / "litellm.txt"))
         command = (python, "benchmarks/litellm_proxy.py", upstream.child.address)
         async with child(*command, patience=120) as process:
@@ -63,7 +63,7 @@ class Bench:
 
     @asynccontextmanager
     async def ogx(self, upstream: Target) -> AsyncIterator[Target]:
-        """OGX's server on SQLite, installed when it is asked for; it needs Python 3.12."""
+        """Run OGX's server on SQLite; it is installed at its first use, and needs Python 3.12."""
         python = str(install_python(REQUIREMENTS / "ogx.txt", "3.12"))
         folder = self.folder / "ogx"
         folder.mkdir()
@@ -73,12 +73,12 @@ class Bench:
 
     @asynccontextmanager
     async def antiphon(self, upstream: Target) -> AsyncIterator[Target]:
-        """`antiphon serve` on SQLite, in a database of its own."""
-        async with child(*self.serving(upstream.child.address + "/v1")) as process:
+        """Run `antiphon serve` on SQLite, with its own database."""
+        async with child(*self.serve_command(upstream.child.address + "/v1")) as process:
             yield Target("antiphon", process, "/v1/process")
 
-    def serving(self, base_url: str, command: str = "serve", **more: str) -> Sequence[str]:
-        """The command that serves, with models at that address."""
+    def serve_command(self, base_url: str, command: str = "serve", **more: str) -> Sequence[str]:
+        """Return the command of a server that finds its models at `base_url`."""
         options = {
             "--port": "0",
             "--base-url": base_url,
@@ -91,19 +91,17 @@ class Bench:
         return [*PYTHON, "antiphon", command, *(word for pair in options.items() for word in pair)]
 
     def database(self) -> str:
-        """The address of one that nobody has used."""
+        """Return the address of a new database."""
         return f"sqlite:///{self.folder / f'{next(_NUMBERS)}.db'}"
 
 
 async def rounds(
-    times: int, measure: Callable[[T], Awaitable[float]], of: Sequence[T], unit: str
+    times: int, measure: Callable[[T], Awaitable[float]], subjects: Sequence[T], unit: str
 ) -> list[Figure]:
-    """Measure each in turn, and all of them again: what else the machine does befalls all alike."""
-    values: list[list[float]] = [[] for _ in of]
+    """Measure the subjects in interleaved rounds, so that other load affects all alike."""
+    values: list[list[float]] = [[] for _ in subjects]
     for turn in range(times):
-        for place in range(len(of)):
-            which = (place + turn) % len(
-                of
-            )  # whoever comes first in one round comes last in another
-            values[which].append(await measure(of[which]))
+        for place in range(len(subjects)):
+            index = (place + turn) % len(subjects)  # each round starts with another subject
+            values[index].append(await measure(subjects[index]))
     return [Figure(tuple(each), unit) for each in values]

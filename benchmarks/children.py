@@ -17,7 +17,7 @@ _ADDRESS = re.compile(rb"[Ll]istening (?:on|at:) (http://\S+)")
 
 
 class Child:
-    """A process that said where it listens."""
+    """A running process, measured through /proc. Its numbers include its children."""
 
     def __init__(self, pid: int, address: str, ready_seconds: float) -> None:
         self.address = address
@@ -26,21 +26,21 @@ class Child:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port of its address."""
         return int(self.address.rpartition(":")[2])
 
     def cpu(self) -> float:
-        """Seconds of processor time so far, its workers' too, in steps of 10 ms."""
+        """Return the processor time so far in seconds, in steps of 10 ms."""
         stats = ((each / "stat").read_text().rpartition(")")[2].split() for each in self._family())
         return sum(int(fields[11]) + int(fields[12]) for fields in stats) / _TICKS
 
     def rss(self) -> float:
-        """Resident megabytes, its workers' too."""
+        """Return the resident megabytes."""
         pages = sum(int((each / "statm").read_text().split()[1]) for each in self._family())
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def descriptors(self) -> int:
-        """Open files, sockets among them, its workers' too."""
+        """Return the number of open files and sockets."""
         return sum(len(list((each / "fd").iterdir())) for each in self._family())
 
     def _family(self) -> Iterator[Path]:
@@ -51,9 +51,9 @@ class Child:
 
 @asynccontextmanager
 async def child(*command: str, patience: float = PATIENCE, **environ: str) -> AsyncIterator[Child]:
-    """A process for as long as the block lasts; `environ` comes on top of ours.
+    """Run a process for as long as the block lasts; `environ` extends our environment.
 
-    `patience` is how long its start may take, in seconds.
+    `patience` is the time limit of its start, in seconds.
     """
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
@@ -63,41 +63,41 @@ async def child(*command: str, patience: float = PATIENCE, **environ: str) -> As
         env=os.environ | environ,
     )
     assert process.stderr is not None
-    draining: asyncio.Task[bytes] | None = None
+    drain: asyncio.Task[bytes] | None = None
     try:
         async with asyncio.timeout(patience):
-            address = await address_said(process)
+            address = await read_address(process)
         ready_seconds = time.perf_counter() - began
-        # What it still says may fill the pipe, and it would wait for us to read it.
-        draining = asyncio.create_task(process.stderr.read())
+        # Unread output would fill the pipe and block the process.
+        drain = asyncio.create_task(process.stderr.read())
         yield Child(process.pid, address, ready_seconds)
     except Exception as error:
-        await _wait_for_end(process)
-        if draining is not None and (said := await draining):
-            error.add_note(f"{' '.join(command)} had said:\n{said.decode('utf-8', 'replace')}")
+        await _terminate(process)
+        if drain is not None and (output := await drain):
+            error.add_note(f"{' '.join(command)} had said:\n{output.decode('utf-8', 'replace')}")
         raise
     finally:
-        await _wait_for_end(process)
-        if draining is not None:
-            await draining
+        await _terminate(process)
+        if drain is not None:
+            await drain
 
 
-async def address_said(process: asyncio.subprocess.Process) -> str:
-    """Where the process listens, once it has said so. Raises `RuntimeError` where it ends first."""
+async def read_address(process: asyncio.subprocess.Process) -> str:
+    """Return the address that the process prints. Raises `RuntimeError` where it ends first."""
     assert process.stderr is not None
-    said: list[bytes] = []
+    lines: list[bytes] = []
     while line := await process.stderr.readline():
-        said.append(line)
-        if found := _ADDRESS.search(line):
-            return found[1].decode()
-    raise RuntimeError(f"it ended before it listened:\n{b''.join(said).decode()}")
+        lines.append(line)
+        if match := _ADDRESS.search(line):
+            return match[1].decode()
+    raise RuntimeError(f"it ended before it listened:\n{b''.join(lines).decode()}")
 
 
-async def _wait_for_end(process: asyncio.subprocess.Process) -> None:
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+async def _terminate(process: asyncio.subprocess.Process) -> None:
+    for signum in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
             return
-        process.send_signal(sign)
+        process.send_signal(signum)
         try:
             async with asyncio.timeout(PATIENCE):
                 await process.wait()

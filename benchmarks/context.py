@@ -19,33 +19,35 @@ from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, inverse, row
-from benchmarks.resources import used
+from benchmarks.resources import measure_usage
 
 WORDS = "The quick brown fox jumps over the lazy dog, and the dog lets it pass once more. " * 2
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """CPU until the provider's `messages` are there as bytes.
+    """Measure the CPU time until the provider's `messages` are bytes.
 
-    For an ORM stand a `json.loads` and two dataclasses for each row, which is less than one does.
+    The baseline does a `json.loads` and builds two dataclasses for each row; an ORM does more.
     """
     count, times = bench.pick(100, 10_000, 10_000), bench.pick(1, 3, 7)
     file = bench.folder / "context.db"
     store = CachedStore(await SqliteStore.open(file))
     try:
-        thread = await _thread(store, count)
+        thread = await _add_thread(store, count)
 
-        async def cold() -> None:
+        async def read_cold() -> None:
             cut_to_window(await store.context(thread, fresh=True), None)
 
-        async def cached() -> None:
+        async def read_cached() -> None:
             cut_to_window(await store.context(thread), None)
 
-        cold_cpu, cold_stall = await _cost(cold, times, at_once=1)
-        cached_cpu, cached_stall = await _cost(cached, times, at_once=bench.pick(1, 50, 200))
+        cold_cpu, cold_stall = await _measure_cost(read_cold, times, at_once=1)
+        cached_cpu, cached_stall = await _measure_cost(
+            read_cached, times, at_once=bench.pick(1, 50, 200)
+        )
     finally:
         await store.close()
-    objects = Figure(tuple(_through_objects(file, count) for _ in range(times)), "ms")
+    objects = Figure(tuple(_measure_objects(file, count) for _ in range(times)), "ms")
     name = f"{count:,} messages"
     against = "objects for each row"
     return [
@@ -72,7 +74,7 @@ async def measure(bench: Bench) -> list[Row]:
     ]
 
 
-async def _thread(store: CachedStore, count: int) -> str:
+async def _add_thread(store: CachedStore, count: int) -> str:
     thread = Thread(id="thread_long", messages=count, version=1, created_at=1, updated_at=1)
     messages = tuple(
         Message(
@@ -90,36 +92,36 @@ async def _thread(store: CachedStore, count: int) -> str:
     return thread.id
 
 
-async def _cost(
+async def _measure_cost(
     work: Callable[[], Awaitable[None]], times: int, at_once: int
 ) -> tuple[Figure, Figure]:
-    """CPU of each in ms, and by how many ms at most something else on the loop came late."""
+    """Return the CPU of each call and the longest delay of another task on the loop, in ms."""
     await work()
     cpu: list[float] = []
     stalls: list[float] = []
     for _ in range(times):
-        late: list[float] = [0.0]
-        with used() as usage:
-            watching = asyncio.create_task(_watch(late))
+        delays: list[float] = [0.0]
+        with measure_usage() as usage:
+            watch = asyncio.create_task(_record_delays(delays))
             await asyncio.sleep(0)
             for _ in range(at_once):
                 await work()
         await asyncio.sleep(0.002)
-        watching.cancel()
+        watch.cancel()
         with suppress(asyncio.CancelledError):
-            await watching
+            await watch
         cpu.append(usage.cpu / at_once * 1e3)
-        stalls.append(max(late) * 1e3)
+        stalls.append(max(delays) * 1e3)
     return Figure(tuple(cpu), "ms"), Figure(tuple(stalls), "ms")
 
 
-async def _watch(late: list[float]) -> None:
-    """A task that wants to run every millisecond."""
+async def _record_delays(delays: list[float]) -> None:
+    """Sleep for a millisecond at a time, and record by how many seconds each sleep is late."""
     clock = asyncio.get_running_loop().time
     while True:
         due = clock() + 0.001
         await asyncio.sleep(0.001)
-        late.append(clock() - due)
+        delays.append(clock() - due)
 
 
 @dataclass
@@ -136,20 +138,20 @@ class _Row:
     content: list[_Part]
 
 
-def _through_objects(file: Path, count: int) -> float:
-    with closing(sqlite3.connect(file)) as connection, used() as usage:
+def _measure_objects(file: Path, count: int) -> float:
+    with closing(sqlite3.connect(file)) as connection, measure_usage() as usage:
         rows = connection.execute("SELECT doc FROM messages ORDER BY number").fetchall()
-        objects = [_object(json.loads(doc)) for (doc,) in rows]
-        said = [
+        objects = [_parse_row(json.loads(doc)) for (doc,) in rows]
+        messages = [
             {"role": each.role, "content": "".join(part.text for part in each.content)}
             for each in objects
         ]
-        payload = json.dumps(said).encode()
+        payload = json.dumps(messages).encode()
     assert len(objects) == count
     assert payload
     return usage.cpu * 1e3
 
 
-def _object(doc: dict[str, Any]) -> _Row:
+def _parse_row(doc: dict[str, Any]) -> _Row:
     content = [_Part(type=part["type"], text=part["text"]) for part in doc["content"]]
     return _Row(id=doc["id"], number=doc["number"], role=doc["role"], content=content)

@@ -1,10 +1,10 @@
-"""Hundreds of streams for an hour, as people have them: some leave, some dawdle, some fail.
+"""Hundreds of streams for an hour, as of people: some leave and return, some read slowly.
 
     python -m benchmarks.endurance [--minutes 60] [--streams 500] [--rate 10] [--json FILE]
 
-Prints memory, descriptors, lag and cost of each minute, and at the end what must hold: every event
+Prints memory, descriptors, lag and cost of each minute, and checks at the end: every event
 of every reply came once and in order, memory stayed within 5 % of minute ten, no descriptor is
-left, and lag is steady. Ends with 1 where something does not hold.
+left open, and lag is steady. Exits with 1 where a check fails.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REPLY_SECONDS = (10, 60)
 LEAVERS, DAWDLERS = 0.2, 0.02  # shares of the readers
 DAWDLE_SECONDS, DAWDLE_BYTES = 1.0, 300  # a fifth of what a stream of 10 a second sends
 PATIENCE = 120.0
-WARM_MINUTES = 10  # until memory is what it will be
+WARM_MINUTES = 10  # until memory is steady
 MORE_MEMORY, MORE_LAG = 1.05, 2.0
 
 _EVENT = re.compile(rb"id: (\d+)\nevent: ([a-z_.]+)\ndata: ([^\n]*)\n\n")
@@ -44,7 +44,7 @@ _STATUS = re.compile(rb'"status":"(\w+)"')
 
 
 class Minute(msgspec.Struct, frozen=True):
-    """Of the server: megabytes, descriptors, microseconds of processor time for each event.
+    """Values of the server: megabytes, descriptors, microseconds of processor time per event.
 
     Lags are in milliseconds.
     """
@@ -59,16 +59,16 @@ class Minute(msgspec.Struct, frozen=True):
 
 @dataclass
 class Record:
-    """What all readers saw since the last minute, and what was wrong ever since."""
+    """Events and lags of all readers in this minute; ends and errors of the whole run."""
 
     events: int = 0
     lags: list[float] = field(default_factory=list)
     ends: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
 
 class Reader:
-    """One person: asks, reads, perhaps leaves and comes back, and asks again."""
+    """One person, who asks, reads, perhaps leaves and comes back, and asks again."""
 
     def __init__(self, target: Target, record: Record, rate: int, seed: int) -> None:
         self._target = target
@@ -85,7 +85,7 @@ class Reader:
             try:
                 await self._read_reply()
             except Exception as error:  # noqa: BLE001 - reported at the end
-                self._record.wrong.append(f"{self._run_id}: {error!r}")
+                self._record.errors.append(f"{self._run_id}: {error!r}")
             await asyncio.sleep(self._dice.random())
 
     async def _read_reply(self) -> None:
@@ -98,14 +98,14 @@ class Reader:
         seconds = self._dice.random() * chunks / self._rate if leaves else None
         ended = await self._read(request, seconds, dawdles=dawdles)
         while not ended:
-            follow = (
+            resume_request = (
                 f"GET /v1/runs/{self._run_id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                 f"Last-Event-ID: {self._last}\r\n\r\n"
             )
-            ended = await self._read(follow.encode(), None)
+            ended = await self._read(resume_request.encode(), None)
 
     async def _read(self, request: bytes, seconds: float | None, *, dawdles: bool = False) -> bool:
-        """Read until the end, or so long; return whether it ended."""
+        """Read until the end, at most for `seconds`; return whether the reply has ended."""
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self._target.child.port, limit=DAWDLE_BYTES if dawdles else 2**16
         )
@@ -114,7 +114,7 @@ class Reader:
             async with asyncio.timeout(seconds):
                 return await self._read_events(reader, dawdles=dawdles)
         except TimeoutError:
-            return not self._run_id  # it left before it knew what to come back to
+            return not self._run_id  # without a run id there is no reply to come back to
         finally:
             writer.transport.abort()
 
@@ -131,18 +131,18 @@ class Reader:
             end = 0
             for event in _EVENT.finditer(bytes(body.rest)):
                 end = event.end()
-                if self._take(int(event[1]), event[2], event[3], late=dawdles):
+                if self._record_event(int(event[1]), event[2], event[3], late=dawdles):
                     return True
             del body.rest[:end]
 
-    def _take(self, number: int, kind: bytes, line: bytes, *, late: bool) -> bool:
+    def _record_event(self, number: int, kind: bytes, line: bytes, *, late: bool) -> bool:
         record = self._record
         if number != self._last + 1:
-            record.wrong.append(f"{self._run_id}: event {number} came after {self._last}")
+            record.errors.append(f"{self._run_id}: event {number} came after {self._last}")
         self._last = number
         record.events += 1
-        if not self._run_id and (found := _RUN.search(line)):
-            self._run_id = found[1].decode()
+        if not self._run_id and (match := _RUN.search(line)):
+            self._run_id = match[1].decode()
         if kind == b"text.delta" and not late:
             now = time.monotonic()
             record.lags += [now - int(stamp) / 1e6 for stamp in _STAMP.findall(line)]
@@ -161,19 +161,19 @@ class _Body:
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Add what was read. Raises `RuntimeError` for a refusal."""
+        """Feed bytes of the response. Raises `RuntimeError` for a refusal."""
         self._parser.feed_data(data)
         if (status := self._parser.get_status_code()) != 200:
             raise RuntimeError(f"status {status}: {bytes(self.rest[:300])!r}")
 
     def on_body(self, data: bytes) -> None:
-        """Called by the parser."""
+        """Append to the body; the parser calls this."""
         self.rest += data
 
 
 async def run(minutes: int, streams: int, rate: int, file: Path | None) -> bool:
-    """Print each minute; return whether all that must hold held."""
-    record, seen = Record(), list[Minute]()
+    """Run all readers and print each minute; return whether all checks passed."""
+    record, measured_minutes = Record(), list[Minute]()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="antiphon-bench-"))
         bench = Bench("full", Path(folder))
@@ -183,18 +183,18 @@ async def run(minutes: int, streams: int, rate: int, file: Path | None) -> bool:
         before = server.child.descriptors()
         until = asyncio.get_running_loop().time() + 60 * minutes
         readers = [Reader(server, record, rate, seed) for seed in range(1, streams + 1)]
-        reading = [asyncio.create_task(_begin(each, until, streams)) for each in readers]
+        tasks = [asyncio.create_task(_start_reader(each, until, streams)) for each in readers]
         while asyncio.get_running_loop().time() < until:
-            seen.append(await _watch_minute(server, record))
-            _report(seen, file)
-        await asyncio.wait(reading)
+            measured_minutes.append(await _watch_minute(server, record))
+            _print_minute(measured_minutes, file)
+        await asyncio.wait(tasks)
         await asyncio.sleep(30)  # idle connections to the model server are closed after 15
-        left = server.child.descriptors() - before
-    return _judge(seen, record, left, streams)
+        left_open = server.child.descriptors() - before
+    return _judge(measured_minutes, record, left_open, streams)
 
 
-async def _begin(reader: Reader, until: float, streams: int) -> None:
-    """Begin at some time in the first half minute, as people do."""
+async def _start_reader(reader: Reader, until: float, streams: int) -> None:
+    """Start the reader at a random time of the first half minute."""
     await asyncio.sleep(random.Random(id(reader)).random() * min(30, streams / 20))
     await reader.read_replies(until)
 
@@ -213,28 +213,29 @@ async def _watch_minute(server: Target, record: Record) -> Minute:
     )
 
 
-def _report(seen: Sequence[Minute], file: Path | None) -> None:
-    minute = seen[-1]
+def _print_minute(minutes: Sequence[Minute], file: Path | None) -> None:
+    minute = minutes[-1]
     line = (
-        f"minute {len(seen)}: {minute.rss:.0f} MB, {minute.descriptors} descriptors,"
+        f"minute {len(minutes)}: {minute.rss:.0f} MB, {minute.descriptors} descriptors,"
         f" {minute.events} events,"
         f" {minute.cpu:.0f} µs each, lag {minute.lag_p50:.0f} ms, p99 {minute.lag_p99:.0f} ms"
     )
     print(line, flush=True)
     if file is not None:
-        file.write_bytes(msgspec.json.encode(seen))
+        file.write_bytes(msgspec.json.encode(minutes))
 
 
-def _judge(seen: Sequence[Minute], record: Record, left: int, streams: int) -> bool:
-    warm = seen[min(WARM_MINUTES, len(seen)) - 1]
-    last = seen[-5:]
+def _judge(minutes: Sequence[Minute], record: Record, left_open: int, streams: int) -> bool:
+    warm = minutes[min(WARM_MINUTES, len(minutes)) - 1]
+    last = minutes[-5:]
     memory = median(each.rss for each in last) / warm.rss
     lag = median(each.lag_p50 for each in last) / warm.lag_p50
+    errors = record.errors
     verdicts = {
-        f"{len(record.wrong)} replies with a gap or an error: {record.wrong[:5]}": not record.wrong,
+        f"{len(errors)} replies with a gap or an error: {errors[:5]}": not errors,
         f"memory {memory:.2f} times that of minute {WARM_MINUTES}": memory <= MORE_MEMORY,
         f"lag {lag:.2f} times that of minute {WARM_MINUTES}": lag <= MORE_LAG,
-        f"{left} descriptors left after {streams} streams": left <= streams // 10,
+        f"{left_open} descriptors left after {streams} streams": left_open <= streams // 10,
     }
     print(f"replies: {dict(record.ends)}")
     for what, holds in verdicts.items():
@@ -243,16 +244,16 @@ def _judge(seen: Sequence[Minute], record: Record, left: int, streams: int) -> b
 
 
 def main() -> None:
-    """The command line."""
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.endurance", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--rate", type=int, default=10, help="chunks a second of each stream")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the minutes there too")
-    asked = parser.parse_args()
-    held = uvloop.run(run(asked.minutes, asked.streams, asked.rate, asked.json))
-    sys.exit(0 if held else 1)
+    arguments = parser.parse_args()
+    passed = uvloop.run(run(arguments.minutes, arguments.streams, arguments.rate, arguments.json))
+    sys.exit(0 if passed else 1)
 
 
 if __name__ == "__main__":

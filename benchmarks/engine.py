@@ -12,7 +12,7 @@ from antiphon.providers.stream_parser import ChatCompletionsParser
 from antiphon.types import events
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, row
-from benchmarks.resources import used
+from benchmarks.resources import measure_usage
 
 _CHUNK = (
     'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk",'
@@ -27,21 +27,21 @@ _END = (
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Each chunk in a read of its own, as they come from a model that is slower than its reader."""
+    """Measure with each chunk in its own read, as from a model slower than its reader."""
     count = bench.pick(50, 4_000, 16_000)
-    few = bench.pick(50, 1_000, 4_000)
-    ours: list[float] = []
-    batched: list[float] = []
-    usual: list[float] = []
+    sdk_count = bench.pick(50, 1_000, 4_000)
+    single_reads: list[float] = []
+    one_read: list[float] = []
+    sdk_times: list[float] = []
     for _ in range(bench.pick(1, 3, 5)):
-        ours.append(_ours(_pieces(count), count))
-        batched.append(_ours([b"".join(_pieces(count)[:-1]), _END], count))
-        usual.append(_usual(_pieces(few), few))
-    sdk = Figure(tuple(usual), "µs")
+        single_reads.append(_measure_antiphon(_pieces(count), count))
+        one_read.append(_measure_antiphon([b"".join(_pieces(count)[:-1]), _END], count))
+        sdk_times.append(_measure_sdk(_pieces(sdk_count), sdk_count))
+    sdk = Figure(tuple(sdk_times), "µs")
     return [
         row(
             "parse, accumulate, encode: CPU per chunk",
-            Figure(tuple(ours), "µs"),
+            Figure(tuple(single_reads), "µs"),
             "openai SDK's loop",
             sdk,
             target="at most a fifth",
@@ -49,7 +49,7 @@ async def measure(bench: Bench) -> list[Row]:
         ),
         row(
             "the same, the whole reply in one read",
-            Figure(tuple(batched), "µs"),
+            Figure(tuple(one_read), "µs"),
             "openai SDK's loop",
             sdk,
         ),
@@ -60,20 +60,20 @@ def _pieces(count: int) -> list[bytes]:
     return [*((_CHUNK % number).encode() for number in range(count)), _END]
 
 
-def _ours(pieces: Sequence[bytes], count: int) -> float:
-    """Microseconds of CPU per chunk, from bytes to encoded events."""
-    reply, turn = ChatCompletionsParser(), Turn((), lambda: "call_0")
+def _measure_antiphon(pieces: Sequence[bytes], count: int) -> float:
+    """Return the microseconds of CPU per chunk, from bytes to encoded events."""
+    parser, turn = ChatCompletionsParser(), Turn((), lambda: "call_0")
     lines: list[bytes] = []
-    with used() as usage:
+    with measure_usage() as usage:
         for piece in pieces:
-            lines += map(events.encode, turn.feed(reply.feed(piece) or ()))
+            lines += map(events.encode, turn.feed(parser.feed(piece) or ()))
         last = turn.close()
     assert last.outcome == "completed"
     assert last.text.endswith(f"word {count - 1} ")
     return usage.cpu / count * 1e6
 
 
-class _Reply(httpx2.SyncByteStream):
+class _ReplyStream(httpx2.SyncByteStream):
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self._pieces = pieces
 
@@ -81,22 +81,22 @@ class _Reply(httpx2.SyncByteStream):
         yield from self._pieces
 
 
-def _usual(pieces: Sequence[bytes], count: int) -> float:
-    """The same through openai's SDK, up to its objects."""
+def _measure_sdk(pieces: Sequence[bytes], count: int) -> float:
+    """Return the microseconds of CPU per chunk through openai's SDK, up to its objects."""
 
-    def answer(_: httpx2.Request) -> httpx2.Response:
+    def respond(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(
-            200, headers={"content-type": "text/event-stream"}, stream=_Reply(pieces)
+            200, headers={"content-type": "text/event-stream"}, stream=_ReplyStream(pieces)
         )
 
     with (
-        httpx2.Client(transport=httpx2.MockTransport(answer)) as transport,
+        httpx2.Client(transport=httpx2.MockTransport(respond)) as transport,
         openai.OpenAI(base_url="http://fake/v1", api_key="none", http_client=transport) as client,
-        used() as usage,
+        measure_usage() as usage,
     ):
         stream = client.chat.completions.create(
             model="fake", messages=[{"role": "user", "content": "hello"}], stream=True
         )
-        said = [text for chunk in stream if (text := chunk.choices[0].delta.content)]
-    assert len(said) == count
+        texts = [text for chunk in stream if (text := chunk.choices[0].delta.content)]
+    assert len(texts) == count
     return usage.cpu / count * 1e6

@@ -13,7 +13,7 @@ from antiphon.engine.unit_of_work import status_event
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.runs import Run, RunLease, Status, Thread
 from benchmarks.bench import Bench
-from benchmarks.load import Record, Target, flood, stream
+from benchmarks.load import Record, Target, flood, open_stream
 from benchmarks.report import Figure, Row, row
 
 STREAMS = 4
@@ -23,27 +23,29 @@ AT_ONCE = 200
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """The cost of a chunk by its place in the reply; that of a call by the number of runs."""
+    """Compare the cost of chunks by place in the reply, and of calls by the number of runs."""
     async with bench.upstream() as upstream, bench.antiphon(upstream) as antiphon:
-        rows = [*await _places(bench, antiphon), *await _lengths(bench, antiphon)]
-    return [*rows, *await _calls(bench)]
+        rows = [*await _compare_places(bench, antiphon), *await _compare_lengths(bench, antiphon)]
+    return [*rows, *await _compare_calls(bench)]
 
 
-async def _places(bench: Bench, antiphon: Target) -> list[Row]:
-    """CPU per chunk in the first and in the last eighth of a long reply."""
+async def _compare_places(bench: Bench, antiphon: Target) -> list[Row]:
+    """Compare the CPU per chunk in the first and in the last eighth of a long reply."""
     chunks = bench.pick(800, 16_000, 64_000)
     record = Record()
     began = antiphon.child.cpu()
-    reading = [
-        await stream(antiphon, f"paced-{RATE}-{chunks}", record, chunks) for _ in range(STREAMS)
+    streams = [
+        await open_stream(antiphon, f"paced-{RATE}-{chunks}", record, chunks)
+        for _ in range(STREAMS)
     ]
     marks = [(0, began)]
     for eighth in (1, 7):
-        await _until(record, chunks * STREAMS * eighth // 8)
+        await _wait_for_chunks(record, chunks * STREAMS * eighth // 8)
         marks.append((record.chunks, antiphon.child.cpu()))
-    await _until(record, chunks * STREAMS * 127 // 128)  # the rest is the end's, not a chunk's
+    # The last chunks are left out: they carry the cost of the end.
+    await _wait_for_chunks(record, chunks * STREAMS * 127 // 128)
     marks.append((record.chunks, antiphon.child.cpu()))
-    await asyncio.gather(*(each.ended for each in reading))
+    await asyncio.gather(*(each.ended for each in streams))
     first, last = (
         Figure(((after[1] - before[1]) / (after[0] - before[0]) * 1e6,), "µs")
         for before, after in ((marks[0], marks[1]), (marks[2], marks[3]))
@@ -60,24 +62,24 @@ async def _places(bench: Bench, antiphon: Target) -> list[Row]:
     ]
 
 
-async def _until(record: Record, chunks: int) -> None:
+async def _wait_for_chunks(record: Record, chunks: int) -> None:
     async with asyncio.timeout(60):
-        while record.chunks < chunks:  # noqa: ASYNC110 - an event for each chunk is no cheap load
+        while record.chunks < chunks:  # noqa: ASYNC110 - an event per chunk would add load
             await asyncio.sleep(0.005)
 
 
-async def _lengths(bench: Bench, antiphon: Target) -> list[Row]:
-    """CPU per chunk in floods of several lengths, the request included."""
-    whole = bench.pick(640, 64_000, 64_000)
+async def _compare_lengths(bench: Bench, antiphon: Target) -> list[Row]:
+    """Compare the CPU per chunk in floods of several lengths, the request included."""
+    chunks_per_round = bench.pick(640, 64_000, 64_000)
     lengths = bench.pick((64, 640), (1_000, 10_000, 64_000), (1_000, 10_000, 64_000))
     figures: list[Figure] = []
     await flood(antiphon, 640)
     for length in lengths:
-        seen = [
-            (await flood(antiphon, length, times=max(1, whole // length))).cpu_per_chunk
+        costs = [
+            (await flood(antiphon, length, times=max(1, chunks_per_round // length))).cpu_per_chunk
             for _ in range(bench.pick(1, 2, 5))
         ]
-        figures.append(Figure(tuple(seen), "µs"))
+        figures.append(Figure(tuple(costs), "µs"))
     shorter = figures[-2]
     return [
         *(
@@ -95,15 +97,15 @@ async def _lengths(bench: Bench, antiphon: Target) -> list[Row]:
     ]
 
 
-async def _calls(bench: Bench) -> list[Row]:
-    """Calls that an index answers, with ten times the runs."""
+async def _compare_calls(bench: Bench) -> list[Row]:
+    """Compare calls that an index answers among few runs and among ten times as many."""
     few, many = bench.pick((10, 100), (500, 5_000), (1_000, 10_000))
     store = await SqliteStore.open(bench.folder / "growth.db")
     try:
         await _add_runs(store, 0, few)
-        before = await _times(bench, store, few)
+        before = await _measure_calls(bench, store, few)
         await _add_runs(store, few, many)
-        after = await _times(bench, store, many)
+        after = await _measure_calls(bench, store, many)
     finally:
         await store.close()
     return [
@@ -119,12 +121,12 @@ async def _calls(bench: Bench) -> list[Row]:
     ]
 
 
-async def _times(bench: Bench, store: SqliteStore, runs: int) -> dict[str, Figure]:
-    """Microseconds on the clock, the median of many tries, in some rounds."""
-    place = runs // 2
-    run, thread = f"run_{place}", f"thread_{place}"
+async def _measure_calls(bench: Bench, store: SqliteStore, runs: int) -> dict[str, Figure]:
+    """Return the wall time per call in microseconds; each round is a median of many tries."""
+    middle = runs // 2
+    run, thread = f"run_{middle}", f"thread_{middle}"
     lease = transitions.claim("benchmark", 1_000)
-    works: dict[str, Callable[[], Awaitable[object]]] = {
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
         "get a run": lambda: store.get(Run, "local", run),
         "list a thread's runs": lambda: store.list(Run, "local", limit=20, thread_id=thread),
         "list threads": lambda: store.list(Thread, "local", limit=20),
@@ -134,13 +136,14 @@ async def _times(bench: Bench, store: SqliteStore, runs: int) -> dict[str, Figur
     }
     tries = bench.pick(5, 100, 200)
     figures: dict[str, Figure] = {}
-    for name, work in works.items():
-        rounds = [await typical_time(work, tries) for _ in range(bench.pick(1, 3, 5))]
+    for name, work in calls.items():
+        rounds = [await measure_median_time(work, tries) for _ in range(bench.pick(1, 3, 5))]
         figures[name] = Figure(tuple(rounds), "µs")
     return figures
 
 
-async def typical_time(work: Callable[[], Awaitable[object]], tries: int) -> float:
+async def measure_median_time(work: Callable[[], Awaitable[object]], tries: int) -> float:
+    """Return the median wall time of a call, in microseconds."""
     times: list[float] = []
     for _ in range(tries):
         began = time.perf_counter()
@@ -150,7 +153,7 @@ async def typical_time(work: Callable[[], Awaitable[object]], tries: int) -> flo
 
 
 async def _add_runs(store: SqliteStore, first: int, last: int) -> None:
-    """Runs that were cancelled before they began, each in a thread of its own."""
+    """Add runs that were cancelled before they started, each in its own thread."""
     for start in range(first, last, AT_ONCE):
         numbers = range(start, min(start + AT_ONCE, last))
         await asyncio.gather(*(_add_run(store, number) for number in numbers))

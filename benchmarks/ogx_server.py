@@ -1,4 +1,4 @@
-"""OGX before an upstream, run by the Python of its own environment.
+"""OGX in front of an upstream, run by the Python of its own environment.
 
     python benchmarks/ogx_server.py http://127.0.0.1:PORT FOLDER
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import tiktoken
 import uvicorn
 
-# It loads an encoding from the internet when it starts, to cut uploads into pieces. None come here.
+# OGX loads an encoding from the internet at its start, to split uploads. There are no uploads here.
 _BYTES = tiktoken.Encoding(
     "bytes",
     pat_str=r"(?s).",
@@ -28,7 +28,7 @@ tiktoken.get_encoding = lambda _: _BYTES
 
 class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say where it listens, once it does."""
+        """Print the address once the server listens."""
         await super().startup(sockets)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         print(f"listening on http://{host}:{port}", file=sys.stderr, flush=True)
@@ -37,7 +37,7 @@ class _Server(uvicorn.Server):
 def main(upstream: str, folder: Path) -> None:
     """Serve any model of the upstream."""
     configuration = folder / "ogx.yaml"
-    configuration.write_text(json.dumps(_configuration(upstream, folder)))  # which is YAML too
+    configuration.write_text(json.dumps(_configuration(upstream, folder)))  # JSON is YAML too
     os.environ |= {
         "OGX_CONFIG": str(configuration),
         "OGX_LOGGING": "all=error",

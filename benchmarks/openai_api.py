@@ -1,6 +1,6 @@
-"""Streams of OpenAI's API and of pages through `antiphon serve`, beside the native API there.
+"""Streams of OpenAI's API and of page protocols through `antiphon serve`, beside its native API.
 
-With PEERS=1 in the environment also beside LiteLLM's proxy and OGX, which are installed for it.
+With PEERS=1 in the environment also beside LiteLLM's proxy and OGX, which it installs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.load import Target, first_token, flood, watch_paced_streams
 from benchmarks.report import Figure, Row, row
 
 STREAMS = 50
-WIRES = {  # those of pages begin a chat with each request
+WIRES = {  # page protocols: each request starts a new chat
     "Chat Completions": "/openai/v1/chat/completions",
     "Responses": "/openai/v1/responses",
     "AI SDK": "/ai-sdk/v6/chat",
@@ -27,11 +27,11 @@ WIRES = {  # those of pages begin a chat with each request
 }
 NATIVE = "native API"
 CHAT, RESPONSES = 1, 2
-"""Places of the wires among the targets, after the native API."""
+"""Indexes of these wires among the targets; the native API is 0."""
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Measure what each wire adds to a chunk, and to the first token."""
+    """Measure the cost that each wire adds to a chunk and to the first token."""
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(bench.upstream())
         antiphon = await stack.enter_async_context(bench.antiphon(upstream))
@@ -39,33 +39,35 @@ async def measure(bench: Bench) -> list[Row]:
         targets = [native, *(replace(antiphon, name=n, path=path) for n, path in WIRES.items())]
         for target in targets:
             await flood(target, 640)
-        poured = await _measure_flood(bench, targets)
+        flood_costs = await _measure_flood(bench, targets)
         if os.environ.get("PEERS") == "1":
             targets += await _open_peers(bench, upstream, stack)
-        paced = await _measure_paced(bench, targets)
-        waited = await _measure_first_token(bench, targets)
+        paced_costs = await _measure_paced(bench, targets)
+        first_token_delays = await _measure_first_token(bench, targets)
     rows = [
-        *_compare_peers("CPU per chunk", targets, paced),
-        *_compare_peers("first token", targets, waited),
+        *_compare_peers("CPU per chunk", targets, paced_costs),
+        *_compare_peers("first token", targets, first_token_delays),
     ]
     for place, name in enumerate(WIRES, start=1):
         is_openai = place in (CHAT, RESPONSES)
-        added = zip(waited[place].values, waited[0].values, strict=True)
+        added = zip(first_token_delays[place].values, first_token_delays[0].values, strict=True)
         rows += [
             row(
                 f"CPU per chunk, {STREAMS} streams, {name}",
-                paced[place],
+                paced_costs[place],
                 NATIVE,
-                paced[0],
+                paced_costs[0],
                 target="at most 1.2 times",
                 ratio_at_most=1.2,
             ),
-            row(f"CPU per chunk in a flood, {name}", poured[place], NATIVE, poured[0]),
+            row(f"CPU per chunk in a flood, {name}", flood_costs[place], NATIVE, flood_costs[0]),
             row(
                 f"added to the first token, {name}",
-                Figure(tuple(ours - theirs for ours, theirs in added), "ms"),
+                Figure(
+                    tuple(wire_delay - native_delay for wire_delay, native_delay in added), "ms"
+                ),
                 NATIVE,
-                waited[0],
+                first_token_delays[0],
                 target="at most 0.5 ms" if is_openai else "",
                 at_most=0.5 if is_openai else None,
             ),
@@ -96,9 +98,9 @@ def _compare_peers(what: str, targets: Sequence[Target], measured: Sequence[Figu
     rows: list[Row] = []
     for place, peer in enumerate(targets):
         if place > len(WIRES):
-            ours = RESPONSES if peer.path.endswith("/responses") else CHAT
-            name = targets[ours].name
-            rows.append(row(f"{what}, {name}", measured[ours], peer.name, measured[place]))
+            wire = RESPONSES if peer.path.endswith("/responses") else CHAT
+            name = targets[wire].name
+            rows.append(row(f"{what}, {name}", measured[wire], peer.name, measured[place]))
     return rows
 
 
@@ -121,14 +123,14 @@ async def _measure_flood(bench: Bench, targets: Sequence[Target]) -> list[Figure
 
 
 async def _measure_first_token(bench: Bench, targets: Sequence[Target]) -> list[Figure]:
-    """Ask all of them in turn, request by request: a busy moment befalls all alike."""
+    """Send requests to all targets in turn, so that a busy moment affects all alike."""
     medians: list[list[float]] = [[] for _ in targets]
     for _ in range(bench.pick(1, 2, 7)):
-        waited: list[list[float]] = [[] for _ in targets]
+        delays: list[list[float]] = [[] for _ in targets]
         for turn in range(bench.pick(2, 20, 40)):
             for place in range(len(targets)):
-                which = (place + turn) % len(targets)
-                waited[which].append(await first_token(targets[which]))
-        for each, seen in zip(medians, waited, strict=True):
-            each.append(median(seen) * 1e3)
+                index = (place + turn) % len(targets)
+                delays[index].append(await first_token(targets[index]))
+        for each, target_delays in zip(medians, delays, strict=True):
+            each.append(median(target_delays) * 1e3)
     return [Figure(tuple(each), "ms") for each in medians]

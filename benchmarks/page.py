@@ -1,4 +1,4 @@
-"""The web chat while an answer comes: what a drawing costs in Chromium, against drawing it all."""
+"""Cost of drawing an incoming answer in Chromium, beside redrawing all of it each time."""
 
 from __future__ import annotations
 
@@ -8,54 +8,60 @@ from pathlib import Path
 
 from playwright.async_api import Page, Route, async_playwright
 
-from benchmarks.answers import BLOCKS, TOKEN, mixed_answer, single
+from benchmarks.answers import BLOCKS, CHARACTERS_PER_TOKEN, mixed_answer, single
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, inverse, row
 from tests.support.web.browser import find_chromium
 
 CHAT = Path(__file__).parents[1] / "src/antiphon/web/static/chat"
-HERE = "http://localhost/"
+ORIGIN = "http://localhost/"
 TYPES = {".mjs": "text/javascript", ".css": "text/css"}
 SHELL = (
     '<!doctype html><link rel="stylesheet" href="/css/tokens.css">'
     '<link rel="stylesheet" href="/css/markdown.css"><body></body>'
 )
 SWITCHES = ("--no-sandbox", "--no-first-run", "--disable-background-networking")
-STEP = 30 * TOKEN  # characters between two drawings: what a fast model says in a frame or two
+STEP = 30 * CHARACTERS_PER_TOKEN
+"""Characters between two drawings: the text of a fast model in a frame or two."""
 FRAME = 1000 / 60
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Answers of all kinds and of one block, drawn after each step; nothing without a Chromium."""
+    """Measure answers of all kinds and of one block; without a Chromium there are no rows."""
     program = find_chromium()
     if program is None:
         print("page: wanted a Chromium to draw in; found none")
         return []
-    whole, block = bench.pick(300, 10_000, 10_000), bench.pick(300, 2_000, 10_000)
+    mixed_tokens, block_tokens = bench.pick(300, 10_000, 10_000), bench.pick(300, 2_000, 10_000)
     async with open_page(program) as page:
-        rows = await compare_drawings(page, mixed_answer(whole))
+        rows = await compare_drawings(page, mixed_answer(mixed_tokens))
         for kind in bench.pick(("list",), tuple(BLOCKS), tuple(BLOCKS)):
-            rows.append(one_block(kind, await time_drawings(page, "ours", single(kind, block))))
+            rows.append(
+                one_block(
+                    kind, await time_drawings(page, "incremental", single(kind, block_tokens))
+                )
+            )
     return rows
 
 
 @asynccontextmanager
 async def open_page(program: str) -> AsyncIterator[Page]:
-    """A page that has the chat's modules and reaches no network."""
+    """Open a page that has the chat's modules and no network."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=SWITCHES)
         page = await browser.new_page()
         await page.route("**/*", serve)
-        await page.goto(HERE)
-        await time_drawings(page, "ours", mixed_answer(500))  # the first time loads the libraries
+        await page.goto(ORIGIN)
+        # The first drawing of each kind loads the libraries.
+        await time_drawings(page, "incremental", mixed_answer(500))
         await time_drawings(page, "naive", mixed_answer(500))
         yield page
         await browser.close()
 
 
 async def serve(route: Route) -> None:
-    """A file of the chat, or ours."""
-    path = route.request.url.removeprefix(HERE)
+    """Answer a request with a file of the chat, with `page.mjs`, or with the page itself."""
+    path = route.request.url.removeprefix(ORIGIN)
     file = Path(__file__).with_suffix(".mjs") if path == "page.mjs" else CHAT / path
     if path:
         await route.fulfill(body=file.read_text(), content_type=TYPES[file.suffix])
@@ -64,19 +70,22 @@ async def serve(route: Route) -> None:
 
 
 async def time_drawings(page: Page, how: str, text: str) -> list[float]:
-    """Milliseconds of each drawing."""
-    call = "async ([how, ...given]) => (await import('/page.mjs'))[how](...given)"
+    """Return the milliseconds of each drawing."""
+    call = "async ([how, ...parameters]) => (await import('/page.mjs'))[how](...parameters)"
     return [float(each) for each in await page.evaluate(call, [how, text, STEP])]
 
 
 async def compare_drawings(page: Page, text: str) -> list[Row]:
-    """The whole answer, both ways."""
-    ours, naive = await time_drawings(page, "ours", text), await time_drawings(page, "naive", text)
-    what = f"{len(text) / 1000:.0f} kB of all kinds in {len(ours)} frames"
+    """Compare both ways of drawing the whole answer."""
+    incremental, naive = (
+        await time_drawings(page, "incremental", text),
+        await time_drawings(page, "naive", text),
+    )
+    what = f"{len(text) / 1000:.0f} kB of all kinds in {len(incremental)} frames"
     return [
         row(
             f"{what}: all drawings",
-            Figure((sum(ours),), "ms"),
+            Figure((sum(incremental),), "ms"),
             "drawing all anew",
             Figure((sum(naive),), "ms"),
             ratio=inverse,
@@ -85,21 +94,21 @@ async def compare_drawings(page: Page, text: str) -> list[Row]:
         ),
         row(
             f"{what}: the slowest drawing while it comes",
-            Figure((max(ours[:-1]),), "ms"),
+            Figure((max(incremental[:-1]),), "ms"),
             "drawing all anew",
             Figure((max(naive),), "ms"),
             target="at most three frames",
             at_most=3 * FRAME,
         ),
-        row(f"{what}: the last one, which draws all", Figure((ours[-1],), "ms")),
+        row(f"{what}: the last one, which draws all", Figure((incremental[-1],), "ms")),
     ]
 
 
-def one_block(kind: str, ours: list[float]) -> Row:
-    """A block that does not end, in its last quarter."""
-    last = ours[-len(ours) // 4 : -1]
+def one_block(kind: str, incremental: list[float]) -> Row:
+    """Return the row of a block that does not end: the cost in its last quarter."""
+    last = incremental[-len(incremental) // 4 : -1]
     return row(
-        f"one {kind}, {len(ours)} frames: a drawing in the last quarter",
+        f"one {kind}, {len(incremental)} frames: a drawing in the last quarter",
         Figure((sum(last) / max(1, len(last)),), "ms"),
         target="at most 50 ms",
         at_most=50.0,

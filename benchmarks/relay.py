@@ -18,14 +18,14 @@ _HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8")]
 
 
 class Relay:
-    """Hands on the bytes as they were read."""
+    """ASGI application that forwards the upstream's bytes as they were read."""
 
     def __init__(self, upstream: str) -> None:
         self._url = upstream + "/v1/chat/completions"
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Relay one request."""
         body, more = b"", True
         while more:
             message = await receive()
@@ -43,7 +43,7 @@ class Relay:
 
 
 def serve(app: ASGIApp) -> None:
-    """Serve on any free port until a signal comes."""
+    """Serve on a free port until a signal comes."""
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         print(
             f"listening on http://127.0.0.1:{listener.getsockname()[1]}",

@@ -1,4 +1,4 @@
-"""Results beside their baselines and targets; the machine; the table; the file."""
+"""Results of benchmarks: rows with baselines and targets, the machine, table and file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Figure(msgspec.Struct, frozen=True):
 
     @property
     def median(self) -> float:
-        """The figure, where one is wanted."""
+        """Median of the values."""
         return median(self.values)
 
     def __str__(self) -> str:
@@ -35,10 +35,10 @@ class Figure(msgspec.Struct, frozen=True):
         return f"{text} ({_digits(min(self.values))}-{_digits(max(self.values))})"
 
     def over(self, other: Figure) -> float:
-        """This against that: the median of the rounds' own ratios where each round had both."""
+        """Return the ratio to `other`: the median of the ratios of equal rounds, if they match."""
         if len(self.values) == len(other.values):
             pairs = zip(self.values, other.values, strict=True)
-            return median(mine / theirs if theirs else float("inf") for mine, theirs in pairs)
+            return median(mine / base if base else float("inf") for mine, base in pairs)
         return self.median / other.median if other.median else float("inf")
 
 
@@ -67,15 +67,15 @@ def row(
     ratio_at_least: float | None = None,
     at_least: float | None = None,
 ) -> Row:
-    """A row, judged by whatever limits are given; all of them must hold."""
-    compared = ratio(figure, baseline) if baseline else None
+    """Return a row; its target is met if all the given limits hold."""
+    compared_ratio = ratio(figure, baseline) if baseline else None
     verdicts = [
         low <= value <= high
         for low, value, high in (
             (float("-inf"), figure.median, at_most),
             (at_least, figure.median, float("inf")),
-            (float("-inf"), compared, ratio_at_most),
-            (ratio_at_least, compared, float("inf")),
+            (float("-inf"), compared_ratio, ratio_at_most),
+            (ratio_at_least, compared_ratio, float("inf")),
         )
         if low is not None and high is not None and value is not None
     ]
@@ -84,7 +84,7 @@ def row(
         figure=figure,
         against=against,
         baseline=baseline,
-        ratio=compared,
+        ratio=compared_ratio,
         target=target,
         met=all(verdicts) if target else None,
     )
@@ -96,7 +96,7 @@ def inverse(figure: Figure, baseline: Figure) -> float:
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """On what, with what, and how busy it was."""
+    """Hardware, versions and load of a measurement."""
 
     when: str
     cpu: str
@@ -117,8 +117,8 @@ class Machine(msgspec.Struct, frozen=True):
         )
 
 
-def machine(load_before: tuple[float, ...]) -> Machine:
-    """This one, now."""
+def describe_machine(load_before: tuple[float, ...]) -> Machine:
+    """Return this machine in its present state."""
     return Machine(
         when=time.strftime("%Y-%m-%d %H:%M"),
         cpu=_cpu(),
@@ -133,7 +133,7 @@ def machine(load_before: tuple[float, ...]) -> Machine:
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One benchmark's table."""
+    """Rows of one benchmark, and the machine that it ran on."""
 
     name: str
     title: str
@@ -150,7 +150,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def write(results: Sequence[Result], size: str, files: Iterable[Path]) -> None:
-    """The results as JSON; the newest run replaces the one before."""
+    """Write the results as JSON to each file; the newest run replaces the one before."""
     encoded = msgspec.json.format(msgspec.json.encode({"size": size, "results": results}))
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 @dataclass
 class Usage:
-    """Seconds, known once the block has ended; `cpu` is of all threads of this process."""
+    """Seconds, set at the end of the block; `cpu` is of all threads of this process."""
 
     seconds: float = 0.0
     cpu: float = 0.0
 
 
 @contextmanager
-def used() -> Iterator[Usage]:
-    """Measure a block. Garbage of what was before is collected first."""
+def measure_usage() -> Iterator[Usage]:
+    """Measure a block, after a collection of the garbage from before."""
     gc.collect()
     usage = Usage()
     cpu, began = time.process_time(), time.perf_counter()

@@ -19,7 +19,7 @@ from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
 from benchmarks.bench import Bench
 from benchmarks.cluster import AS_SHIPPED
-from benchmarks.growth import typical_time
+from benchmarks.growth import measure_median_time
 from benchmarks.report import Figure, Row, row
 from tests.support.services.postgres import Postgres, programs
 
@@ -27,7 +27,7 @@ WORDS = 60  # of a message
 VOCABULARY = 20_000
 MESSAGES = 100  # of a thread
 FEW = 1_000
-TARGET = 1.5  # times as long among many messages as among few
+TARGET = 1.5  # highest ratio of the time among many messages to that among few
 HITS = 100
 RARE = 20  # of the oldest messages have words that no other has
 QUERIES = {
@@ -42,7 +42,7 @@ QUERIES = {
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Searches of each kind in each database."""
+    """Measure searches of each kind in each database."""
     rows = await _measure_store(bench, "SQLite", bench.folder)
     if programs() is None:
         return [*rows, row("PostgreSQL is not here", Figure((0,), ""))]
@@ -52,13 +52,13 @@ async def measure(bench: Bench) -> list[Row]:
 async def _measure_store(bench: Bench, name: str, folder: Path) -> list[Row]:
     few, many = bench.pick((100, 200), (FEW, 10_000), (FEW, 100_000))
     texts = _Texts()
-    async with _open(name, folder) as (store, analyze):
+    async with _open_store(name, folder) as (store, analyze):
         await texts.add(store, few, rare=RARE)
         await analyze()
-        before = await _times(bench, store)
+        before = await _measure_queries(bench, store)
         await texts.add(store, many - few)
         await analyze()
-        after = await _times(bench, store)
+        after = await _measure_queries(bench, store)
     return [
         row(
             f"{name}: {kind}, {many:,} messages",
@@ -72,13 +72,13 @@ async def _measure_store(bench: Bench, name: str, folder: Path) -> list[Row]:
     ]
 
 
-async def _times(bench: Bench, store: Store) -> dict[str, Figure]:
+async def _measure_queries(bench: Bench, store: Store) -> dict[str, Figure]:
     tries = bench.pick(3, 20, 40)
     figures: dict[str, Figure] = {}
     for kind, query in QUERIES.items():
         phrases = parse_query(query)
         rounds = [
-            await typical_time(lambda p=phrases: store.search("local", p, limit=HITS), tries)
+            await measure_median_time(lambda p=phrases: store.search("local", p, limit=HITS), tries)
             for _ in range(bench.pick(1, 3, 5))
         ]
         figures[kind] = Figure(tuple(rounds), "µs")
@@ -86,14 +86,14 @@ async def _times(bench: Bench, store: Store) -> dict[str, Figure]:
 
 
 class _Texts:
-    """Messages of words that are as frequent as in a language."""
+    """Generator of messages whose words are as frequent as in natural language."""
 
     def __init__(self) -> None:
         self._random = random.Random(1)
         self._numbers = count(1)
 
     async def add(self, store: Store, messages: int, rare: int = 0) -> None:
-        """Add threads with so many messages; the oldest have rare words."""
+        """Add `messages` messages in threads; the oldest `rare` of them have rare words."""
         texts = [f"{'a silver needle ' if n < rare else ''}{self._text()}" for n in range(messages)]
         for start in range(0, messages, MESSAGES):
             await _add_thread(store, next(self._numbers), texts[start : start + MESSAGES])
@@ -131,19 +131,19 @@ async def _do_nothing() -> None:
 
 
 @asynccontextmanager
-async def _open(
+async def _open_store(
     name: str, folder: Path
 ) -> AsyncIterator[tuple[Store, Callable[[], Awaitable[object]]]]:
-    """A store, and what the database does by itself in the minute after many writes."""
+    """Open a store; yield it with the maintenance that a database does after many writes."""
     if name == "SQLite":
-        file: Store = await SqliteStore.open(folder / "search.db")
+        sqlite: Store = await SqliteStore.open(folder / "search.db")
         try:
-            yield file, _do_nothing
+            yield sqlite, _do_nothing
         finally:
-            await file.close()
+            await sqlite.close()
         return
     for each in (folder, folder.parent):
-        each.chmod(each.stat().st_mode | 0o011)  # PostgreSQL runs as somebody else
+        each.chmod(each.stat().st_mode | 0o011)  # PostgreSQL runs as another user
     server = Postgres(folder / "postgres", AS_SHIPPED)
     server.start()
     try:

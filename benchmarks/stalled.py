@@ -1,4 +1,4 @@
-"""A flood whose only reader stalls: what the server holds for it, and whether anything is lost."""
+"""A flood whose only reader stalls: the memory that it takes, and the chunks that are lost."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from benchmarks.report import Figure, Row, row
 
 WORD = b"a word or "
 """Text of each chunk of a flood."""
-RECEIVE_BYTES = 65_536  # in the reader's socket, so that the server has the rest
+RECEIVE_BYTES = 65_536  # of the reader's socket; the server buffers the rest
 LOOK_SECONDS = 0.02
-READ_SECONDS = 120.0  # that a reader may take for the rest
+READ_SECONDS = 120.0  # time limit for reading the rest
 
 _DELTA = re.compile(rb'\{"type":"text\.delta","text":"([^"]*)"')
 _END = b"0\r\n\r\n"
@@ -25,41 +25,41 @@ _END = b"0\r\n\r\n"
 
 @dataclass(frozen=True)
 class Stall:
-    """Megabytes above those at rest, at most; chunks that were not read afterwards.
+    """Effect of a stall: the most megabytes above those at rest, and the chunks that were lost.
 
-    Only Antiphon's own events are counted.
+    Only chunks in Antiphon's own events are counted.
     """
 
-    grown: float
-    lost: int
+    growth: float
+    lost_chunks: int
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """The server reads the whole reply of a run, and a relay no more than its reader takes."""
+    """Compare the server, which reads the whole reply, with a relay, which waits for its reader."""
     chunks, seconds = bench.pick(640, 100_000, 200_000), bench.pick(0.2, 2.0, 5.0)
-    seen: dict[str, list[Stall]] = {}
+    stalls: dict[str, list[Stall]] = {}
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(bench.upstream())
-        ours = await stack.enter_async_context(bench.antiphon(upstream))
+        antiphon = await stack.enter_async_context(bench.antiphon(upstream))
         relay = await stack.enter_async_context(bench.relay(upstream))
-        at_rest = {target.name: target.child.rss() for target in (ours, relay)}
+        at_rest = {target.name: target.child.rss() for target in (antiphon, relay)}
         for _ in range(bench.pick(1, 1, 3)):
-            for target in (ours, relay):
+            for target in (antiphon, relay):
                 stall = await watch_stall(target, chunks, seconds, at_rest[target.name])
-                seen.setdefault(target.name, []).append(stall)
+                stalls.setdefault(target.name, []).append(stall)
     what = f"a reader of {chunks:,} chunks stalls for {seconds:g} s"
     return [
         row(
             f"{what}: memory above that at rest",
-            _figure("MB", [each.grown for each in seen[ours.name]]),
+            _figure("MB", [each.growth for each in stalls[antiphon.name]]),
             "bare relay",
-            _figure("MB", [each.grown for each in seen[relay.name]]),
+            _figure("MB", [each.growth for each in stalls[relay.name]]),
             target="at most 64 MB",
             at_most=64,
         ),
         row(
             "chunks that it does not read afterwards",
-            _figure("chunks", [each.lost for each in seen[ours.name]]),
+            _figure("chunks", [each.lost_chunks for each in stalls[antiphon.name]]),
             target="none",
             at_most=0,
         ),
@@ -77,19 +77,19 @@ async def watch_stall(target: Target, chunks: int, seconds: float, at_rest: floa
     _, reader = await loop.create_connection(lambda: _Reader(request), sock=sock)
     async with asyncio.timeout(PATIENCE):
         await reader.begun
-    most, until = at_rest, loop.time() + seconds
+    peak, until = at_rest, loop.time() + seconds
     while loop.time() < until:
-        most = max(most, target.child.rss())
+        peak = max(peak, target.child.rss())
         await asyncio.sleep(LOOK_SECONDS)
     reader.transport.resume_reading()
     async with asyncio.timeout(READ_SECONDS):
         received = await reader.ended
-    read = sum(map(len, _DELTA.findall(received)))
-    return Stall(most - at_rest, chunks - read // len(WORD))
+    text_bytes = sum(map(len, _DELTA.findall(received)))
+    return Stall(peak - at_rest, chunks - text_bytes // len(WORD))
 
 
 class _Reader(asyncio.Protocol):
-    """Reads a beginning and pauses; `ended` is the whole response."""
+    """Protocol that pauses after the first event; `ended` is a future of the whole response."""
 
     def __init__(self, request: bytes) -> None:
         loop = asyncio.get_running_loop()
@@ -103,10 +103,10 @@ class _Reader(asyncio.Protocol):
         transport.write(self._request)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for waiting in (self.begun, self.ended):
-            if not waiting.done():
-                waiting.set_exception(exc or ConnectionError("the reader was cut off"))
-                waiting.exception()  # somebody may wait for it, nobody has to
+        for future in (self.begun, self.ended):
+            if not future.done():
+                future.set_exception(exc or ConnectionError("the reader was cut off"))
+                future.exception()  # not every future is awaited; this avoids a warning
 
     def data_received(self, data: bytes) -> None:
         self._received += data

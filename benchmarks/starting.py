@@ -20,33 +20,33 @@ COMMANDS = {
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Each from nothing, in a process of its own."""
+    """Measure each command and each server in a new process."""
     names = list(COMMANDS)
-    nothing, imported, client, version, usual = await rounds(
-        bench.pick(1, 3, 11), _seconds, names, "s"
+    bare_python, antiphon_import, client_import, version, openai_import = await rounds(
+        bench.pick(1, 3, 11), _measure_command, names, "s"
     )
     ready: list[float] = []
     idle: list[float] = []
     for _ in range(bench.pick(1, 2, 5)):
-        # Nobody listens at port 9; nothing is asked of it before a run is.
-        async with child(*bench.serving("http://127.0.0.1:9/v1")) as server:
+        # Nothing listens at port 9; the server connects to it only for a run.
+        async with child(*bench.serve_command("http://127.0.0.1:9/v1")) as server:
             ready.append(server.ready_seconds)
             idle.append(server.rss())
-    bare = _less(imported, nothing)
+    own_import = _subtract(antiphon_import, bare_python)
     return [
         row(
             "import antiphon",
-            bare,
+            own_import,
             "import openai",
-            _less(usual, nothing),
+            _subtract(openai_import, bare_python),
             target="at most 0.15 s",
             at_most=0.15,
         ),
         row(
             "from antiphon import Client",
-            _less(client, nothing),
+            _subtract(client_import, bare_python),
             "import openai",
-            _less(usual, nothing),
+            _subtract(openai_import, bare_python),
             target="at most 0.15 s",
             at_most=0.15,
         ),
@@ -54,7 +54,7 @@ async def measure(bench: Bench) -> list[Row]:
             "antiphon --version",
             version,
             "python -c pass",
-            nothing,
+            bare_python,
             target="at most 0.2 s",
             at_most=0.2,
         ),
@@ -63,7 +63,7 @@ async def measure(bench: Bench) -> list[Row]:
     ]
 
 
-async def _seconds(name: str) -> float:
+async def _measure_command(name: str) -> float:
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         sys.executable, *COMMANDS[name], stdout=asyncio.subprocess.DEVNULL
@@ -73,6 +73,6 @@ async def _seconds(name: str) -> float:
     return time.perf_counter() - began
 
 
-def _less(whole: Figure, part: Figure) -> Figure:
+def _subtract(whole: Figure, part: Figure) -> Figure:
     pairs = zip(whole.values, part.values, strict=True)
     return Figure(tuple(max(0.0, a - b) for a, b in pairs), whole.unit)

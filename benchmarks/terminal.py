@@ -1,4 +1,4 @@
-"""The terminal chat while an answer comes: what a redraw costs, at the beginning and at the end."""
+"""Cost of a redraw in the terminal chat while an answer comes, at its beginning and its end."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from antiphon.terminal.spans import StyledText
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.events import ReasoningDelta, TextDelta
-from benchmarks.answers import BLOCKS, TOKEN, mixed_answer, single
+from benchmarks.answers import BLOCKS, CHARACTERS_PER_TOKEN, mixed_answer, single
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, row
 
-_STEP = 5 * TOKEN  # characters between two redraws
+_STEP = 5 * CHARACTERS_PER_TOKEN  # characters between two redraws
 _TYPED = InputRows(rows=((StyledText("> "),),), cursor=(0, 2))
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Redraws of five tokens each, through the handler, the typesetter and the region."""
-    Highlighter("python").line("")  # the first use of a language loads its rules, once: some 40 ms
-    whole, block = bench.pick(500, 16_000, 64_000), bench.pick(300, 4_000, 16_000)
-    rows = _rows(f"{whole:,} tokens of all kinds", mixed_answer(whole))
+    """Measure redraws of five tokens each, through the handler, the typesetter and the region."""
+    Highlighter("python").line("")  # loads the rules of the language, some 40 ms
+    mixed_tokens, block_tokens = bench.pick(500, 16_000, 64_000), bench.pick(300, 4_000, 16_000)
+    rows = _rows(f"{mixed_tokens:,} tokens of all kinds", mixed_answer(mixed_tokens))
     for kind in BLOCKS:
-        rows += _rows(f"{block:,} tokens in one {kind}", single(kind, block))[:1]
-    thought = _measure_redraws(single("paragraph", block), ReasoningDelta)
-    rows.append(_growth(f"{block:,} tokens of reasoning", thought))
+        rows += _rows(f"{block_tokens:,} tokens in one {kind}", single(kind, block_tokens))[:1]
+    costs = _measure_redraws(single("paragraph", block_tokens), ReasoningDelta)
+    rows.append(_growth(f"{block_tokens:,} tokens of reasoning", costs))
     return rows
 
 
 class _Sink(io.StringIO):
-    """Counts what it gets and forgets it."""
+    """Stream that counts the characters written to it, and discards them."""
 
     size = 0
 

@@ -1,4 +1,4 @@
-"""A program in a terminal of its own, watched from outside: what it writes, when, and at what cost.
+"""A program in its own terminal, measured from outside: its output, the times of it, and its cost.
 
 python -m benchmarks.terminals URL      openai's own loop, as the chat's baseline: prints a reply
 """
@@ -23,7 +23,7 @@ PATIENCE = 60.0
 
 
 class Terminal:
-    """Output of a program so far, and its cost."""
+    """Terminal of one program: its output so far, and its process."""
 
     def __init__(self, master: int, pid: int) -> None:
         self.written = b""
@@ -33,68 +33,68 @@ class Terminal:
         asyncio.get_running_loop().add_reader(master, self._read)
 
     def type(self, text: str) -> float:
-        """Press these keys; when."""
+        """Type the text; return the time before the first key."""
         began = time.perf_counter()
         os.write(self._master, text.encode())
         return began
 
-    async def says(self, text: bytes, times: int = 1) -> float:
-        """When this was written so many times."""
+    async def wait_for_output(self, text: bytes, times: int = 1) -> float:
+        """Wait until the text was written so many times; return the time then."""
         async with asyncio.timeout(PATIENCE):
             while self.written.count(text) < times:
                 self._news.clear()
                 await self._news.wait()
         return time.perf_counter()
 
-    def leave(self) -> None:
-        """Watch it no longer."""
+    def stop_watching(self) -> None:
+        """Stop reading the terminal."""
         asyncio.get_running_loop().remove_reader(self._master)
 
     def _read(self) -> None:
         try:
             self.written += os.read(self._master, 1 << 16)
         except OSError:
-            self.leave()
+            self.stop_watching()
         self._news.set()
 
 
 @asynccontextmanager
 async def terminal(home: Path, *command: str) -> AsyncIterator[Terminal]:
-    """The program for as long as the block lasts, in 120 columns and 40 rows."""
+    """Run the program for as long as the block lasts, in 120 columns and 40 rows."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    kept = {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm-256color"}
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm-256color"}
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=slave, stdout=slave, stderr=slave, env=kept, start_new_session=True
+        *command, stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True
     )
     os.close(slave)
-    watched = Terminal(master, process.pid)
+    program = Terminal(master, process.pid)
     try:
-        yield watched
+        yield program
     finally:
-        watched.leave()
+        program.stop_watching()
         if process.returncode is None:
             process.kill()
         await process.wait()
         os.close(master)
 
 
-def _loop(url: str) -> None:
-    import openai  # noqa: PLC0415 - only where it is the one that is measured
+def _print_reply(url: str) -> None:
+    import openai  # noqa: PLC0415 - imported only in the process that is measured
 
     client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
-    asked = [{"role": "user", "content": "Go."}]
+    messages = [{"role": "user", "content": "Go."}]
     stream = client.chat.completions.create(
         model=sys.argv[2],
-        messages=asked,  # type: ignore[arg-type]
+        messages=messages,  # type: ignore[arg-type]
         stream=True,
     )
     for chunk in stream:
         for choice in chunk.choices:
             print(choice.delta.content or "", end="", flush=True)
     print("\n[ended]", flush=True)
-    sys.stdin.read()  # its cost is asked for now
+    sys.stdin.read()  # keep the process until its cost is read
 
 
 if __name__ == "__main__":
-    _loop(sys.argv[1])
+    _print_reply(sys.argv[1])

@@ -17,8 +17,8 @@ _END = b"0\r\n\r\n"
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Processor time of a turn and turns a second, beside servers that keep nothing."""
-    seen: dict[str, list[Turns]] = {}
+    """Measure processor time of a turn and turns a second, beside servers that store nothing."""
+    turns_of: dict[str, list[Turns]] = {}
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(bench.upstream())
         targets = [
@@ -29,25 +29,25 @@ async def measure(bench: Bench) -> list[Row]:
         for turn in range(bench.pick(1, 1, 3)):
             for place in range(len(targets)):
                 target = targets[(place + turn) % len(targets)]
-                watched = await watch_turns(target, CLIENTS, bench.pick(0.2, 1.0, 3.0))
-                seen.setdefault(target.name, []).append(watched)
-    ours, relay, usual = (seen[target.name] for target in targets)
+                turns = await watch_turns(target, CLIENTS, bench.pick(0.2, 1.0, 3.0))
+                turns_of.setdefault(target.name, []).append(turns)
+    antiphon, relay, sdk_relay = (turns_of[target.name] for target in targets)
     return [
-        row("CPU of a turn of one token", _cpu(ours), "bare relay", _cpu(relay)),
+        row("CPU of a turn of one token", _cpu(antiphon), "bare relay", _cpu(relay)),
         row(
             "CPU of a turn of one token",
-            _cpu(ours),
+            _cpu(antiphon),
             targets[-1].name,
-            _cpu(usual),
+            _cpu(sdk_relay),
             target="at most 0.7 times",
             ratio_at_most=0.7,
         ),
-        row(f"turns a second, {CLIENTS} clients", _speed(ours), "bare relay", _speed(relay)),
+        row(f"turns a second, {CLIENTS} clients", _speed(antiphon), "bare relay", _speed(relay)),
         row(
             f"turns a second, {CLIENTS} clients",
-            _speed(ours),
+            _speed(antiphon),
             targets[-1].name,
-            _speed(usual),
+            _speed(sdk_relay),
             target="at least 1.8 times",
             ratio_at_least=1.8,
         ),
@@ -55,7 +55,7 @@ async def measure(bench: Bench) -> list[Row]:
 
 
 class Turns:
-    """Turns of some clients in a while; times in seconds."""
+    """Speed and cost of counted turns; times in seconds."""
 
     def __init__(self, turns: int, seconds: float, cpu: float) -> None:
         self.per_second = turns / seconds
@@ -63,27 +63,28 @@ class Turns:
 
 
 async def watch_turns(target: Target, clients: int, seconds: float) -> Turns:
-    """Let each client ask again as soon as it has its answer, and count the answers."""
+    """Let each client send its request again after each answer, and count the answers."""
     request = target.request(MODEL)
     loop = asyncio.get_running_loop()
-    asking = [
+    connections = [
         (await loop.create_connection(lambda: _Client(request), "127.0.0.1", target.child.port))[1]
         for _ in range(clients)
     ]
     async with asyncio.timeout(PATIENCE):
-        await asyncio.gather(*(each.answered for each in asking))  # each way has been gone once
-        before, began = sum(each.answers for each in asking), time.monotonic()
+        # The first turn of each client is not counted.
+        await asyncio.gather(*(each.answered for each in connections))
+        before, began = sum(each.answers for each in connections), time.monotonic()
         cpu, turns = target.child.cpu(), 0
         while not turns:
             await asyncio.sleep(seconds)
-            turns = sum(each.answers for each in asking) - before
-        took, cpu = time.monotonic() - began, target.child.cpu() - cpu
-        await asyncio.gather(*(each.stop() for each in asking))
-    return Turns(turns, took, cpu)
+            turns = sum(each.answers for each in connections) - before
+        elapsed, cpu = time.monotonic() - began, target.child.cpu() - cpu
+        await asyncio.gather(*(each.stop() for each in connections))
+    return Turns(turns, elapsed, cpu)
 
 
 class _Client(asyncio.Protocol):
-    """Sends its request, waits for the end of the answer, and sends it again on the same line."""
+    """Client that sends its request again after each answer, on the same connection."""
 
     def __init__(self, request: bytes) -> None:
         self.answers = 0
@@ -98,10 +99,10 @@ class _Client(asyncio.Protocol):
         transport.write(self._request)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for waiting in (self.answered, self._stopped):
-            if not waiting.done():
-                waiting.set_exception(ConnectionError("a client was cut off"))
-                waiting.exception()  # somebody may wait for it, nobody has to
+        for future in (self.answered, self._stopped):
+            if not future.done():
+                future.set_exception(ConnectionError("a client was cut off"))
+                future.exception()  # not every future is awaited; this avoids a warning
 
     def data_received(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-len(_END) :]
@@ -117,15 +118,15 @@ class _Client(asyncio.Protocol):
             self._stopped.set_result(None)
 
     async def stop(self) -> None:
-        """Ask no more, and wait for the answer that is on its way."""
+        """Send no more requests, and wait for the outstanding answer."""
         self._stopping = True
         await self._stopped
         self._transport.abort()
 
 
-def _cpu(seen: Sequence[Turns]) -> Figure:
-    return Figure(tuple(each.cpu * 1e3 for each in seen), "ms")
+def _cpu(turns: Sequence[Turns]) -> Figure:
+    return Figure(tuple(each.cpu * 1e3 for each in turns), "ms")
 
 
-def _speed(seen: Sequence[Turns]) -> Figure:
-    return Figure(tuple(each.per_second for each in seen), "turns/s")
+def _speed(turns: Sequence[Turns]) -> Figure:
+    return Figure(tuple(each.per_second for each in turns), "turns/s")

@@ -1,18 +1,18 @@
-"""A fake model server: cheap enough that what stands behind it is measured, not it.
+"""A fake model server: so cheap that a benchmark measures the servers that use it.
 
-    python -m benchmarks.upstream [RATE]   says `listening on http://127.0.0.1:PORT` on stderr
+    python -m benchmarks.upstream [RATE]   prints `listening on http://127.0.0.1:PORT` on stderr
 
 The model's name in the request is the script:
 
-    paced-50-500    500 chunks, 50 a second, or RATE and what it goes into; streams are spread over
-                    the ticks of one shared clock
+    paced-50-500    500 chunks, 50 a second, which is RATE or a multiple of it; streams are spread
+                    over the ticks of one shared clock
     frail-50-500    the same, but of a hundred requests one is refused and one is cut off
-    flood-64000     64,000 chunks as fast as they are taken
+    flood-64000     64,000 chunks as fast as they are read
     tool            a call of `now`, then, once its output is there, the gap between the two turns
 
-A paced chunk says when it was sent, as `@` and 16 digits: microseconds of the monotonic clock,
-which processes of a machine share. `POST /v1/process` answers with Antiphon's own events instead,
-so that its SDK can be measured without its server.
+A paced chunk contains its send time, as `@` and 16 digits: microseconds of the monotonic clock,
+which all processes of a machine share. `POST /v1/process` answers with Antiphon's own events, so
+that its SDK can be measured without its server.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from functools import cache
 
 import uvloop
 
-SLOTS = 20  # a stream of RATE is served in one of them, one of 20 times that in all
+SLOTS = 20  # ticks of a cycle: a stream of RATE is served in one of them, one of 20 x RATE in all
 RATE = 50.0  # chunks a second
-REFUSED, CUT = 33, 66  # of a hundred frail requests
+REFUSED, CUT = 33, 66  # numbers of two in each hundred frail requests
 BLOCK = 64  # events written together in a flood
 
 _MODEL = re.compile(rb'"model":\s*"([a-z]+)(?:-(\d+))?(?:-(\d+))?"')
@@ -44,7 +44,7 @@ def _chunk_body(body: bytes) -> bytes:
 
 
 def _event(delta: bytes, finish: bytes = b"null") -> bytes:
-    """One `chat.completion.chunk`, as servers send it."""
+    """Return one `chat.completion.chunk`, as servers send it."""
     return _chunk_body(
         b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk",'
         b'"created":1790000000,"model":"fake-model-2026","choices":[{"index":0,'
@@ -52,8 +52,8 @@ def _event(delta: bytes, finish: bytes = b"null") -> bytes:
     )
 
 
-def _text(said: bytes) -> bytes:
-    return _event(b'{"content":"%b"}' % said)
+def _text(text: bytes) -> bytes:
+    return _event(b'{"content":"%b"}' % text)
 
 
 _REFUSED = (
@@ -77,12 +77,12 @@ _CALL = (
 
 
 def stamped_chunk() -> bytes:
-    """A chunk that says that it is sent now."""
+    """Return a chunk that contains the present time."""
     return _STAMPED % (time.monotonic_ns() // 1000)
 
 
 class Upstream:
-    """State of all connections: the clock, and the time of the last tool call."""
+    """State that all connections share: the clock, and the time of the last tool call."""
 
     def __init__(self, rate: float = RATE) -> None:
         self.called_at = 0.0
@@ -101,19 +101,19 @@ class Upstream:
         return chunks // 2 if self._frail % 100 == CUT else 0
 
     def pace(self, stream: Connection, rate: int) -> None:
-        """Send the stream's chunks from now on, so many a second."""
+        """Send the stream's chunks from now on, `rate` a second."""
         self._newest += 1
         slots = min(SLOTS, max(1, round(rate / self.rate)))
         for place in range(slots):
             self._slots[(self._newest + place * SLOTS // slots) % SLOTS].add(stream)
 
     def forget(self, stream: Connection) -> None:
-        """The stream has ended."""
+        """Remove a stream that has ended."""
         for slot in self._slots:
             slot.discard(stream)
 
     async def tick(self) -> None:
-        """The clock; ticks that it was too late for are made up."""
+        """Run the clock; late ticks are made up."""
         loop = asyncio.get_running_loop()
         due, slot = loop.time(), 0
         while True:
@@ -128,7 +128,7 @@ class Upstream:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, kept from request to request."""
+    """One connection, which stays open from request to request."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -180,10 +180,10 @@ class Connection(asyncio.Protocol):
     def _answer(self, head: bytes, body: bytes) -> None:
         script = _MODEL.search(body)
         if script is None:
-            none = b'{"object":"list","data":[]}'
+            models = b'{"object":"list","data":[]}'
             self._transport.write(
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-                b"content-length: %d\r\n\r\n%b" % (len(none), none)
+                b"content-length: %d\r\n\r\n%b" % (len(models), models)
             )
             return
         name, *numbers = script.groups()
@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
 
 @cache
 def _native(deltas: int) -> bytes:
-    """A turn in Antiphon's own events."""
+    """Return a turn in Antiphon's own events."""
     run = b'"run_id":"run_0"'
     lines = [
         b'{"type":"run.status",%b,"thread_id":"thread_0","status":"queued"}' % run,

@@ -1,11 +1,11 @@
-"""Results of unusual replies: in the usual loop over openai's SDK, in its accumulator, and here.
+"""Results of unusual replies in three readers: a loop over openai's SDK, its accumulator, Antiphon.
 
     python -m benchmarks.upstreams [--write]
 
-Every scenario with one right answer is played three times. Prints a table of those that somebody
-got wrong, as Markdown; `--write` puts it into docs/reference/quirks.md. Where the right answer is a
-failure, any exception counts as right, and where a call is broken, that its arguments cannot be
-parsed.
+Each reader reads every scenario that has one right answer. Prints, as Markdown, a table of those
+that at least one reader got wrong; `--write` puts it into docs/reference/quirks.md. Where the right
+answer is a failure, any exception counts as right; where a call is broken, so do arguments that
+cannot be parsed.
 """
 
 from __future__ import annotations
@@ -51,30 +51,32 @@ TOOL: Any = {
 
 
 @dataclass(frozen=True)
-class Heard:
-    """Result of a reader for one reply. `fault` is how it failed, `word` the finish reason."""
+class Outcome:
+    """Result of a reader for one reply; `fault` is the failure, if any."""
 
     text: str = ""
     calls: tuple[tuple[str | None, str | None, str], ...] = ()
-    word: str | None = None
+    finish_reason: str | None = None
     fault: str = ""
 
     def __str__(self) -> str:
         if self.fault:
             return self.fault
-        said = [repr(_short(self.text))] if self.text or not self.calls else []
-        said += [
-            f"`{name}({_short(arguments)})` as `{given}`" for given, name, arguments in self.calls
+        parts = [repr(_short(self.text))] if self.text or not self.calls else []
+        parts += [
+            f"`{name}({_short(arguments)})` as `{call_id}`"
+            for call_id, name, arguments in self.calls
         ]
-        return ", ".join(said) + (f", {self.word}" if self.word in CUT_SHORT else "")
+        reason = self.finish_reason
+        return ", ".join(parts) + (f", {reason}" if reason in CUT_SHORT else "")
 
 
-Reader = Callable[[str, str], Awaitable[Heard]]
+Reader = Callable[[str, str], Awaitable[Outcome]]
 
 
-async def usual(url: str, name: str) -> Heard:
-    """The loop of openai's guide: texts joined, calls gathered by their index."""
-    text, word, calls = "", None, dict[int, Any]()
+async def read_with_loop(url: str, name: str) -> Outcome:
+    """Read the reply with the loop of openai's guide: join texts, gather calls by their index."""
+    text, finish_reason, calls = "", None, dict[int, Any]()
     async with _sdk(url) as client:
         stream = await client.chat.completions.create(
             model=f"quirk:{name}", messages=_GO, tools=_tools(name), stream=True
@@ -84,16 +86,16 @@ async def usual(url: str, name: str) -> Heard:
                 continue
             choice = chunk.choices[0]
             text += choice.delta.content or ""
-            word = choice.finish_reason or word
+            finish_reason = choice.finish_reason or finish_reason
             for piece in choice.delta.tool_calls or ():
                 if piece.index not in calls:
                     calls[piece.index] = piece
                 else:
                     calls[piece.index].function.arguments += piece.function.arguments
-    return Heard(text, _calls(calls.values()), word)
+    return Outcome(text, _calls(calls.values()), finish_reason)
 
 
-async def read_with_accumulator(url: str, name: str) -> Heard:
+async def read_with_accumulator(url: str, name: str) -> Outcome:
     """Read the reply with the SDK's own accumulator."""
     async with (
         _sdk(url) as client,
@@ -101,14 +103,14 @@ async def read_with_accumulator(url: str, name: str) -> Heard:
             model=f"quirk:{name}", messages=_GO, tools=_tools(name)
         ) as stream,
     ):
-        whole = await stream.get_final_completion()
-    choice = whole.choices[0]
+        completion = await stream.get_final_completion()
+    choice = completion.choices[0]
     calls = _calls(choice.message.tool_calls or ())
-    return Heard(choice.message.content or "", calls, choice.finish_reason)
+    return Outcome(choice.message.content or "", calls, choice.finish_reason)
 
 
-async def antiphon(url: str, name: str) -> Heard:
-    """A whole runtime."""
+async def read_with_antiphon(url: str, name: str) -> Outcome:
+    """Read the reply with Antiphon's whole runtime."""
     settings = Settings(database="memory:", base_url=url)
     async with AsyncClient(settings=settings) as client:
         turn = client.process(
@@ -117,88 +119,89 @@ async def antiphon(url: str, name: str) -> Heard:
             tools=[ToolSpec("f")] if name.startswith("t_") else [],
             deadlines=Deadlines(chunk=IDLE_SECONDS),
         )
-        told = [event async for event in turn]
+        turn_events = [event async for event in turn]
         run = await client.get_run(str(turn.run_id))
-    text = "".join(each.text for each in told if isinstance(each, events.TextDelta))
-    ready = [each for each in told if isinstance(each, events.ToolCallReady)]
+    text = "".join(each.text for each in turn_events if isinstance(each, events.TextDelta))
+    ready = [each for each in turn_events if isinstance(each, events.ToolCallReady)]
     calls = tuple((each.tool_call_id, each.name, each.arguments) for each in ready)
     fault = run.error.code if run.error else ""
     if run.reason in ("disconnected", "stalled"):
         fault = run.reason
-    return Heard(text, calls, run.reason, fault)
+    return Outcome(text, calls, run.reason, fault)
 
 
 READERS: dict[str, Reader] = {
-    "loop": usual,
+    "loop": read_with_loop,
     "`chat.completions.stream()`": read_with_accumulator,
-    "Antiphon": antiphon,
+    "Antiphon": read_with_antiphon,
 }
 
 
-def right(scenario: Scenario, heard: Heard) -> bool:
-    """Return if that is what the reply means."""
+def is_right(scenario: Scenario, outcome: Outcome) -> bool:
+    """Return whether the outcome is what the reply means."""
     match scenario.expect:
         case "completed":
-            return not heard.fault and (heard.text, heard.calls) == (scenario.text, ())
+            return not outcome.fault and (outcome.text, outcome.calls) == (scenario.text, ())
         case "length" | "content_filter":
-            return bool(heard.fault) or heard.word == scenario.expect
+            return bool(outcome.fault) or outcome.finish_reason == scenario.expect
         case "action_required":
-            ids = [given for given, _, _ in heard.calls]
-            names = {name for _, name, _ in heard.calls}
-            told = [_parse_arguments(arguments) for _, _, arguments in heard.calls]
-            wanted = [_parse_arguments(arguments) for arguments in scenario.calls]
+            ids = [call_id for call_id, _, _ in outcome.calls]
+            names = {name for _, name, _ in outcome.calls}
+            parsed = [_parse_arguments(arguments) for _, _, arguments in outcome.calls]
+            expected = [_parse_arguments(arguments) for arguments in scenario.calls]
             distinct = all(ids) and len(set(ids)) == len(ids)
-            return not heard.fault and names == {"f"} and distinct and told == wanted
+            return not outcome.fault and names == {"f"} and distinct and parsed == expected
         case "invalid_tool_call":
-            whole = all(
+            is_whole = all(
                 name == "f" and _parse_arguments(arguments) is not None
-                for _, name, arguments in heard.calls
-                for _, n, arguments in heard.calls
+                for _, name, arguments in outcome.calls
+                for _, n, arguments in outcome.calls
             )
-            return bool(heard.fault) or not whole or not heard.calls
+            return bool(outcome.fault) or not is_whole or not outcome.calls
         case _:
-            return bool(heard.fault)
+            return bool(outcome.fault)
 
 
-async def play_scenarios() -> AsyncIterator[tuple[str, list[Heard]]]:
+async def play_scenarios() -> AsyncIterator[tuple[str, list[Outcome]]]:
     """Yield each scenario with the result of every reader."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def read(reader: Reader, name: str) -> Heard:
+    async def read(reader: Reader, name: str) -> Outcome:
         async with Upstream() as upstream, slots:
             upstream.gate.set()
             try:
                 async with asyncio.timeout(LIMIT_SECONDS):
                     return await reader(upstream.url, name)
             except TimeoutError:
-                return Heard(text=f"no end in {LIMIT_SECONDS:.0f} s")
-            except Exception as error:  # noqa: BLE001 (whatever a reader raises is what it made of the reply)
-                return Heard(fault=f"`{type(error).__name__}`")
+                return Outcome(text=f"no end in {LIMIT_SECONDS:.0f} s")
+            except Exception as error:  # noqa: BLE001 (any exception is the reader's result)
+                return Outcome(fault=f"`{type(error).__name__}`")
 
     names = [
         name
-        for name, one in SCENARIOS.items()
-        if name not in MATTERS_OF_POLICY and not one.declared
+        for name, scenario in SCENARIOS.items()
+        if name not in MATTERS_OF_POLICY and not scenario.declared
     ]
-    heard = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(asyncio.gather(*(read(reader, name) for reader in READERS.values())) for name in names)
     )
-    for name, each in zip(names, heard, strict=True):
+    for name, each in zip(names, outcomes, strict=True):
         yield name, each
 
 
 async def table() -> str:
-    """The scenarios that somebody got wrong, and the sums."""
+    """Return the table of the scenarios that a reader got wrong, below the totals."""
     wrong: list[str] = []
     sums = [0] * len(READERS)
     count = 0
-    async for name, heard in play_scenarios():
-        verdicts = [right(SCENARIOS[name], each) for each in heard]
+    async for name, outcomes in play_scenarios():
+        verdicts = [is_right(SCENARIOS[name], each) for each in outcomes]
         count += 1
         sums = [total + verdict for total, verdict in zip(sums, verdicts, strict=True)]
         if not all(verdicts):
             cells = [
-                "right" if fine else str(each) for each, fine in zip(heard, verdicts, strict=True)
+                "right" if is_correct else str(each)
+                for each, is_correct in zip(outcomes, verdicts, strict=True)
             ]
             wrong.append(_row([f"`{name}`", _meaning(SCENARIOS[name]), *cells]))
     head = _row(["scenario", "right", *READERS]) + "\n" + _row(["---"] * (2 + len(READERS)))
@@ -256,17 +259,17 @@ _GO: Any = [{"role": "user", "content": "go"}]
 
 
 def main() -> None:
-    """The command line."""
+    """Print the table, and write it into the docs if asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upstreams", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--write", action="store_true", help="put the table into the docs")
-    asked = parser.parse_args()
-    drawn = asyncio.run(table())
-    print(drawn)
-    if asked.write:
+    arguments = parser.parse_args()
+    markdown = asyncio.run(table())
+    print(markdown)
+    if arguments.write:
         page = PAGE.read_text()
         mark = re.compile("(<!-- measured: begin -->\n).*?(<!-- measured: end -->)", re.DOTALL)
-        PAGE.write_text(mark.sub(lambda found: f"{found[1]}{drawn}\n{found[2]}", page))
+        PAGE.write_text(mark.sub(lambda match: f"{match[1]}{markdown}\n{match[2]}", page))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Streams of the Flask app: many beside a relay and a server of threads, few beside `serve`."""
+"""Streams of the Flask app: many beside a relay and a threaded server, few beside `serve`."""
 
 from __future__ import annotations
 
@@ -13,52 +13,58 @@ from benchmarks.children import Child, child
 from benchmarks.load import Paced, Target, watch_paced_streams
 from benchmarks.report import Figure, Row, row
 
-STREAMS, RATE = 200, 30  # what one process still carries, with model and readers beside it
-FEW = 20  # streams of the usual rate, when what the page's wire adds is seen best
-OPENING = 20.0  # seconds until all are begun, at most: none of them may have ended by then
+STREAMS, RATE = 200, 30  # one process carries so much, with model and readers on the same machine
+FEW = 20  # streams of the usual rate; with few, the cost of the page's wire shows best
+OPENING = 20.0  # time limit for starting all streams; none may have ended by then
 PATH = "/api/messages/process"
 THREADS = 600
 APPLICATION = "antiphon.web.wsgi:application(servers=False)"
 
 
 async def measure(bench: Bench) -> list[Row]:
-    """Streams of 30 tokens a second each, read as a page reads them."""
+    """Measure streams of 30 tokens a second each, read as a page reads them."""
     streams = bench.pick(4, STREAMS, STREAMS)
     seconds = bench.pick(0.2, 2.0, 4.0)
-    seen: dict[str, list[Paced]] = {}
+    measurements: dict[str, list[Paced]] = {}
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(bench.upstream(RATE))
         relay = await stack.enter_async_context(bench.relay(upstream))
-        ours = await stack.enter_async_context(_up(bench, upstream))
-        threads = await stack.enter_async_context(_gunicorn(bench, upstream))
+        app = await stack.enter_async_context(_run_up(bench, upstream))
+        threads = await stack.enter_async_context(_run_gunicorn(bench, upstream))
         for _ in range(bench.pick(1, 1, 3)):
-            for target in (ours, relay, threads):
-                seen.setdefault(target.name, []).append(
+            for target in (app, relay, threads):
+                measurements.setdefault(target.name, []).append(
                     await watch_paced_streams(
                         target, streams, seconds, RATE, bench.pick(None, OPENING, OPENING)
                     )
                 )
     return [
         each
-        for against in (relay, threads)
-        for each in _rows(streams, ours.name, against.name, seen)
+        for other in (relay, threads)
+        for each in _rows(streams, app.name, other.name, measurements)
     ] + await _measure_few(bench)
 
 
 async def _measure_few(bench: Bench) -> list[Row]:
-    """The same replies through the page's wire and through the native API."""
+    """Compare the same replies through the page's wire and through the native API."""
     seconds = bench.pick(0.2, 1.5, 4.0)
-    seen: dict[str, list[Paced]] = {}
+    measurements: dict[str, list[Paced]] = {}
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(bench.upstream())
-        page = await stack.enter_async_context(_up(bench, upstream))
+        page = await stack.enter_async_context(_run_up(bench, upstream))
         native = await stack.enter_async_context(bench.antiphon(upstream))
         for turn in range(bench.pick(1, 1, 5)):
             for target in (page, native) if turn % 2 else (native, page):
-                watched = await watch_paced_streams(target, bench.pick(2, FEW, FEW), seconds)
-                seen.setdefault(target.name, []).append(watched)
-    cpu = {name: _figure([one.cpu_per_chunk for one in each], "µs") for name, each in seen.items()}
-    lag = {name: _figure([one.lag_p99 * 1e3 for one in each], "ms") for name, each in seen.items()}
+                paced = await watch_paced_streams(target, bench.pick(2, FEW, FEW), seconds)
+                measurements.setdefault(target.name, []).append(paced)
+    cpu = {
+        name: _figure([one.cpu_per_chunk for one in each], "µs")
+        for name, each in measurements.items()
+    }
+    lag = {
+        name: _figure([one.lag_p99 * 1e3 for one in each], "ms")
+        for name, each in measurements.items()
+    }
     return [
         row(
             f"CPU per chunk, {FEW} streams at {load.RATE}/s",
@@ -79,19 +85,25 @@ async def _measure_few(bench: Bench) -> list[Row]:
     ]
 
 
-def _rows(streams: int, ours: str, other: str, seen: dict[str, list[Paced]]) -> list[Row]:
-    cpu = {name: _figure([one.cpu_per_chunk for one in each], "µs") for name, each in seen.items()}
-    lag = {name: _figure([one.lag_p99 * 1e3 for one in each], "ms") for name, each in seen.items()}
-    rss = {name: _figure([one.rss for one in each], "MB") for name, each in seen.items()}
-    kept = {
+def _rows(streams: int, app: str, other: str, measurements: dict[str, list[Paced]]) -> list[Row]:
+    cpu = {
+        name: _figure([one.cpu_per_chunk for one in each], "µs")
+        for name, each in measurements.items()
+    }
+    lag = {
+        name: _figure([one.lag_p99 * 1e3 for one in each], "ms")
+        for name, each in measurements.items()
+    }
+    rss = {name: _figure([one.rss for one in each], "MB") for name, each in measurements.items()}
+    throughput = {
         name: _figure([one.chunks / one.seconds for one in each], "/s")
-        for name, each in seen.items()
+        for name, each in measurements.items()
     }
     return [
-        row(f"CPU per token, {streams} streams", cpu[ours], other, cpu[other]),
-        row("lag p99", lag[ours], other, lag[other]),
-        row("tokens that came", kept[ours], other, kept[other]),
-        row("RSS", rss[ours], other, rss[other]),
+        row(f"CPU per token, {streams} streams", cpu[app], other, cpu[other]),
+        row("lag p99", lag[app], other, lag[other]),
+        row("tokens that came", throughput[app], other, throughput[other]),
+        row("RSS", rss[app], other, rss[other]),
     ]
 
 
@@ -100,16 +112,16 @@ def _figure(values: list[float], unit: str) -> Figure:
 
 
 @asynccontextmanager
-async def _up(bench: Bench, upstream: Target) -> AsyncIterator[Target]:
+async def _run_up(bench: Bench, upstream: Target) -> AsyncIterator[Target]:
     base_url = f"{upstream.child.address}/v1"
-    more = {"--web-streams": "2000"}
-    command = [*bench.serving(base_url, "up", **more), "--no-servers"]
+    options = {"--web-streams": "2000"}
+    command = [*bench.serve_command(base_url, "up", **options), "--no-servers"]
     async with child(*command, XDG_STATE_HOME=str(bench.folder)) as process:
-        yield Target("antiphon up", process, PATH, _cookie(process))
+        yield Target("antiphon up", process, PATH, _session_cookie(process))
 
 
 @asynccontextmanager
-async def _gunicorn(bench: Bench, upstream: Target) -> AsyncIterator[Target]:
+async def _run_gunicorn(bench: Bench, upstream: Target) -> AsyncIterator[Target]:
     environ = {
         "ANTIPHON_BASE_URL": f"{upstream.child.address}/v1",
         "ANTIPHON_MODEL": "flood-1",
@@ -121,14 +133,14 @@ async def _gunicorn(bench: Bench, upstream: Target) -> AsyncIterator[Target]:
     flags = ["--threads", str(THREADS), "--worker-connections", "2000", "--no-control-socket"]
     command = [*PYTHON, "gunicorn", *flags, "--bind", "127.0.0.1:0", APPLICATION]
     async with child(*command, **environ) as process:
-        yield Target(f"gunicorn, {THREADS} threads", process, PATH, _cookie(process))
+        yield Target(f"gunicorn, {THREADS} threads", process, PATH, _session_cookie(process))
 
 
-def _cookie(process: Child) -> str:
-    """Return the response of the page's address to a browser."""
-    line = http.client.HTTPConnection("127.0.0.1", process.port, timeout=30)
-    line.request("GET", "/")
-    answer = line.getresponse()
-    answer.read()
-    line.close()
-    return str(answer.headers["Set-Cookie"]).partition(";")[0]
+def _session_cookie(process: Child) -> str:
+    """Return the cookie that the page sets in a browser."""
+    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=30)
+    connection.request("GET", "/")
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return str(response.headers["Set-Cookie"]).partition(";")[0]

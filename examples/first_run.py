@@ -61,8 +61,8 @@ def main() -> int:
     # In a separate process group: Ctrl+C reaches only this program, which stops the server once.
     with subprocess.Popen(command, process_group=0) as server:
         try:
-            if not ready(url, server):
-                print(trouble(server), file=sys.stderr)
+            if not wait_until_ready(url, server):
+                print(describe_trouble(server), file=sys.stderr)
                 return 1
             print(f"\nOne conversation with {url}, over plain HTTP (examples/hello.py):\n")
             converse(url)
@@ -74,7 +74,7 @@ def main() -> int:
         except KeyboardInterrupt:
             return 0
         finally:
-            end(server)
+            stop(server)
 
 
 def free_port(settings: Settings) -> int:
@@ -91,7 +91,7 @@ def free_port(settings: Settings) -> int:
     sys.exit("There is no free port.")
 
 
-def ready(url: str, server: subprocess.Popen[bytes]) -> bool:
+def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> bool:
     """Wait until the server is ready; return False if it ended or took too long."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
@@ -104,14 +104,14 @@ def ready(url: str, server: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def trouble(server: subprocess.Popen[bytes]) -> str:
+def describe_trouble(server: subprocess.Popen[bytes]) -> str:
     """Return the reason why the server is not ready."""
     if server.poll() is None:
         return f"The server did not answer within {READY_SECONDS:.0f} seconds; try again."
     return "The server did not come up; its own words are above."
 
 
-def end(server: subprocess.Popen[bytes]) -> None:
+def stop(server: subprocess.Popen[bytes]) -> None:
     """Stop the server; kill it if it does not end in time."""
     server.terminate()
     try:

@@ -114,8 +114,8 @@ def check(response: httpx2.Response) -> None:
     """End the program with the server's message if the response is an error."""
     if response.is_error:
         problem = json.loads(response.read())
-        told = [problem[part] for part in ("detail", "expected", "hint") if part in problem]
-        sys.exit(f"{problem['code']}: {'; '.join(told)}")
+        parts = [problem[part] for part in ("detail", "expected", "hint") if part in problem]
+        sys.exit(f"{problem['code']}: {'; '.join(parts)}")
 
 
 if __name__ == "__main__":

@@ -50,11 +50,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The sixteen steps of the turn protocol.")
     parser.add_argument("--server", help="an address; without one ANTIPHON_SERVER, then embedded")
     parser.add_argument("--model", default="demo", help="provider:name; the offline demo if unset")
-    asked = parser.parse_args()
-    with Client(asked.server) as client:
+    arguments = parser.parse_args()
+    with Client(arguments.server) as client:
         step(1, "POST /process (turn 1)")
         tools = Functions([get_flight_times]).specs()
-        turn = client.process(message=NewMessage(QUESTION), model=asked.model, tools=tools)
+        turn = client.process(message=NewMessage(QUESTION), model=arguments.model, tools=tools)
         actions = first_turn(turn)
         while actions:
             run_id = str(turn.run_id)
@@ -107,8 +107,8 @@ def next_turn(client: Client, turn: Events) -> tuple[PendingAction, ...]:
         match event:
             case RunStatus(status=Status.IN_PROGRESS, thread_id=thread_id):
                 step(12, "set_up_context(force_refresh=True)")
-                said = [message.role for message in client.paginate(ListMessages(thread_id))]
-                step(13, f"the whole history is read: {', '.join(said)}")
+                roles = [message.role for message in client.paginate(ListMessages(thread_id))]
+                step(13, f"the whole history is read: {', '.join(roles)}")
                 step(14, "inference: the model sees the tool's output")
             case TextDelta(text=text):
                 if not speaking:

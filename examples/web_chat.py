@@ -122,9 +122,9 @@ def execute(client: Client, run_id: str) -> list[Action]:
     return actions
 
 
-def status(word: str, **about: Any) -> str:
+def status(state: str, **about: Any) -> str:
     """Return a status event for the page, which is not an event of the model."""
-    return sse("status", json.dumps({"status": word, **about}).encode())
+    return sse("status", json.dumps({"status": state, **about}).encode())
 
 
 def sse(event: str, data: bytes) -> str:
@@ -137,12 +137,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The twenty-four steps of the web chat.")
     parser.add_argument("--server", help="an address; without one ANTIPHON_SERVER, then embedded")
     parser.add_argument("--model", default="demo", help="provider:name; the offline demo if unset")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     logging.basicConfig(format="[%(message)s]", stream=sys.stdout)
     log.setLevel(logging.INFO)
-    with Client(asked.server) as client:
+    with Client(arguments.server) as client:
         log.info("1. POST /api/messages/process")
-        return show(process_message(client, QUESTION, model=asked.model))
+        return show(process_message(client, QUESTION, model=arguments.model))
 
 
 def show(lines: Iterable[str]) -> int:

@@ -1,11 +1,11 @@
-"""Build what is released, and check it: a wheel, a source archive and a bill of materials.
+"""Build and check the files of a release: a wheel, a source archive and a bill of materials.
 
     make dist                                       build all three into dist/, and check them
     python scripts/build_packages.py --help
 
-What is built is what git tracks, as it is in the working tree. The same files give the same bytes
-on any machine: the backend is the one of requirements/lock.txt, and all times are those of the last
-commit. The tools that check are those of requirements/release.txt.
+The packages contain the files that git tracks, as they are in the working tree. The same files give
+the same bytes on any machine: the build backend is pinned in requirements/lock.txt, and all times
+are that of the last commit. The tools that check are pinned in requirements/release.txt.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ sys.exit(str(JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) or "") o
 
 
 class BadPackage(Exception):
-    """A package is not as it must be."""
+    """A package differs from what it must be."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the named steps, or all; return 1 if a package is not as it must be."""
+    """Run the named steps, or all; return 1 if a package is wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -53,15 +53,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="the folder to write to")
     parser.add_argument("--tools", type=Path, default=TOOLS, help="the folder of twine and others")
     parser.add_argument("--compare", type=Path, help="a folder with packages of the same bytes")
-    given = parser.parse_args(arguments)
-    if unknown := set(given.steps) - STEPS.keys():
+    options = parser.parse_args(arguments)
+    if unknown := set(options.steps) - STEPS.keys():
         parser.error(f"unknown steps: {', '.join(sorted(unknown))}")
-    given.output.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     try:
-        for step in given.steps or STEPS:
-            STEPS[step](given.output.resolve(), given.tools.resolve())
-        if given.compare:
-            compare_packages(given.output, given.compare)
+        for step in options.steps or STEPS:
+            STEPS[step](options.output.resolve(), options.tools.resolve())
+        if options.compare:
+            compare_packages(options.output, options.compare)
     except BadPackage as error:
         print(error, file=sys.stderr)
         return 1
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build(output: Path, _: Path) -> None:
-    """Build the wheel and the source archive; packages that are already there are removed."""
+    """Build the wheel and the source archive, in place of older ones."""
     for old in (*output.glob("antiphon-*.whl"), *output.glob("antiphon-*.tar.gz")):
         old.unlink()
     environ = os.environ | {"SOURCE_DATE_EPOCH": commit_time()}
@@ -86,7 +86,7 @@ def build(output: Path, _: Path) -> None:
 
 
 def check(output: Path, tools: Path) -> None:
-    """Check metadata and contents, also by the tools of the index. Raises `BadPackage`."""
+    """Check metadata and contents, also with the tools of the index. Raises `BadPackage`."""
     wheel, archive = find_packages(output)
     run([tools / "twine", "check", "--strict", wheel, archive])
     run([tools / "check-wheel-contents", "--config", ROOT / "pyproject.toml", wheel])
@@ -95,21 +95,21 @@ def check(output: Path, tools: Path) -> None:
 
 
 def check_contents(wheel: Path, archive: Path) -> None:
-    """Compare what the packages hold with the checkout. Raises `BadPackage`."""
-    with zipfile.ZipFile(wheel) as opened:
-        check_wheel_files(opened)
-        metadata = next(name for name in opened.namelist() if name.endswith("/METADATA"))
-        check_metadata(opened.read(metadata).decode())
-    with tarfile.open(archive) as opened_archive:
-        held = {name.partition("/")[2] for name in opened_archive.getnames()}
-    compare("The source archive", held - {"PKG-INFO"}, set(list_tracked_files()))
+    """Compare the contents of the packages with the checkout. Raises `BadPackage`."""
+    with zipfile.ZipFile(wheel) as wheel_file:
+        check_wheel_files(wheel_file)
+        metadata = next(name for name in wheel_file.namelist() if name.endswith("/METADATA"))
+        check_metadata(wheel_file.read(metadata).decode())
+    with tarfile.open(archive) as archive_file:
+        names = {name.partition("/")[2] for name in archive_file.getnames()}
+    compare("The source archive", names - {"PKG-INFO"}, set(list_tracked_files()))
 
 
 def compare_packages(output: Path, other: Path) -> None:
     """Raise `BadPackage` unless both folders have packages of the same bytes."""
-    for mine, theirs in zip(find_packages(output), find_packages(other), strict=True):
-        if mine.name != theirs.name or mine.read_bytes() != theirs.read_bytes():
-            raise BadPackage(f"{theirs} is not what is built here as {mine}.")
+    for package, other_package in zip(find_packages(output), find_packages(other), strict=True):
+        if package.name != other_package.name or package.read_bytes() != other_package.read_bytes():
+            raise BadPackage(f"{other_package} is not what is built here as {package}.")
     print(f"{output} and {other} have the same packages.")
 
 
@@ -130,23 +130,23 @@ def check_metadata(text: str) -> None:
     metadata = email.parser.Parser().parsestr(text)
     extras = {name.lower() for name in project["optional-dependencies"]}
     compare("The extras", set(metadata.get_all("Provides-Extra", [])), extras)
-    wanted = {
+    expected = {
         "Name": project["name"],
         "Summary": project["description"],
         "Requires-Python": project["requires-python"],
         "License-Expression": project["license"],
     }
-    for field, value in wanted.items():
+    for field, value in expected.items():
         if metadata[field] != value:
             raise BadPackage(f"{field} is {metadata[field]!r}, wanted {value!r}.")
     if os.environ.get("ANTIPHON_REPOSITORY") and not metadata.get_all("Project-URL"):
         raise BadPackage("The metadata has no Project-URL.")
 
 
-def compare(what: str, held: set[str], wanted: set[str]) -> None:
+def compare(what: str, actual: set[str], expected: set[str]) -> None:
     """Raise `BadPackage` unless both are the same."""
-    faults = [f"  without {name}" for name in sorted(wanted - held)]
-    faults += [f"  with {name}" for name in sorted(held - wanted)]
+    faults = [f"  without {name}" for name in sorted(expected - actual)]
+    faults += [f"  with {name}" for name in sorted(actual - expected)]
     if faults:
         raise BadPackage("\n".join([f"{what} came", *faults]))
 
@@ -154,7 +154,7 @@ def compare(what: str, held: set[str], wanted: set[str]) -> None:
 def write_bill_of_materials(output: Path, tools: Path) -> None:
     """Write a CycloneDX document: all extras, as the lock file pins them, and the page's libraries.
 
-    It is made of an environment in which the wheel is installed.
+    It describes an environment in which the wheel is installed.
     """
     wheel, _ = find_packages(output)
     target = output / "antiphon.cdx.json"
@@ -174,7 +174,7 @@ def write_bill_of_materials(output: Path, tools: Path) -> None:
 
 
 def add_page_libraries(document: dict[str, Any], version: str) -> None:
-    """Add the libraries of the web page, and the version of what is described, to the document."""
+    """Add to the document the libraries of the web page and the version of the package."""
     lock = json.loads((ROOT / VENDOR_LOCK).read_text("utf-8"))
     libraries = [_to_component(each) for each in lock["libraries"]]
     root = document["metadata"]["component"]
@@ -211,14 +211,14 @@ STEPS: dict[str, Callable[[Path, Path], None]] = {
 
 def find_packages(output: Path) -> tuple[Path, Path]:
     """Return the wheel and the source archive in the folder. Raises `BadPackage`."""
-    found = [*output.glob("antiphon-*.whl"), *output.glob("antiphon-*.tar.gz")]
-    if len(found) != 2:
-        raise BadPackage(f"{output} has {len(found)} packages, wanted a wheel and an archive.")
-    return found[0], found[1]
+    packages = [*output.glob("antiphon-*.whl"), *output.glob("antiphon-*.tar.gz")]
+    if len(packages) != 2:
+        raise BadPackage(f"{output} has {len(packages)} packages, wanted a wheel and an archive.")
+    return packages[0], packages[1]
 
 
 def list_tracked_files(folder: str = ".") -> list[str]:
-    """Return the files below the folder that git tracks and that are there."""
+    """Return the files below the folder that git tracks and that exist."""
     return [
         name
         for name in _git("ls-files", "-z", folder).split("\0")
@@ -238,8 +238,8 @@ def _git(*arguments: str) -> str:
 
 
 def run(command: list[Any], **options: Any) -> None:
-    """Run a program. Raises `BadPackage` with what it said if it fails."""
-    done = subprocess.run(
+    """Run a program. Raises `BadPackage` with its output if it fails."""
+    process = subprocess.run(
         [str(word) for word in command],
         check=False,
         stdout=subprocess.PIPE,
@@ -247,8 +247,8 @@ def run(command: list[Any], **options: Any) -> None:
         text=True,
         **options,
     )
-    if done.returncode:
-        raise BadPackage(f"{Path(str(command[0])).name} failed:\n{done.stdout}")
+    if process.returncode:
+        raise BadPackage(f"{Path(str(command[0])).name} failed:\n{process.stdout}")
 
 
 if __name__ == "__main__":

@@ -133,11 +133,11 @@ class _Text:
     def apply_edits(self, edits: list[tuple[int, int, str]]) -> str:
         """Return the source with the text of each span replaced."""
         parts: list[str] = []
-        done = 0
+        position = 0
         for start, end, replacement in sorted(edits):
-            parts += self.source[done:start], replacement
-            done = end
-        return "".join(parts) + self.source[done:]
+            parts += self.source[position:start], replacement
+            position = end
+        return "".join(parts) + self.source[position:]
 
 
 def _edit_words(text: _Text) -> Iterator[tuple[int, int, str]]:
@@ -166,9 +166,9 @@ def _edit_expressions(text: _Text) -> Iterator[tuple[int, int, str]]:
                 yield text.start(node), text.start(result), ""
                 yield text.end(result), text.end(node), ""
             case ast.Call(
-                func=ast.Attribute(ast.Name("asyncio"), "to_thread"), args=[function, *others]
+                func=ast.Attribute(ast.Name("asyncio"), "to_thread"), args=[function, *rest]
             ):
-                following: list[ast.expr | ast.keyword] = [*others, *node.keywords]
+                following: list[ast.expr | ast.keyword] = [*rest, *node.keywords]
                 after = text.start(following[0]) if following else text.end(function)
                 yield text.start(node), text.start(function), ""
                 yield text.end(function), after, "("
@@ -198,7 +198,7 @@ def _ruff(*arguments: str, code: str) -> str:
     """Return the code after a command of ruff."""
     ruff = Path(sys.executable).with_name("ruff")
     stdin = ["--stdin-filename", str(FOLDER / "generated.py"), "-"]
-    ran = subprocess.run(  # noqa: S603 - ruff of this environment, with arguments from above
+    process = subprocess.run(  # noqa: S603 - ruff of this environment, with arguments from above
         [ruff, *arguments, *stdin],
         cwd=ROOT,
         input=code,
@@ -206,7 +206,7 @@ def _ruff(*arguments: str, code: str) -> str:
         encoding="utf-8",
         check=True,
     )
-    return ran.stdout
+    return process.stdout
 
 
 if __name__ == "__main__":

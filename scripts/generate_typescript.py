@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
 
 
 def generate() -> str:
-    """Return the module."""
+    """Return the text of the module."""
     document: Json = msgspec.json.decode(build_document())
     parts = [HEADER]
     for name, schema in document["components"]["schemas"].items():
@@ -85,11 +85,11 @@ def _declare(name: str, schema: Json) -> Iterator[str]:
 
 
 _WRITTEN = ("New", "Problem", "Image", "File", "Text", "ToolSpec", "Refusal", "Reasoning")
-"""Beginnings of the names of schemas that callers write, or that have fields of their own kind."""
+"""Prefixes of the names of schemas that callers write, or whose fields may be missing."""
 
 
 def _is_always_sent(name: str) -> bool:
-    """Return whether the server sends every field, those with their default too."""
+    """Return whether the server sends every field, also those with their defaults."""
     return name not in _SPARSE and not name.startswith(_WRITTEN)
 
 
@@ -121,8 +121,8 @@ def _operations(document: Json) -> Iterator[str]:
 
 def _method(kind: type[Operation[Any]], document: Json) -> Iterator[str]:
     method, path = kind.route.split(" ")
-    said = document["paths"][path][method.lower()]
-    fields = dict(_fields(said))
+    operation = document["paths"][path][method.lower()]
+    fields = dict(_fields(operation))
     required = {name for name, (_, needed) in fields.items() if needed}
     in_path = path_fields(kind)
     rest = {name: each for name, each in fields.items() if name not in in_path}
@@ -131,23 +131,23 @@ def _method(kind: type[Operation[Any]], document: Json) -> Iterator[str]:
         optional = not required - set(in_path)
         arguments.append(f"fields: {_inline(rest)}{' = {}' if optional else ''}")
     arguments.append("options?: RequestOptions")
-    answer = _answer(said)
-    yield from _comment(f"{said['summary']}.\n\n{said.get('description', '')}", "  ")
-    yield f"  {_camel(said['operationId'])}({', '.join(arguments)}): Promise<{answer}> {{"
+    answer = _answer(operation)
+    yield from _comment(f"{operation['summary']}.\n\n{operation.get('description', '')}", "  ")
+    yield f"  {_camel(operation['operationId'])}({', '.join(arguments)}): Promise<{answer}> {{"
     template = re.sub(r"\{(\w+)\}", r"${encodeURIComponent(\1)}", path)
-    given = "fields: { ...fields }" if rest else "fields: {}"
+    fields_option = "fields: { ...fields }" if rest else "fields: {}"
     creates = "true" if kind.creates else "false"
-    call = f'{{ method: "{method}", path: `{template}`, {given}, creates: {creates} }}'
+    call = f'{{ method: "{method}", path: `{template}`, {fields_option}, creates: {creates} }}'
     yield f"    return this.send<{answer}>({call}, options);"
     yield "  }"
 
 
-def _fields(said: Json) -> Iterator[tuple[str, tuple[Json, bool]]]:
+def _fields(operation: Json) -> Iterator[tuple[str, tuple[Json, bool]]]:
     """Yield the fields of path, query and body, and whether each is required."""
-    for each in said.get("parameters", ()):
+    for each in operation.get("parameters", ()):
         if each.get("in") in ("path", "query"):
             yield each["name"], (each["schema"], each["required"])
-    content = said.get("requestBody", {}).get("content", {})
+    content = operation.get("requestBody", {}).get("content", {})
     body: Json = content.get("application/json", {}).get("schema", {})
     for name, schema in body.get("properties", {}).items():
         yield name, (schema, name in body.get("required", ()))
@@ -160,8 +160,8 @@ def _inline(fields: Mapping[str, tuple[Json, bool]]) -> str:
     return f"{{ {'; '.join(typed)} }}"
 
 
-def _answer(said: Json) -> str:
-    for status, response in said["responses"].items():
+def _answer(operation: Json) -> str:
+    for status, response in operation["responses"].items():
         if status.startswith("2") and (content := response.get("content")):
             return _type(content["application/json"]["schema"])
     return "void"
@@ -223,11 +223,11 @@ _WORDS: Mapping[str, Callable[[Json], str]] = {
     "oneOf": lambda schema: _union(schema["oneOf"]),
     "type": _plain_type,
 }
-"""Words of JSON Schema that decide a type, the first one that a schema has."""
+"""Keywords of JSON Schema that decide the type: the first one that a schema has counts."""
 
 
 def _type_name(name: str) -> str:
-    """Return the name of a type: `Listed_Run_` is `RunPage`, `Text` a part of a message."""
+    """Return the name of a type: `Listed_Run_` becomes `RunPage`, `Text` becomes `TextPart`."""
     if name.startswith("Listed_"):
         return f"{name.removeprefix('Listed_').rstrip('_')}Page"
     return {"File": "FilePart", "Image": "ImagePart", "Text": "TextPart"}.get(name, name)

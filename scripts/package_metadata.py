@@ -1,8 +1,8 @@
-"""The part of the packages' metadata that depends on where the repository is published.
+"""Metadata of the packages that depends on the address of the repository.
 
-The environment variable `ANTIPHON_REPOSITORY` is its address. With it, a package has links to the
-repository, and the links of its description, which is the README, lead there; without it, they are
-relative, and there is no link. `hatchling` calls this for every build.
+The environment variable `ANTIPHON_REPOSITORY` is the address. With it, a package has links to the
+repository, and the links of its description, the README, lead there. Without it, the package has no
+links, and those of the description are relative. `hatchling` calls this for every build.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LINK = re.compile(r"(!?)(\[[^\]]*\])\((?![a-z]+:|#)([^)\s]+)\)")
 
 
 class RepositoryMetadata(MetadataHookInterface):
-    """Adds the description and the links of the project."""
+    """Metadata hook that adds the description and the links of the project."""
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Add the dynamic fields to the static ones."""
@@ -50,17 +50,17 @@ def mcp_server_name(repository: str) -> str:
 
     Raises `ValueError` if the repository is not on GitHub.
     """
-    found = re.fullmatch(r"https://github\.com/([A-Za-z0-9-]+)/[\w.-]+", repository)
-    if found is None:
+    match = re.fullmatch(r"https://github\.com/([A-Za-z0-9-]+)/[\w.-]+", repository)
+    if match is None:
         raise ValueError(f"wanted https://github.com/OWNER/REPOSITORY, got {repository!r}")
-    return f"io.github.{found[1]}/antiphon"
+    return f"io.github.{match[1]}/antiphon"
 
 
 def absolute_links(text: str, repository: str, tag: str) -> str:
     """Return Markdown whose relative links lead to the repository at this tag."""
 
-    def link(found: re.Match[str]) -> str:
-        image, label, path = found.groups()
+    def link(match: re.Match[str]) -> str:
+        image, label, path = match.groups()
         return f"{image}{label}({repository}/{'raw' if image else 'blob'}/{tag}/{path})"
 
     return _LINK.sub(link, text)

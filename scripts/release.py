@@ -1,4 +1,4 @@
-"""Prepare a release, check that it is prepared, and write its notes.
+"""Prepare a release, check it, and write its notes.
 
     python -m scripts.release prepare 0.2.0         set the version and date the changelog's section
     python -m scripts.release verify [v0.2.0]       fail unless all versions agree (with this tag)
@@ -31,7 +31,7 @@ VERSION = r"\d+\.\d+\.\d+"
 
 
 class Place(NamedTuple):
-    """A place where the version is written, so many `times`: `pattern` has one group around it."""
+    """A file that contains the version `times` times; `pattern` has one group around it."""
 
     path: str
     pattern: str
@@ -71,20 +71,20 @@ def main(arguments: list[str] | None = None) -> int:
     chart.add_argument("image")
     chart.add_argument("digest")
     commands.add_parser("registry").add_argument("version")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        match given.command:
+        match options.command:
             case "prepare":
-                prepare(ROOT, given.version, datetime.now(UTC).date().isoformat())
+                prepare(ROOT, options.version, datetime.now(UTC).date().isoformat())
             case "verify":
-                print(verify(ROOT, given.tag))
+                print(verify(ROOT, options.tag))
             case "notes":
-                print(read_notes(ROOT, given.version))
+                print(read_notes(ROOT, options.version))
             case "registry":
-                entry = make_registry_entry(os.environ.get(VARIABLE, ""), given.version)
+                entry = make_registry_entry(os.environ.get(VARIABLE, ""), options.version)
                 print(json.dumps(entry, indent=2))
             case _:
-                write_chart(ROOT, given.folder, given.image, given.digest)
+                write_chart(ROOT, options.folder, options.image, options.digest)
     except Unprepared as error:
         print(error, file=sys.stderr)
         return 1
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def prepare(root: Path, version: str, date: str) -> None:
-    """Set the version in all places, and make the changelog's next section that of the version."""
+    """Set the version in all places, and date the unreleased entries of the changelog."""
     if not re.fullmatch(VERSION, version):
         raise Unprepared(f"{version} is no version, such as 0.2.0.")
     changelog = (root / CHANGELOG).read_text("utf-8")
@@ -104,16 +104,16 @@ def prepare(root: Path, version: str, date: str) -> None:
     for place in PLACES:
         write_version(root, place, version)
     heading = f"## {UNRELEASED}\n"
-    dated = changelog.replace(heading, f"{heading}\n## {version} - {date}\n", 1)
-    (root / CHANGELOG).write_text(dated, "utf-8")
+    released = changelog.replace(heading, f"{heading}\n## {version} - {date}\n", 1)
+    (root / CHANGELOG).write_text(released, "utf-8")
 
 
 def verify(root: Path, tag: str | None = None) -> str:
-    """Return the version. Raises `Unprepared` if places disagree, or with the tag."""
-    found = {place.path: read_versions(root, place) for place in PLACES}
-    versions = {version for each in found.values() for version in each}
+    """Return the version. Raises `Unprepared` if the places or the tag disagree."""
+    versions_by_path = {place.path: read_versions(root, place) for place in PLACES}
+    versions = {version for each in versions_by_path.values() for version in each}
     if len(versions) != 1:
-        lines = [f"  {path}: {', '.join(each)}" for path, each in found.items()]
+        lines = [f"  {path}: {', '.join(each)}" for path, each in versions_by_path.items()]
         raise Unprepared("\n".join(["The versions differ:", *lines]))
     (version,) = versions
     if tag is not None:
@@ -128,7 +128,7 @@ def verify(root: Path, tag: str | None = None) -> str:
 
 
 def read_notes(root: Path, version: str) -> str:
-    """Return the changelog's section of the version, with absolute links where they are known."""
+    """Return the changelog's section of the version, with absolute links if they are known."""
     sections = split_sections((root / CHANGELOG).read_text("utf-8"))
     if version not in sections:
         raise Unprepared(f"{CHANGELOG} has no section of {version}.")
@@ -138,7 +138,7 @@ def read_notes(root: Path, version: str) -> str:
 
 
 def write_chart(root: Path, folder: Path, image: str, digest: str) -> None:
-    """Copy the Helm chart into the folder, with this image in place of none."""
+    """Copy the Helm chart into the folder, and fill in the image and its digest."""
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise Unprepared(f"{digest!r} is no digest, such as sha256:01ab...")
     chart = folder / "antiphon"
@@ -216,21 +216,21 @@ def split_sections(changelog: str) -> dict[str, str]:
 
 
 def read_versions(root: Path, place: Place) -> list[str]:
-    """Return the versions that are written in this place. Raises `Unprepared`."""
-    found = re.findall(place.pattern, (root / place.path).read_text("utf-8"))
-    if len(found) != place.times:
-        raise Unprepared(f"{place.path} has {len(found)} versions, wanted {place.times}.")
-    return found
+    """Return the versions in this place. Raises `Unprepared` unless there are `times`."""
+    versions = re.findall(place.pattern, (root / place.path).read_text("utf-8"))
+    if len(versions) != place.times:
+        raise Unprepared(f"{place.path} has {len(versions)} versions, wanted {place.times}.")
+    return versions
 
 
 def write_version(root: Path, place: Place, version: str) -> None:
-    """Write this version into the place."""
+    """Replace the version in the place."""
     read_versions(root, place)
     text = (root / place.path).read_text("utf-8")
 
-    def change(found: re.Match[str]) -> str:
-        start, end = found.start(1) - found.start(), found.end(1) - found.start()
-        return found[0][:start] + version + found[0][end:]
+    def change(match: re.Match[str]) -> str:
+        start, end = match.start(1) - match.start(), match.end(1) - match.start()
+        return match[0][:start] + version + match[0][end:]
 
     (root / place.path).write_text(re.sub(place.pattern, change, text), "utf-8")
 

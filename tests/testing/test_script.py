@@ -1,4 +1,4 @@
-"""Programs are tested without a model: a script says what it answers."""
+"""Programs are tested without a model: a script contains its replies."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ async def test_an_async_client_and_a_server_play_scripts_too(
     antiphon_script.reply("One.").reply("Two.")
     async with AsyncClient(settings=antiphon_settings) as client:
         assert (await client.ask("Say")).text == "One."
-    served = antiphon_script.settings(port=0, shutdown_timeout=0.1)
-    async with run_server(served) as url, AsyncClient(url, api_key="k") as client:
+    server_settings = antiphon_script.settings(port=0, shutdown_timeout=0.1)
+    async with run_server(server_settings) as url, AsyncClient(url, api_key="k") as client:
         assert (await client.ask("Say")).text == "Two."
 
 
@@ -145,13 +145,13 @@ def test_a_failure_has_a_code_of_providers() -> None:
 def test_arguments_reach_the_tool_as_they_are(
     antiphon_script: Script, antiphon_client: Client
 ) -> None:
-    seen: list[ToolCall] = []
+    calls: list[ToolCall] = []
 
     def note(text: str, call: ToolCall) -> None:
         """Note it."""
-        seen.append(call)
+        calls.append(call)
 
     antiphon_script.call("note", text='Ünï "x"\n  y').reply("Noted.")
     antiphon_client.ask("Note it", tools=[note])
 
-    assert msgspec.json.decode(seen[0].arguments) == {"text": 'Ünï "x"\n  y'}
+    assert msgspec.json.decode(calls[0].arguments) == {"text": 'Ünï "x"\n  y'}

@@ -49,7 +49,7 @@ def encode_events(events: Iterable[Numbered], reader: Reader | None = None) -> l
 def encode_in_batches(
     events: Sequence[Numbered], places: list[int], reader: Reader | None = None
 ) -> list[bytes]:
-    """The same, with what comes between two places collected."""
+    """Return the frames of events that come in batches, cut at the places."""
     stream = AgUi(reader)
     cuts = sorted({0, len(events), *(place % (len(events) + 1) for place in places)})
     return [frame for begin, end in pairwise(cuts) for frame in stream.feed_all(events[begin:end])]
@@ -73,7 +73,7 @@ def only(events: Iterable[dict[str, Any]], type: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", TYPICAL)
 def test_a_typical_run_is_told_as_it_stands_in_its_golden_file(name: str, version: Version) -> None:
-    """Delete the file, and this writes it anew, and fails once."""
+    """If the golden file is missing, the test writes it and fails once."""
     frames = b"".join(
         encode_events(number_events(TYPICAL[name]()), Reader(version=version, history=(MINE,)))
     )
@@ -103,11 +103,11 @@ def test_whatever_happens_a_client_can_read_it(
 def test_a_run_that_has_ended_or_waits_for_the_client_is_at_its_end(
     events: list[Numbered], version: Version
 ) -> None:
-    seen = page(events, Reader(version=version))
+    client = page(events, Reader(version=version))
     statuses = [event.status for _, event in events if isinstance(event, RunStatus)]
 
     at_rest = statuses[-1].ended or statuses[-1] is Status.ACTION_REQUIRED
-    assert seen.running is not at_rest
+    assert client.running is not at_rest
 
 
 @given(runs(), VERSION, st.integers(0, 10_000), PLACES)
@@ -116,15 +116,15 @@ def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
     events: list[Numbered], version: Version, cut: int, places: list[int]
 ) -> None:
     frames = encode_in_batches(events, places, Reader(version=version, history=(MINE,)))
-    seen = Page([MINE]).read(frames[: cut % (len(frames) + 1)])
+    client = Page([MINE]).read(frames[: cut % (len(frames) + 1)])
     run_id = events[0][1].run_id  # type: ignore[union-attr]
-    after = parse_cursor(seen.ids[-1], run_id).number if seen.ids else 0
-    history = (MINE,) if after % 2 else tuple(dict(each) for each in seen.messages)
-    again = Reader(version=version, history=history or (MINE,), after=after)
-    seen.read(encode_events(events, again))
+    after = parse_cursor(client.ids[-1], run_id).number if client.ids else 0
+    history = (MINE,) if after % 2 else tuple(dict(each) for each in client.messages)
+    second_reader = Reader(version=version, history=history or (MINE,), after=after)
+    client.read(encode_events(events, second_reader))
 
     whole = Page([MINE]).read(encode_events(events, Reader(version=version, history=(MINE,))))
-    assert essence(seen.messages) == essence(whole.messages)
+    assert essence(client.messages) == essence(whole.messages)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -141,12 +141,12 @@ def test_outputs_stay_behind_their_calls_for_a_client_that_comes_back_after_a_re
     world.claim()
     world.say_pieces(TextPiece("Both."))
     events = number_events(world)
-    seen = Page([MINE]).read(encode_events(events, Reader(version=version, history=(MINE,))))
-    history = tuple(dict(each) for each in seen.messages)
+    client = Page([MINE]).read(encode_events(events, Reader(version=version, history=(MINE,))))
+    history = tuple(dict(each) for each in client.messages)
 
-    again = encode_events(events, Reader(version=version, history=history, after=len(events)))
+    frames = encode_events(events, Reader(version=version, history=history, after=len(events)))
 
-    [snapshot] = only(Page().read(again).events, "MESSAGES_SNAPSHOT")
+    [snapshot] = only(Page().read(frames).events, "MESSAGES_SNAPSHOT")
     assert essence(snapshot["messages"]) == essence(history)
 
 
@@ -172,9 +172,9 @@ def stored_messages(messages: Iterable[Message]) -> Iterator[Json]:
         run_id, call = message.run_id or "", message.tool_call_id or ""
         if message.role == "assistant":
             replies += 1
-            own = reply_id(run_id, replies)
+            message_id = reply_id(run_id, replies)
             if message.reasoning:
-                thought = {"id": reasoning_id(own), "role": "reasoning"}
+                thought = {"id": reasoning_id(message_id), "role": "reasoning"}
                 yield thought | {"content": message.reasoning}
             calls = [
                 {
@@ -184,7 +184,7 @@ def stored_messages(messages: Iterable[Message]) -> Iterator[Json]:
                 }
                 for each in message.tool_calls
             ]
-            reply = {"id": own, "role": "assistant", "content": message.full_text}
+            reply = {"id": message_id, "role": "assistant", "content": message.full_text}
             yield reply | ({"toolCalls": calls} if calls else {})
         elif message.role == "tool":
             output = {"id": output_id(run_id, call), "role": "tool", "toolCallId": call}
@@ -198,21 +198,21 @@ def test_a_stored_thread_has_the_messages_that_its_stream_made(name: str) -> Non
     world = TYPICAL[name]()
     thread = list(stored_messages(message for _, message in sorted(world.messages.items())))
 
-    made = Page(thread[:1]).read(
+    client = Page(thread[:1]).read(
         encode_events(number_events(world), Reader(history=tuple(thread[:1])))
     )
     by_id = {message["id"]: message for message in thread}
-    assert {message["id"]: message for message in essence(made.messages)} == by_id
+    assert {message["id"]: message for message in essence(client.messages)} == by_id
 
 
-# Runs of ours and of theirs.
+# Runs of the log and runs of the client.
 
 
 def test_what_the_client_has_to_do_ends_a_run_and_the_next_one_goes_on() -> None:
-    seen = page(number_events(TYPICAL["mixed"]()), Reader(version="1"))
+    client = page(number_events(TYPICAL["mixed"]()), Reader(version="1"))
 
-    assert seen.runs == [["run_2:turn-1", "interrupt"], ["run_2:turn-2", "success"]]
-    assert only(seen.events, "RUN_STARTED")[0]["protocolVersion"] == "1.0"
+    assert client.runs == [["run_2:turn-1", "interrupt"], ["run_2:turn-2", "success"]]
+    assert only(client.events, "RUN_STARTED")[0]["protocolVersion"] == "1.0"
 
 
 def test_a_client_of_its_tools_is_told_which_calls_are_its_own() -> None:
@@ -221,28 +221,30 @@ def test_a_client_of_its_tools_is_told_which_calls_are_its_own() -> None:
     )
     assert first["outcome"] == {"type": "success", "pendingToolCallIds": ["c0"]}
 
-    [old, _] = only(page(number_events(TYPICAL["tool-call"]())).events, _FINISHED)
-    assert old["outcome"] == {"type": "success"}
+    [old_end, _] = only(page(number_events(TYPICAL["tool-call"]())).events, _FINISHED)
+    assert old_end["outcome"] == {"type": "success"}
 
 
 _FINISHED = "RUN_FINISHED"
 
 
 def test_tools_that_are_run_here_end_no_run() -> None:
-    seen = page(number_events(TYPICAL["tool-call"]()), Reader(here=frozenset({"look"})))
+    client = page(number_events(TYPICAL["tool-call"]()), Reader(here=frozenset({"look"})))
 
-    assert seen.runs == [["run_2:turn-1", "success"]]
-    assert [event["content"] for event in only(seen.events, "TOOL_CALL_RESULT")] == ['{"seen": 42}']
+    assert client.runs == [["run_2:turn-1", "success"]]
+    assert [event["content"] for event in only(client.events, "TOOL_CALL_RESULT")] == [
+        '{"seen": 42}'
+    ]
 
 
 def test_the_run_and_the_thread_have_the_names_that_the_client_gave_them() -> None:
     log = number_events(TYPICAL["tool-call"]())
     rest = next(number for number, event in log if event.type == "turn.ended")
     reader = Reader(thread_id="my thread", run_id="my run", after=rest)
-    seen = Page(page(log[:rest]).messages).read(encode_events(log, reader))
+    client = Page(page(log[:rest]).messages).read(encode_events(log, reader))
 
-    assert seen.runs == [["my run", "success"]]
-    assert {event["threadId"] for event in only(seen.events, _FINISHED)} == {"my thread"}
+    assert client.runs == [["my run", "success"]]
+    assert {event["threadId"] for event in only(client.events, _FINISHED)} == {"my thread"}
 
 
 def test_an_output_that_the_client_gave_is_not_told_to_it() -> None:
@@ -253,20 +255,23 @@ def test_an_output_that_the_client_gave_is_not_told_to_it() -> None:
 
 
 def test_usage_is_told_of_each_run_and_the_cost_of_all() -> None:
-    seen = page(number_events(TYPICAL["tool-call"]()))
+    client = page(number_events(TYPICAL["tool-call"]()))
 
-    assert [event["usage"][0]["totalTokens"] for event in only(seen.events, _FINISHED)] == [17, 17]
-    assert [event["value"]["cost"] for event in only(seen.events, "CUSTOM")] == [0.25, 0.5]
+    assert [event["usage"][0]["totalTokens"] for event in only(client.events, _FINISHED)] == [
+        17,
+        17,
+    ]
+    assert [event["value"]["cost"] for event in only(client.events, "CUSTOM")] == [0.25, 0.5]
 
 
-@pytest.mark.parametrize(("version", "how"), [("0", None), ("1", "cancelled")])
-def test_a_run_that_was_cancelled_keeps_what_it_said(version: Version, how: str | None) -> None:
-    seen = page(number_events(TYPICAL["cancelled"]()), Reader(version=version))
+@pytest.mark.parametrize(("version", "outcome"), [("0", None), ("1", "cancelled")])
+def test_a_run_that_was_cancelled_keeps_what_it_said(version: Version, outcome: str | None) -> None:
+    client = page(number_events(TYPICAL["cancelled"]()), Reader(version=version))
 
-    assert seen.runs == [["run_2:turn-1", how]]
-    assert only(seen.events, "CUSTOM")[-1]["value"]["status"] == "cancelled"
-    assert seen.messages[0]["content"] == "I was say"
-    assert seen.messages[1]["content"].endswith("it was not carried out.")
+    assert client.runs == [["run_2:turn-1", outcome]]
+    assert only(client.events, "CUSTOM")[-1]["value"]["status"] == "cancelled"
+    assert client.messages[0]["content"] == "I was say"
+    assert client.messages[1]["content"].endswith("it was not carried out.")
 
 
 def test_a_question_is_named_with_what_answers_it() -> None:
@@ -288,12 +293,12 @@ def test_a_client_that_lets_a_late_question_block_its_thread_is_not_told_when_it
 def test_a_run_that_waited_too_long_has_failed() -> None:
     world = begin_run()
     status = RunStatus(run_id=world.run.id, thread_id="thread_1", status=Status.EXPIRED)
-    seen = page([*number_events(world), (len(world.events) + 1, status)])
+    client = page([*number_events(world), (len(world.events) + 1, status)])
 
-    assert seen.runs == [["run_2:turn-1", "expired"]]
+    assert client.runs == [["run_2:turn-1", "expired"]]
 
 
-# What is void, and what was cut.
+# Void and cut parts.
 
 
 def test_after_a_restart_the_messages_are_told_as_they_stand() -> None:
@@ -309,17 +314,17 @@ def test_after_a_restart_the_messages_are_told_as_they_stand() -> None:
 
 def test_arguments_that_came_to_be_others_are_corrected() -> None:
     begin = RunStatus(run_id="run_1", thread_id="thread_1", status=Status.IN_PROGRESS)
-    told_so_far: list[Any] = [
+    first_events: list[Any] = [
         begin,
         ToolCallStarted(tool_call_id="c0", name="look"),
         ToolCallDelta(tool_call_id="c0", arguments='{"x": '),
     ]
-    closed = ToolCallReady(tool_call_id="c0", name="look", arguments='{"x": 1}', repaired=True)
-    other = ToolCallReady(tool_call_id="c0", name="look", arguments="{}", repaired=True)
+    completed = ToolCallReady(tool_call_id="c0", name="look", arguments='{"x": 1}', repaired=True)
+    replaced = ToolCallReady(tool_call_id="c0", name="look", arguments="{}", repaired=True)
 
-    for ready in (closed, other):
-        seen = page(list(enumerate([*told_so_far, ready], 1)))
-        assert seen.messages[0]["toolCalls"][0]["function"]["arguments"] == ready.arguments
+    for ready in (completed, replaced):
+        client = page(list(enumerate([*first_events, ready], 1)))
+        assert client.messages[0]["toolCalls"][0]["function"]["arguments"] == ready.arguments
 
 
 def test_an_output_of_a_call_that_was_not_told_is_left_out() -> None:
@@ -378,7 +383,7 @@ def test_a_fault_of_this_side_is_told_and_may_come_first() -> None:
     )
 
 
-# What is not in the log.
+# Events that are not in the log.
 
 
 def new_encoder() -> AgUi:
@@ -390,31 +395,31 @@ def new_encoder() -> AgUi:
 
 
 def parts(frames: Sequence[bytes]) -> list[dict[str, Any]]:
-    """Frames without ids."""
+    """Return the data of frames that have no ids."""
     return [json.loads(frame.decode().removeprefix("data: ")) for frame in frames]
 
 
 def test_what_a_tool_does_and_what_is_asked_here_are_words_of_our_own() -> None:
     stream = new_encoder()
-    of = {"toolCallId": "c0", "toolName": "look"}
+    call_fields = {"toolCallId": "c0", "toolName": "look"}
 
     [status] = parts(stream.tool_status("c0", "running", 1.5))
     assert status == {
         "type": "CUSTOM",
         "name": "antiphon.tool_status",
-        "value": {**of, "state": "running", "elapsed": 1.5},
+        "value": {**call_fields, "state": "running", "elapsed": 1.5},
     }
     [progress] = parts(stream.progress("c0", 1, 4, "a\x07quarter"))
     assert progress["value"] == {
-        **of,
+        **call_fields,
         "done": 1,
         "total": 4,
         "message": "a␇quarter",
     }
-    [asked] = parts(stream.approval_asked("c0", "ask_1"))
-    assert asked["value"] == {**of, "approvalId": "ask_1", "state": "requested"}
-    [said_yes] = parts(stream.approval_given("c0"))
-    assert said_yes["value"] == {**of, "state": "approved"}
+    [requested] = parts(stream.approval_asked("c0", "ask_1"))
+    assert requested["value"] == {**call_fields, "approvalId": "ask_1", "state": "requested"}
+    [approved] = parts(stream.approval_given("c0"))
+    assert approved["value"] == {**call_fields, "state": "approved"}
 
 
 def test_a_call_of_which_nothing_was_told_is_never_spoken_of() -> None:

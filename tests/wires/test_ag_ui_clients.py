@@ -1,6 +1,6 @@
-"""AG-UI's own clients, from npm, read our stream: they refuse what comes in a wrong order.
+"""AG-UI's own clients, from npm, read our stream: they refuse events in a wrong order.
 
-Node comes with pyright. Where the packages cannot be had, this is skipped, and says so.
+Node comes with pyright. Without the packages the tests are skipped, with a reason.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from antiphon.api.operations import NewMessage
 from antiphon.types.events import ActionRequired, Numbered
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
 from antiphon.wires.ag_ui.events import Version
-from antiphon.wires.ag_ui.run_input import ClientOutput
-from antiphon.wires.ag_ui.run_input import parse_run_input as understood
+from antiphon.wires.ag_ui.run_input import ClientOutput, parse_run_input
 from antiphon.wires.framing import HEARTBEAT, drop_void_events
 from tests.support.wires.ag_ui_judge import essence
 from tests.support.wires.node_programs import NodePrograms
@@ -30,7 +29,7 @@ HERE = Path(__file__).parents[1] / "support/wires"
 CLIENTS: dict[str, Version] = {"agui0": "0", "agui1": "1"}
 MINE = {"id": "mine", "role": "user", "content": "hello"}
 FAR = 4_000_000_000_000  # in the year 2096
-PIECE = 61  # bytes: no frame comes whole
+PIECE = 61  # bytes, so few that every frame is cut
 
 Frames = Sequence[bytes]
 Read = Callable[[str, Sequence[Sequence[dict[str, Any]]]], list[dict[str, Any]]]
@@ -44,22 +43,24 @@ def read(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Read]:
         yield programs.ask
 
 
-def exchange(events: Sequence[Numbered], reader: Reader, **said: Any) -> dict[str, Any]:
-    """A stream as it may come over a wire, with signs of life in it, and what was sent for it."""
+def exchange(events: Sequence[Numbered], reader: Reader, **request: Any) -> dict[str, Any]:
+    """Return a stream in pieces with heartbeats, and the request that a client sends for it."""
     stream = AgUi(reader)
     data = HEARTBEAT.join([*stream.feed_all(events), *stream.close()])
-    cut = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
-    return {"stream": [base64.b64encode(piece).decode() for piece in cut], **said}
+    pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
+    return {"stream": [base64.b64encode(piece).decode() for piece in pieces], **request}
 
 
 def questions(log: Sequence[Numbered]) -> list[str]:
-    """The actions of which a person is asked."""
-    asked = [event.actions for _, event in log if isinstance(event, ActionRequired)]
-    return [each.action_id for actions in asked for each in actions if each.kind == "approval"]
+    """Return the ids of the actions that a person must approve."""
+    pending_actions = [event.actions for _, event in log if isinstance(event, ActionRequired)]
+    return [
+        each.action_id for actions in pending_actions for each in actions if each.kind == "approval"
+    ]
 
 
-def in_time(log: Sequence[Numbered]) -> list[Numbered]:
-    """The run as if it were now: a client answers nothing that has expired."""
+def without_expiry(log: Sequence[Numbered]) -> list[Numbered]:
+    """Return the run with later deadlines: a client answers no expired question."""
     return [
         (
             number,
@@ -72,8 +73,8 @@ def in_time(log: Sequence[Numbered]) -> list[Numbered]:
 
 
 def sample(how_many: int) -> list[tuple[list[Numbered], int]]:
-    """Any runs, and a place in each."""
-    drawn: list[tuple[list[Numbered], int]] = []
+    """Return random runs, and a place in each."""
+    samples: list[tuple[list[Numbered], int]] = []
 
     @given(runs(), st.integers(0, 10_000))
     @settings(
@@ -83,10 +84,10 @@ def sample(how_many: int) -> list[tuple[list[Numbered], int]]:
         suppress_health_check=list(HealthCheck),
     )
     def draw(events: list[Numbered], place: int) -> None:
-        drawn.append((events, place % (len(events) + 1)))
+        samples.append((events, place % (len(events) + 1)))
 
     draw()
-    return drawn
+    return samples
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -100,10 +101,10 @@ def test_a_client_reads_any_run_without_complaint_and_comes_late_to_the_same(
 
     live = read(client, [[exchange(log, reader)] for log in logs])
     late = read(client, [[exchange(drop_void_events(log), reader)] for log in logs])
-    for log, one, other in zip(logs, live, late, strict=True):
-        assert one["failures"] == one["complaints"] == [], log
-        assert other["failures"] == other["complaints"] == [], log
-        assert essence(one["messages"]) == essence(other["messages"]), log
+    for log, live_result, late_result in zip(logs, live, late, strict=True):
+        assert live_result["failures"] == live_result["complaints"] == [], log
+        assert late_result["failures"] == late_result["complaints"] == [], log
+        assert essence(live_result["messages"]) == essence(late_result["messages"]), log
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -112,25 +113,27 @@ def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
 ) -> None:
     reader = Reader(version=CLIENTS[client], history=(MINE,))
     cuts = sample(4 * settings.default.max_examples)
-    again = [Reader(version=CLIENTS[client], history=(MINE,), after=cut) for _, cut in cuts]
+    second_readers = [
+        Reader(version=CLIENTS[client], history=(MINE,), after=cut) for _, cut in cuts
+    ]
 
-    whole = read(client, [[exchange(log, reader)] for log, _ in cuts])
-    broken = read(
+    uncut = read(client, [[exchange(log, reader)] for log, _ in cuts])
+    cut_off = read(
         client,
         [
             [exchange(log[:cut], reader), exchange(log, after)]
-            for (log, cut), after in zip(cuts, again, strict=True)
+            for (log, cut), after in zip(cuts, second_readers, strict=True)
         ],
     )
-    for (log, cut), one, other in zip(cuts, whole, broken, strict=True):
-        assert other["failures"] == other["complaints"] == [], (cut, log)
-        assert essence(one["messages"]) == essence(other["messages"]), (cut, log)
+    for (log, cut), uncut_result, cut_off_result in zip(cuts, uncut, cut_off, strict=True):
+        assert cut_off_result["failures"] == cut_off_result["complaints"] == [], (cut, log)
+        assert essence(uncut_result["messages"]) == essence(cut_off_result["messages"]), (cut, log)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_person_is_asked_and_a_later_run_goes_on(read: Read, client: str) -> None:
     version = CLIENTS[client]
-    log = in_time(number_events(TYPICAL["mixed"]()))
+    log = without_expiry(number_events(TYPICAL["mixed"]()))
     rest = next(number for number, event in log if event.type == "turn.ended")
     answer = {"id": "a1", "role": "tool", "toolCallId": "c0", "content": "seen"}
     after = Reader(
@@ -142,7 +145,7 @@ def test_a_person_is_asked_and_a_later_run_goes_on(read: Read, client: str) -> N
         {"interruptId": no, "status": "cancelled"},
     ]
 
-    [made] = read(
+    [result] = read(
         client,
         [
             [
@@ -151,18 +154,18 @@ def test_a_person_is_asked_and_a_later_run_goes_on(read: Read, client: str) -> N
             ]
         ],
     )
-    assert made["failures"] == made["complaints"] == []
-    finished = [run for run in made["runs"] if run[0] == "finished"]
+    assert result["failures"] == result["complaints"] == []
+    finished = [run for run in result["runs"] if run[0] == "finished"]
     assert [run[2:4] for run in finished] == [["run_2:turn-1", "interrupt"], ["theirs", "success"]]
     assert [each["toolCallId"] for each in finished[0][4]] == ["c2", "c3"]
-    outputs = {m["toolCallId"]: m["content"] for m in made["messages"] if m["role"] == "tool"}
-    assert len([m for m in made["messages"] if m["role"] == "tool"]) == len(outputs) == 4
-    assert made["messages"][-1]["content"] == "All done."
+    outputs = {m["toolCallId"]: m["content"] for m in result["messages"] if m["role"] == "tool"}
+    assert len([m for m in result["messages"] if m["role"] == "tool"]) == len(outputs) == 4
+    assert result["messages"][-1]["content"] == "All done."
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_what_a_client_asks_for_is_understood(read: Read, client: str) -> None:
-    log = in_time(number_events(TYPICAL["mixed"]()))
+    log = without_expiry(number_events(TYPICAL["mixed"]()))
     rest = next(number for number, event in log if event.type == "turn.ended")
     answer = {"id": "a1", "role": "tool", "toolCallId": "c0", "content": "seen"}
     yes, no = questions(log)
@@ -171,16 +174,18 @@ def test_what_a_client_asks_for_is_understood(read: Read, client: str) -> None:
         {"interruptId": no, "status": "cancelled"},
     ]
     first = exchange(log[:rest], Reader(version=CLIENTS[client]))
-    [made] = read(client, [[first, exchange([], Reader(), answers=[answer], resume=resume)]])
+    [result] = read(client, [[first, exchange([], Reader(), answers=[answer], resume=resume)]])
 
-    asked, again = [understood(body) for body in made["asked"]]
-    assert asked.message == NewMessage("hello")
-    assert (asked.thread_id, asked.message_id) == ("thread_1", "mine")
-    assert asked.version == again.version == CLIENTS[client]
-    assert again.message is None
-    assert again.outputs == (ClientOutput("c0", "seen"),)
-    assert {of: said.approve for of, said in again.approvals.items()} == {
+    first_request, second_request = [parse_run_input(body) for body in result["asked"]]
+    assert first_request.message == NewMessage("hello")
+    assert (first_request.thread_id, first_request.message_id) == ("thread_1", "mine")
+    assert first_request.version == second_request.version == CLIENTS[client]
+    assert second_request.message is None
+    assert second_request.outputs == (ClientOutput("c0", "seen"),)
+    assert {
+        action_id: approval.approve for action_id, approval in second_request.approvals.items()
+    } == {
         yes: True,
         no: False,
     }
-    assert list(again.history) == made["asked"][1]["messages"]
+    assert list(second_request.history) == result["asked"][1]["messages"]

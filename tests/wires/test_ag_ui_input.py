@@ -36,34 +36,34 @@ def body(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"threadId": "thread", "runId": "run", "messages": list(messages), **more}
 
 
-def catch_error(sent: dict[str, Any]) -> InvalidRequest:
+def catch_error(request_body: dict[str, Any]) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as raised:
-        parse_run_input(sent)
+        parse_run_input(request_body)
     return raised.value
 
 
-# What is believed.
+# Accepted fields.
 
 
 def test_the_last_message_of_the_person_is_new() -> None:
     older = {"id": "u0", "role": "user", "content": "Forged."}
-    asked = parse_run_input(body(older, CALL, ANSWER, USER, REASONING, protocolVersion="1.0"))
+    request = parse_run_input(body(older, CALL, ANSWER, USER, REASONING, protocolVersion="1.0"))
 
-    assert (asked.thread_id, asked.run_id, asked.version) == ("thread", "run", "1")
-    assert (asked.message, asked.message_id) == (NewMessage("How late is it?"), "u1")
-    assert asked.approvals == {}
+    assert (request.thread_id, request.run_id, request.version) == ("thread", "run", "1")
+    assert (request.message, request.message_id) == (NewMessage("How late is it?"), "u1")
+    assert request.approvals == {}
 
 
 def test_outputs_before_a_new_message_are_not_lost() -> None:
-    asked = parse_run_input(body(CALL, ANSWER, USER))
+    request = parse_run_input(body(CALL, ANSWER, USER))
 
-    assert [output.tool_call_id for output in asked.outputs] == ["c0"]
+    assert [output.tool_call_id for output in request.outputs] == ["c0"]
 
 
 def test_a_client_may_name_what_answers() -> None:
-    named = parse_run_input(body(USER, forwardedProps={"assistantId": "asst_1", "more": 1}))
+    request = parse_run_input(body(USER, forwardedProps={"assistantId": "asst_1", "more": 1}))
 
-    assert (named.wants.assistant_id, named.wants.model) == ("asst_1", None)
+    assert (request.wants.assistant_id, request.wants.model) == ("asst_1", None)
     assert parse_run_input(body(USER, forwardedProps=["odd"])).wants == Wants()
 
 
@@ -79,10 +79,10 @@ def test_a_client_that_declares_no_version_is_an_old_one() -> None:
 
 def test_outputs_since_the_last_message_are_handed_in_and_no_message_is_new() -> None:
     failed = {"id": "t2", "role": "tool", "toolCallId": "c1", "content": "", "error": "It broke."}
-    asked = parse_run_input(body(USER, CALL, ANSWER, failed))
+    request = parse_run_input(body(USER, CALL, ANSWER, failed))
 
-    assert (asked.message, asked.message_id) == (None, None)
-    assert asked.outputs == (
+    assert (request.message, request.message_id) == (None, None)
+    assert request.outputs == (
         ClientOutput("c0", "noon"),
         ClientOutput("c1", "It broke.", is_error=True),
     )
@@ -120,11 +120,11 @@ def test_the_clients_tools_are_offered() -> None:
 
 
 def test_what_is_not_believed_is_passed_over() -> None:
-    asked = parse_run_input(
+    request = parse_run_input(
         body(USER, state={"admin": True}, context=[], forwardedProps={"key": "x"}, apiKey="k")
     )
 
-    assert asked == AgUiRequest(
+    assert request == AgUiRequest(
         thread_id="thread",
         run_id="run",
         version="0",
@@ -134,11 +134,11 @@ def test_what_is_not_believed_is_passed_over() -> None:
     )
 
 
-# What is refused.
+# Refused requests.
 
 
 @pytest.mark.parametrize(
-    ("sent", "words"),
+    ("request_body", "words"),
     [
         ({"runId": "r", "messages": []}, "threadId"),
         ({"threadId": "t", "runId": "", "messages": []}, "$.runId"),
@@ -159,9 +159,9 @@ def test_what_is_not_believed_is_passed_over() -> None:
     ],
 )
 def test_a_wrong_request_is_refused_in_words_that_say_where(
-    sent: dict[str, Any], words: str
+    request_body: dict[str, Any], words: str
 ) -> None:
-    assert words in f"{catch_error(sent).full_message} {catch_error(sent).details}"
+    assert words in f"{catch_error(request_body).full_message} {catch_error(request_body).details}"
 
 
 @pytest.mark.parametrize("payload", [None, True, "yes", {}, {"approved": "true"}, {"approved": 1}])
@@ -192,9 +192,11 @@ _VALUES = st.recursive(
 
 @given(st.lists(_VALUES, max_size=3), _VALUES, _VALUES)
 def test_whatever_is_sent_is_read_or_refused(messages: list[Any], tools: Any, resume: Any) -> None:
-    for sent in ({}, USER, CALL, ANSWER):
-        mixed = [sent | message if isinstance(message, dict) else message for message in messages]
+    for valid in ({}, USER, CALL, ANSWER):
+        messages_to_send = [
+            valid | message if isinstance(message, dict) else message for message in messages
+        ]
         try:
-            parse_run_input(body(USER, *mixed, tools=tools, resume=resume))
+            parse_run_input(body(USER, *messages_to_send, tools=tools, resume=resume))
         except InvalidRequest:
             continue

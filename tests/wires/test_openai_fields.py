@@ -38,8 +38,8 @@ def test_every_field_of_the_original_is_in_the_table(name: str) -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_field_is_read_unless_the_table_says_that_it_is_ignored(name: str) -> None:
-    table, _, read = TABLES[name]
+    table, _, request_type = TABLES[name]
 
     ignored = {field for field, (treatment, _) in table.items() if treatment == "ignored"}
 
-    assert set(read.__struct_fields__) == set(table) - ignored
+    assert set(request_type.__struct_fields__) == set(table) - ignored

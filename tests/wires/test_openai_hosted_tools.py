@@ -35,7 +35,7 @@ FOUND = "Title: Bees\nDescription: On bees.\nURL: https://bees.example/a\n\nhttp
 
 
 def to_json(item: Any) -> dict[str, Any]:
-    """The item as JSON, which OpenAI's own types must accept."""
+    """Return the item as JSON, checked by OpenAI's own types."""
     value: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(item))
     RESPONSE_ITEM.validate_python(value)
     return value
@@ -68,10 +68,10 @@ def test_a_request_gets_the_tools_that_it_asks_for_without_a_question() -> None:
     assert choose_hosted_servers(["web_search", "file_search"], targets) == (
         McpServer("all", allowed_tools=("search", "find"), require_approval="never"),
     )
-    whole = {**targets, "code_interpreter": HostedTarget("all")}
-    assert choose_hosted_servers(["web_search", "code_interpreter", "file_search"], whole) == (
-        McpServer("all", require_approval="never"),
-    )
+    all_targets = {**targets, "code_interpreter": HostedTarget("all")}
+    assert choose_hosted_servers(
+        ["web_search", "code_interpreter", "file_search"], all_targets
+    ) == (McpServer("all", require_approval="never"),)
 
 
 def test_calls_are_known_by_whole_names_and_by_prefixes() -> None:
@@ -84,13 +84,13 @@ def test_calls_are_known_by_whole_names_and_by_prefixes() -> None:
 
 
 def test_a_search_of_the_web_has_its_query_and_its_sources() -> None:
-    begun = to_json(make_hosted_call_item("web_search", REPLY, 0, '{"count":3,"query":"bees"}'))
+    started = to_json(make_hosted_call_item("web_search", REPLY, 0, '{"count":3,"query":"bees"}'))
     done = make_hosted_call_item("web_search", REPLY, 0, '{"count":3,"query":"bees"}', FOUND)
 
-    assert (begun["status"], begun["action"]["sources"]) == ("in_progress", [])
-    shown = to_json(done)
-    assert shown["id"] == f"ws_{'0' * 35}_0"
-    assert shown["action"] == {
+    assert (started["status"], started["action"]["sources"]) == ("in_progress", [])
+    completed = to_json(done)
+    assert completed["id"] == f"ws_{'0' * 35}_0"
+    assert completed["action"] == {
         "type": "search",
         "query": "bees",
         "queries": ["bees"],
@@ -100,7 +100,7 @@ def test_a_search_of_the_web_has_its_query_and_its_sources() -> None:
         ],
     }
     assert "sources" not in to_json(select_fields(done, ()))["action"]
-    assert to_json(select_fields(done, ["web_search_call.action.sources"])) == shown
+    assert to_json(select_fields(done, ["web_search_call.action.sources"])) == completed
 
 
 def test_a_page_that_is_opened_has_its_url() -> None:
@@ -183,25 +183,25 @@ def test_known_urls_of_an_answer_are_cited_where_they_stand() -> None:
     titles = {"https://b.example/a": "Bees", "https://c.example": ""}
     text = "🐝 [here](https://b.example/a) and https://c.example. Not https://d.example"
 
-    found = citations(text, titles)
+    annotations = citations(text, titles)
 
-    assert [text[each["start_index"] : each["end_index"]] for each in found] == [
+    assert [text[each["start_index"] : each["end_index"]] for each in annotations] == [
         "[here](https://b.example/a)",
         "https://c.example",
     ]
-    assert [each["title"] for each in found] == ["Bees", "https://c.example"]
+    assert [each["title"] for each in annotations] == ["Bees", "https://c.example"]
     assert citations(text, {}) == ()
 
 
 @given(st.text(alphabet="[]()ahtps:/.é \n", max_size=60), st.text(max_size=30))
 def test_citations_are_ordered_and_within_the_text(text: str, tail: str) -> None:
-    whole = f"{text}[x](https://b.example/a){tail} https://b.example/a"
-    found = citations(whole, {"https://b.example/a": "", **find_links(whole)})
+    full_text = f"{text}[x](https://b.example/a){tail} https://b.example/a"
+    annotations = citations(full_text, {"https://b.example/a": "", **find_links(full_text)})
 
     ends = [0]
-    for each in found:
-        assert ends[-1] <= each["start_index"] < each["end_index"] <= len(whole)
-        assert each["url"] in whole[each["start_index"] : each["end_index"]]
+    for each in annotations:
+        assert ends[-1] <= each["start_index"] < each["end_index"] <= len(full_text)
+        assert each["url"] in full_text[each["start_index"] : each["end_index"]]
         ends.append(each["end_index"])
 
 
@@ -209,23 +209,23 @@ def test_citations_are_ordered_and_within_the_text(text: str, tail: str) -> None
 
 
 def test_calls_of_a_run_and_its_answer_are_shown_with_sources_and_citations() -> None:
-    shared: dict[str, Any] = {"thread_id": "thread_1", "run_id": "run_1", "created_at": 0}
+    common: dict[str, Any] = {"thread_id": "thread_1", "run_id": "run_1", "created_at": 0}
     call = ToolCall("c1", "brave__search", '{"query":"bees"}')
     other = ToolCall("c2", "brave__other", "{}")
     messages = [
-        Message(id="msg_1", number=1, role="assistant", tool_calls=(call, other), **shared),
+        Message(id="msg_1", number=1, role="assistant", tool_calls=(call, other), **common),
         Message(
-            id="msg_2", number=2, role="tool", tool_call_id="c1", content=(Text(FOUND),), **shared
+            id="msg_2", number=2, role="tool", tool_call_id="c1", content=(Text(FOUND),), **common
         ),
         Message(
-            id="msg_3", number=3, role="tool", tool_call_id="c2", content=(Text("x"),), **shared
+            id="msg_3", number=3, role="tool", tool_call_id="c2", content=(Text("x"),), **common
         ),
         Message(
             id="msg_4",
             number=4,
             role="assistant",
             content=(Text("See https://bees.example/a"),),
-            **shared,
+            **common,
         ),
     ]
     actions = index_actions(
@@ -238,13 +238,13 @@ def test_calls_of_a_run_and_its_answer_are_shown_with_sources_and_citations() ->
             runs_on="server",
             server="brave",
             expires_at=1,
-            **shared,
+            **common,
         )
         for call_id, name in (("c1", "brave__search"), ("c2", "brave__other"))
     )
 
-    run = find_sources(CALLS, messages)
-    items = [to_json(item) for item in to_items(messages, actions, hosted={"run_1": run})]
+    sources = find_sources(CALLS, messages)
+    items = [to_json(item) for item in to_items(messages, actions, hosted={"run_1": sources})]
 
     assert [item["type"] for item in items] == [
         "web_search_call",
@@ -253,7 +253,7 @@ def test_calls_of_a_run_and_its_answer_are_shown_with_sources_and_citations() ->
         "message",
     ]
     assert items[1]["call_id"] == items[2]["call_id"] == "c2"
-    (cited,) = items[-1]["content"][0]["annotations"]
-    assert (cited["type"], cited["title"]) == ("url_citation", "Bees")
-    alone = to_items(messages[3:], actions, hosted={"run_1": run})
-    assert to_json(alone[0]) == items[-1]
+    (annotation,) = items[-1]["content"][0]["annotations"]
+    assert (annotation["type"], annotation["title"]) == ("url_citation", "Bees")
+    answer_only = to_items(messages[3:], actions, hosted={"run_1": sources})
+    assert to_json(answer_only[0]) == items[-1]

@@ -1,4 +1,4 @@
-"""Items of the Responses wire become messages, and messages items."""
+"""Items of the Responses wire become messages, and messages become items."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def read(*items: Any) -> SentItems:
     return read_items(parse_items(list(items), "input"), "input")
 
 
-def past(*items: Any) -> list[PastMessage]:
-    """The messages of items that form a whole conversation."""
+def read_conversation(*items: Any) -> list[PastMessage]:
+    """Return the messages of items that form a complete conversation."""
     sent = read(*items)
     require_outputs(sent)
     assert (sent.outputs, sent.approvals) == ((), ())
@@ -68,7 +68,7 @@ def past(*items: Any) -> list[PastMessage]:
 
 
 def store(messages: Sequence[PastMessage]) -> list[Message]:
-    """The messages as a thread keeps them."""
+    """Return the messages as a thread stores them."""
     return [
         Message(
             id=f"msg_{number:09}{'b' * 26}",
@@ -88,12 +88,12 @@ def store(messages: Sequence[PastMessage]) -> list[Message]:
 
 
 def show(messages: Sequence[Message], actions: Actions = NO_ACTIONS, **options: Any) -> list[Any]:
-    """The items as JSON, which OpenAI's own types must accept."""
-    shown = msgspec.json.decode(msgspec.json.encode(to_items(messages, actions, **options)))
-    for item in shown:
+    """Return the items as JSON, checked by OpenAI's own types."""
+    items = msgspec.json.decode(msgspec.json.encode(to_items(messages, actions, **options)))
+    for item in items:
         RESPONSE_ITEM.validate_python(item)
         CONVERSATION_ITEM.validate_python(item)
-    return list(shown)
+    return list(items)
 
 
 def call(call_id: str, name: str = "look", arguments: str = "{}", **more: Any) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_a_text_is_a_message_of_the_user() -> None:
 
 
 def test_an_answer_its_reasoning_and_its_calls_are_one_message() -> None:
-    messages = past(
+    messages = read_conversation(
         user("Where?"),
         {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]},
         {"role": "assistant", "content": [{"type": "output_text", "text": "Let me look."}]},
@@ -147,7 +147,9 @@ def test_an_answer_its_reasoning_and_its_calls_are_one_message() -> None:
 
 
 def test_outputs_are_moved_behind_their_calls_wherever_they_stand() -> None:
-    messages = past(call("a"), user("Wait."), call("b"), output("b", "2"), output("a", "1"))
+    messages = read_conversation(
+        call("a"), user("Wait."), call("b"), output("b", "2"), output("a", "1")
+    )
 
     assert [each.tool_call_id or each.role for each in messages] == [
         "assistant",
@@ -169,7 +171,7 @@ def test_outputs_are_moved_behind_their_calls_wherever_they_stand() -> None:
     ],
 )
 def test_an_empty_item_changes_nothing(item: Any) -> None:
-    assert past(user("a"), item, user("b")) == past(user("a"), user("b"))
+    assert read_conversation(user("a"), item, user("b")) == read_conversation(user("a"), user("b"))
 
 
 @pytest.mark.parametrize(
@@ -183,11 +185,11 @@ def test_an_empty_item_changes_nothing(item: Any) -> None:
     ],
 )
 def test_a_message_may_come_in_many_forms(item: Any) -> None:
-    assert past(item) == [PastMessage(content=(Text("Hi"),), role="user")]
+    assert read_conversation(item) == [PastMessage(content=(Text("Hi"),), role="user")]
 
 
 def test_items_of_an_answer_are_accepted_as_they_were_sent() -> None:
-    messages = past(
+    messages = read_conversation(
         {
             "id": "msg_1",
             "type": "message",
@@ -364,7 +366,7 @@ def test_whatever_is_sent_is_read_or_refused_with_an_error_of_the_caller(value: 
 
 
 def test_a_search_without_an_action_has_one() -> None:
-    (item,) = show(store(past({"type": "web_search_call"})))
+    (item,) = show(store(read_conversation({"type": "web_search_call"})))
 
     assert item["action"] == {"type": "search", "query": ""}
 
@@ -384,9 +386,9 @@ def test_references_are_replaced_by_what_they_stand_for() -> None:
     items = parse_items([{"type": "item_reference", "id": "msg_1"}, user("b")], "input")
     stored = kinds.MessageItem(id="msg_1", role="user", content="a")
 
-    replaced = replace_references(items, {"msg_1": stored}, "input")
+    resolved = replace_references(items, {"msg_1": stored}, "input")
 
-    assert replaced == [stored, items[1]]
+    assert resolved == [stored, items[1]]
     with pytest.raises(NotFound):
         replace_references(items, {}, "input")
 
@@ -399,16 +401,18 @@ call_names = st.sampled_from(["look", "find"])
 
 @st.composite
 def replies(draw: st.DrawFn, number: int) -> list[Any]:
-    """Items of one turn: reasoning, a message, calls and their outputs."""
+    """Draw the items of one turn: reasoning, a message, calls and their outputs."""
     items: list[Any] = []
     if draw(st.booleans()):
         thought = {"type": "summary_text", "text": draw(texts)}
         items.append({"type": "reasoning", "summary": [thought]})
-    said = [{"type": "output_text", "text": text} for text in draw(st.lists(texts, max_size=2))]
-    count = draw(st.integers(0 if said else 1, 3))
-    if said:
+    text_parts = [
+        {"type": "output_text", "text": text} for text in draw(st.lists(texts, max_size=2))
+    ]
+    count = draw(st.integers(0 if text_parts else 1, 3))
+    if text_parts:
         phase = draw(st.sampled_from([{}, {"phase": "commentary"}]))
-        items.append({"type": "message", "role": "assistant", "content": said, **phase})
+        items.append({"type": "message", "role": "assistant", "content": text_parts, **phase})
     outputs: list[Any] = []
     for place in range(count):
         call_id = f"call_{number}_{place}"
@@ -416,9 +420,9 @@ def replies(draw: st.DrawFn, number: int) -> list[Any]:
         text = draw(st.one_of(texts, st.just("")))
         match kind:
             case "function":
-                within = draw(st.sampled_from([{}, {"namespace": "crm"}]))
+                namespace = draw(st.sampled_from([{}, {"namespace": "crm"}]))
                 arguments = draw(st.sampled_from(ARGUMENTS))
-                items.append(call(call_id, draw(call_names), arguments, **within))
+                items.append(call(call_id, draw(call_names), arguments, **namespace))
                 outputs.append(output(call_id, draw(st.one_of(st.just(text), PARTS))))
             case "custom":
                 items.append(
@@ -467,33 +471,37 @@ PARTS = st.just(
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Any]:
-    """Items of a whole conversation; every reply has its outputs."""
+    """Draw the items of a complete conversation; every call has its output."""
     items: list[Any] = []
     for number in range(draw(st.integers(0, 4))):
         role = draw(st.sampled_from(["user", "system", "developer"]))
-        asked = [{"type": "input_text", "text": draw(texts)}]
-        items.append({"type": "message", "role": role, "content": asked})
+        text_parts = [{"type": "input_text", "text": draw(texts)}]
+        items.append({"type": "message", "role": role, "content": text_parts})
         items += draw(replies(number))
     return items
 
 
 def essence(item: Any) -> dict[str, Any]:
-    """An item without what a client need not send."""
-    left = ("id", "status", "encrypted_content", "annotations", "logprobs", "detail", "error")
-    kept = {name: value for name, value in item.items() if name not in left and value is not None}
+    """Return the item without the fields that a client may leave out."""
+    omitted = ("id", "status", "encrypted_content", "annotations", "logprobs", "detail", "error")
+    fields = {
+        name: value for name, value in item.items() if name not in omitted and value is not None
+    }
     for name in ("content", "output"):
-        if isinstance(kept.get(name), list):
-            kept[name] = [essence(part) for part in kept[name]]
-    return dict(sorted({**kept, "approval_request_id": None}.items()))
+        if isinstance(fields.get(name), list):
+            fields[name] = [essence(part) for part in fields[name]]
+    return dict(sorted({**fields, "approval_request_id": None}.items()))
 
 
 @given(conversations())
 def test_items_become_messages_and_the_same_items_again(items: list[Any]) -> None:
-    shown = show(store(past(*items)))
+    stored_items = show(store(read_conversation(*items)))
 
-    assert sorted(map(repr, map(essence, shown))) == sorted(map(repr, map(essence, items)))
-    assert list(map(essence, show(store(past(*shown))))) == list(map(essence, shown))
-    assert len({item["id"] for item in shown}) == len(shown)
+    assert sorted(map(repr, map(essence, stored_items))) == sorted(map(repr, map(essence, items)))
+    assert list(map(essence, show(store(read_conversation(*stored_items))))) == list(
+        map(essence, stored_items)
+    )
+    assert len({item["id"] for item in stored_items}) == len(stored_items)
 
 
 @given(stories())
@@ -502,11 +510,11 @@ def test_every_thread_of_runs_has_items_that_the_original_knows(story: Story) ->
     actions = index_actions(story.actions.values())
 
     for mcp_items in (False, True):
-        shown = show(messages, actions, mcp_items=mcp_items)
+        shown_items = show(messages, actions, mcp_items=mcp_items)
 
-        assert len({item["id"] for item in shown}) == len(shown)
-        known = {message.id for message in messages}
-        assert all(message_of_item(item["id"]) in known for item in shown)
+        assert len({item["id"] for item in shown_items}) == len(shown_items)
+        message_ids = {message.id for message in messages}
+        assert all(message_of_item(item["id"]) in message_ids for item in shown_items)
 
 
 @given(stories())
@@ -523,9 +531,11 @@ def test_the_id_of_a_reply_follows_from_its_run_and_its_turn(story: Story) -> No
 
 
 def reply_with_calls(*call_ids: str) -> list[Message]:
-    sent = [call(each, arguments='{"q":1}') for each in call_ids]
-    made = store(past(user("?"), *sent, *(output(each, f"of {each}") for each in call_ids)))
-    return [msgspec.structs.replace(each, run_id="run_1") for each in made]
+    calls = [call(each, arguments='{"q":1}') for each in call_ids]
+    messages = store(
+        read_conversation(user("?"), *calls, *(output(each, f"of {each}") for each in call_ids))
+    )
+    return [msgspec.structs.replace(each, run_id="run_1") for each in messages]
 
 
 def action(call_id: str, **fields: Any) -> Action:
@@ -554,77 +564,85 @@ def test_a_call_of_a_server_is_a_pair_or_one_item() -> None:
     )
 
     pairs = show(messages, actions)
-    whole = show(messages, actions, mcp_items=True)
+    single_items = show(messages, actions, mcp_items=True)
 
     assert types_of(pairs)[1:] == ["function_call", "function_call", *["function_call_output"] * 2]
-    assert types_of(whole)[1:] == ["mcp_call", "function_call", "function_call_output"]
-    assert whole[1]["server_label"] == "docs"
-    assert whole[1]["output"] == "of a"
+    assert types_of(single_items)[1:] == ["mcp_call", "function_call", "function_call_output"]
+    assert single_items[1]["server_label"] == "docs"
+    assert single_items[1]["output"] == "of a"
 
 
 def test_a_call_to_approve_is_a_question_until_it_is_answered() -> None:
     messages = reply_with_calls("a")
     waiting = action("a", runs_on="server", server="docs", approval="required")
-    given = msgspec.structs.replace(waiting, approval="given", status="completed")
+    approved = msgspec.structs.replace(waiting, approval="given", status="completed")
     refused = msgspec.structs.replace(waiting, approval="refused", status="failed")
 
     (question,) = show(messages[1:2], index_actions([waiting]))
     assert question["type"] == "mcp_approval_request"
     assert (question["server_label"], question["arguments"]) == ("docs", '{"q":1}')
-    for answered, approve in ((given, True), (refused, False)):
-        shown = show(messages[1:], index_actions([answered]))
-        assert shown[0] == question
-        assert shown[1]["approval_request_id"] == question["id"]
-        assert shown[1]["approve"] is approve
-        assert types_of(shown)[2:] == ["function_call", "function_call_output"]
-    parsed = parse_item_id(question["id"])
-    assert parsed is not None
-    assert (parsed.message_id, parsed.place) == (messages[1].id, 0)
+    for decided_action, is_approved in ((approved, True), (refused, False)):
+        shown_items = show(messages[1:], index_actions([decided_action]))
+        assert shown_items[0] == question
+        assert shown_items[1]["approval_request_id"] == question["id"]
+        assert shown_items[1]["approve"] is is_approved
+        assert types_of(shown_items)[2:] == ["function_call", "function_call_output"]
+    item_id = parse_item_id(question["id"])
+    assert item_id is not None
+    assert (item_id.message_id, item_id.place) == (messages[1].id, 0)
 
 
 def test_custom_tools_are_known_by_their_names() -> None:
     arguments = kinds.custom_arguments("*** Begin")
-    messages = store(past(call("a", "patch", arguments), output("a", "ok")))
+    messages = store(read_conversation(call("a", "patch", arguments), output("a", "ok")))
 
-    shown = show(messages, custom_tools={"patch"})
+    items = show(messages, custom_tools={"patch"})
 
-    assert types_of(shown) == ["custom_tool_call", "custom_tool_call_output"]
-    assert shown[0]["input"] == "*** Begin"
+    assert types_of(items) == ["custom_tool_call", "custom_tool_call_output"]
+    assert items[0]["input"] == "*** Begin"
 
 
 def test_a_refusal_and_a_summary_have_items_of_their_own() -> None:
-    (first, *_) = store(past(user("x")))
+    (first, *_) = store(read_conversation(user("x")))
     refusal = msgspec.structs.replace(first, role="assistant", content=(Refusal("No."),))
     summary = msgspec.structs.replace(first, role="system", compacts=3)
-    end = msgspec.structs.replace(summary, compacts=0)
+    prompt = msgspec.structs.replace(summary, compacts=0)
 
     assert show([refusal])[0]["content"] == [{"type": "refusal", "refusal": "No."}]
-    (shown,) = show([summary, end])
-    assert shown["type"] == "compaction"
-    (read_again,) = past(shown)
-    assert (read_again.role, read_again.content) == ("user", (Text("x"),))
-    assert show(store([read_again]))[0]["type"] == "compaction"
+    (compaction,) = show([summary, prompt])
+    assert compaction["type"] == "compaction"
+    (message,) = read_conversation(compaction)
+    assert (message.role, message.content) == ("user", (Text("x"),))
+    assert show(store([message]))[0]["type"] == "compaction"
 
 
 def test_marks_that_a_caller_invented_do_no_harm() -> None:
     messages = reply_with_calls("a")
     for mark in ("{", "[]", '{"0": ["web_search_call"]}', '{"0": ["teapot", "x"]}', '{"9": []}'):
         metadata = {"openai_calls": mark, "openai_role": "x", "openai_phase": "x"}
-        marked = [msgspec.structs.replace(each, metadata=metadata) for each in messages]
+        marked_messages = [msgspec.structs.replace(each, metadata=metadata) for each in messages]
 
-        assert types_of(show(marked)) == ["message", "function_call", "function_call_output"]
+        assert types_of(show(marked_messages)) == [
+            "message",
+            "function_call",
+            "function_call_output",
+        ]
 
 
 def test_optional_fields_come_when_they_are_asked_for() -> None:
     (item,) = to_items(
-        store(past({"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]}))
+        store(
+            read_conversation(
+                {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]}
+            )
+        )
     )
 
-    plain = msgspec.to_builtins(select_fields(item, ()))
-    whole = msgspec.to_builtins(select_fields(item, ["reasoning.encrypted_content"]))
+    default_item = msgspec.to_builtins(select_fields(item, ()))
+    full_item = msgspec.to_builtins(select_fields(item, ["reasoning.encrypted_content"]))
 
-    assert "encrypted_content" not in plain
-    assert past({**whole, "summary": []}) == past(plain)
+    assert "encrypted_content" not in default_item
+    assert read_conversation({**full_item, "summary": []}) == read_conversation(default_item)
 
 
 # Ids.

@@ -67,13 +67,13 @@ _inputs = st.fixed_dictionaries({"input": words})
 def _call_pieces(index: int, name: str, arguments: str, cuts: Sequence[int]) -> list[CallPiece]:
     places = sorted({cut % (len(arguments) + 1) for cut in cuts} | {0, len(arguments)})
     pieces = [arguments[a:b] for a, b in itertools.pairwise(places)]
-    begun = CallPiece(index=index, id=f"call_{name}_{index}", name=name)
-    return [begun, *(CallPiece(index=index, arguments=piece) for piece in pieces)]
+    first = CallPiece(index=index, id=f"call_{name}_{index}", name=name)
+    return [first, *(CallPiece(index=index, arguments=piece) for piece in pieces)]
 
 
 @st.composite
 def replies(draw: Any, tools: Sequence[str]) -> list[Chunk]:
-    """Chunks of a reply: reasoning, text and refusals in any order, then calls, cut anywhere."""
+    """Draw a reply's chunks: reasoning, text, refusals in any order, then calls, cut anywhere."""
     kinds = st.sampled_from([TextPiece, TextPiece, ReasoningPiece, RefusalPiece])
     chunks: list[Chunk] = [
         draw(kinds)(draw(words)) for _ in range(draw(st.integers(0 if tools else 1, 5)))
@@ -117,17 +117,17 @@ def _play(chunks: Sequence[Chunk]) -> tuple[list[Event], TurnResult]:
 
 @st.composite
 def logs(draw: Any) -> list[Event]:
-    """The events of a run's first response: turns that run here, cuts, and an end of any kind."""
+    """Draw the events of a run's first response: turns with hosted tools, restarts, and any end."""
     log: list[Event] = [_status(Status.QUEUED), _status(Status.IN_PROGRESS)]
-    listed = draw(st.sampled_from([(), (LISTED,)]))
-    log += listed
+    listings = draw(st.sampled_from([(), (LISTED,)]))
+    log += listings
     turn = 1
     for _ in range(draw(st.integers(0, 2))):
         for _ in range(draw(st.integers(0, 2))):
-            begun, _ = _play(draw(replies(draw(st.sampled_from([(), ("mine",)])))))
-            log += begun[: draw(st.integers(0, len(begun)))]
+            void_events, _ = _play(draw(replies(draw(st.sampled_from([(), ("mine",)])))))
+            log += void_events[: draw(st.integers(0, len(void_events)))]
             log.append(TurnRestarted(reason="worker_lost", after=len(log), attempt=2))
-            log += listed if turn == 1 else ()
+            log += listings if turn == 1 else ()
         events, result = _play(draw(replies(("far__look",))))
         log += [*events, *result.events, _message(result, turn)]
         is_error = draw(st.booleans())
@@ -159,15 +159,15 @@ def logs(draw: Any) -> list[Event]:
 
 def _decode(body: bytes) -> list[dict[str, Any]]:
     frames = body.decode().split("\n\n")
-    found = []
+    events = []
     for frame in frames:
         if not frame:
             continue
         name, data = frame.split("\n")
         event = json.loads(data.removeprefix("data: "))
         assert name == f"event: {event['type']}"
-        found.append(event)
-    return found
+        events.append(event)
+    return events
 
 
 def _encode(head: ResponseHead, log: Sequence[Event], after: int = -1) -> list[dict[str, Any]]:
@@ -187,28 +187,28 @@ def test_deltas_items_and_the_object_agree(head: ResponseHead, log: list[Event])
     done = {e["item"]["id"]: e["item"] for e in events if e["type"].endswith("item.done")}
     assert final["output"] == _without_void(events, done)
     for each in added:
-        mine = [e for e in events if e.get("output_index") == each["output_index"]]
+        item_events = [e for e in events if e.get("output_index") == each["output_index"]]
         if each["item"]["id"] in done:
-            assert _joined(mine) == _text_of(done[each["item"]["id"]])
+            assert _join_deltas(item_events) == _text_of(done[each["item"]["id"]])
         else:
             assert each["item"]["type"] in ("function_call", "custom_tool_call")
     Response.model_validate(final)
 
 
 def _without_void(
-    events: Sequence[dict[str, Any]], done: dict[str, dict[str, Any]]
+    events: Sequence[dict[str, Any]], items: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the items that a client has at the end: done, and not void."""
+    """Return the items that a client has at the end: completed and not void."""
     void = {
         item_id
         for event in events
         if event["type"] == "antiphon:turn.restarted"
         for item_id in event["item_ids"]
     }
-    return [item for item_id, item in done.items() if item_id not in void]
+    return [item for item_id, item in items.items() if item_id not in void]
 
 
-def _joined(events: Sequence[dict[str, Any]]) -> str:
+def _join_deltas(events: Sequence[dict[str, Any]]) -> str:
     return "".join(e["delta"] for e in events if "delta" in e)
 
 
@@ -240,19 +240,22 @@ def test_what_follows_the_end_adds_nothing(head: ResponseHead, log: list[Event])
         frames.encode(event)
     before = json.loads(json.dumps(response_object(head, frames.fold.state), default=str))
 
-    later = [ToolOutputAdded(tool_call_id="call_mine_0", output="x"), _status(Status.CANCELLED)]
+    late_events = [
+        ToolOutputAdded(tool_call_id="call_mine_0", output="x"),
+        _status(Status.CANCELLED),
+    ]
 
-    assert [frames.encode(event) for event in later] == [b"", b""]
+    assert [frames.encode(event) for event in late_events] == [b"", b""]
     assert frames.close() == DONE
     after = json.loads(json.dumps(response_object(head, frames.fold.state), default=str))
     assert before == after
 
 
-# Whole runs, as the engine logs them.
+# Complete runs, as the engine logs them.
 
 
 def _responses(events: Sequence[Numbered]) -> list[bytes]:
-    """Return the frames of each response of a run, which begins where the one before ended."""
+    """Return the frames of each response of a run; each starts where the last one ended."""
     bodies: list[bytes] = []
     run_id = next(event.run_id for _, event in events if isinstance(event, RunStatus))
     turn = 0
@@ -295,30 +298,38 @@ def _head(run_id: str, place: int, turn: int, carried: dict[str, CarriedCall]) -
 
 @pytest.mark.parametrize("name", TYPICAL)
 def test_a_typical_run_is_told_as_it_stands_in_its_golden_file(name: str) -> None:
-    """Delete the file, and this writes it anew, and fails once.
+    """If the golden file is missing, the test writes it and fails once.
 
     Clients that resume across an upgrade need the same numbers for the same log.
     """
-    told = b"".join(_responses(number_events(TYPICAL[name]())))
+    body = b"".join(_responses(number_events(TYPICAL[name]())))
     golden = GOLDEN / f"responses-{name}.txt"
     if not golden.exists():
-        golden.write_bytes(told)
+        golden.write_bytes(body)
         pytest.fail(f"{golden.name} was not there: read it, and keep it if it is right")
 
-    assert told.decode() == golden.read_text("utf-8")
+    assert body.decode() == golden.read_text("utf-8")
 
 
 @given(runs())
 def test_whatever_happens_each_response_of_a_run_is_whole(events: list[Numbered]) -> None:
     for body in _responses(events):
-        told = _decode(body.removesuffix(DONE))
-        assert [event["sequence_number"] for event in told] == list(range(len(told)))
-        added = [e["item"]["id"] for e in told if e["type"] == "response.output_item.added"]
+        response_events = _decode(body.removesuffix(DONE))
+        assert [event["sequence_number"] for event in response_events] == list(
+            range(len(response_events))
+        )
+        added = [
+            e["item"]["id"] for e in response_events if e["type"] == "response.output_item.added"
+        ]
         assert len(set(added)) == len(added)
         if body.endswith(DONE):
-            final = told[-1]["response"]
-            done = {e["item"]["id"]: e["item"] for e in told if e["type"].endswith("item.done")}
-            kept = _without_void(told, done)
-            assert sorted(i["id"] for i in final["output"]) == sorted(i["id"] for i in kept)
-            # Reasons and errors that only our runs have keep our words.
+            final = response_events[-1]["response"]
+            done = {
+                e["item"]["id"]: e["item"]
+                for e in response_events
+                if e["type"].endswith("item.done")
+            }
+            items = _without_void(response_events, done)
+            assert sorted(i["id"] for i in final["output"]) == sorted(i["id"] for i in items)
+            # Reasons and errors that only Antiphon's runs have are not in OpenAI's types.
             Response.model_validate({**final, "incomplete_details": None, "error": None})

@@ -1,4 +1,4 @@
-"""Tools of a request for a response, and what they mean for a run."""
+"""Tools of a request for a response, and the tools of the run that they become."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from antiphon.wires.openai.response_tools import read_tool_choice, read_tools
 
 
 @pytest.mark.parametrize(
-    ("policy", "asked"),
+    ("policy", "asking_tools"),
     [
         (None, "ab"),
         ("always", "ab"),
@@ -22,12 +22,14 @@ from antiphon.wires.openai.response_tools import read_tool_choice, read_tools
         ({}, "ab"),
     ],
 )
-def test_approvals_of_a_server_are_asked_as_the_original_does(policy: Any, asked: str) -> None:
+def test_approvals_of_a_server_are_asked_as_the_original_does(
+    policy: Any, asking_tools: str
+) -> None:
     tool = {"type": "mcp", "server_label": "far", "require_approval": policy}
 
     (server,) = read_tools([tool]).servers or ()
 
-    assert "".join(filter(server.asks, "ab")) == asked
+    assert "".join(filter(server.asks, "ab")) == asking_tools
 
 
 @pytest.mark.parametrize("allowed", [["a"], {"tool_names": ["a"]}])
@@ -66,11 +68,11 @@ def test_a_grammar_of_a_custom_tool_is_told_to_the_model() -> None:
     grammar = {"type": "grammar", "syntax": "lark", "definition": "start: WORD"}
     tool = {"type": "custom", "name": "patch", "description": "Patches.", "format": grammar}
 
-    found = read_tools([tool])
+    tools = read_tools([tool])
 
-    (spec,) = found.specs or ()
+    (spec,) = tools.specs or ()
     assert "start: WORD" in spec.description
-    assert found.custom == {"patch"}
+    assert tools.custom == {"patch"}
 
 
 @pytest.mark.parametrize("choice", [5, {"type": "function"}, {"type": "web_search_preview"}, {}])

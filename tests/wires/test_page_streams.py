@@ -1,4 +1,4 @@
-"""Runs whose tools run in a page, on the wires of the AI SDK and AG-UI; what such pages post."""
+"""Runs with tools of a page, on the wires of the AI SDK and AG-UI, and the requests of pages."""
 
 from __future__ import annotations
 
@@ -80,15 +80,15 @@ def test_wherever_a_page_is_cut_off_it_comes_back_to_the_same_message(
 @given(runs(), SDK)
 def test_a_page_gets_a_call_only_when_it_is_handed_over(events: list[Numbered], sdk: Sdk) -> None:
     stream = UIMessageStream(sdk, page=PAGE)
-    handed: set[str] = set()
+    handed_call_ids: set[str] = set()
 
     for number, event in events:
         parts = parts_of(stream.feed(number, event))
         if isinstance(event, ActionRequired):
-            handed |= {each.tool_call_id for each in event.actions if each.kind == "tool"}
+            handed_call_ids |= {each.tool_call_id for each in event.actions if each.kind == "tool"}
         for part in parts:
             if part["type"] == "tool-input-available" and part["toolName"] == "look":
-                assert part["toolCallId"] in handed
+                assert part["toolCallId"] in handed_call_ids
 
 
 @given(runs(), SDK)
@@ -121,12 +121,12 @@ def test_wherever_an_ag_ui_page_is_cut_off_it_comes_back_to_the_same_messages(
         return Reader(version=version, history=(MINE,), after=after, page_tools=LOOK, ask=ask)
 
     frames = AgUi(reader()).feed_all(events)
-    seen = Page([MINE]).read(frames[: cut % (len(frames) + 1)])
-    after = parse_cursor(seen.ids[-1], run_id(events)).number if seen.ids else 0
-    seen.read(AgUi(reader(after)).feed_all(events))
+    client = Page([MINE]).read(frames[: cut % (len(frames) + 1)])
+    after = parse_cursor(client.ids[-1], run_id(events)).number if client.ids else 0
+    client.read(AgUi(reader(after)).feed_all(events))
 
     whole = Page([MINE]).read(AgUi(reader()).feed_all(events))
-    assert essence(seen.messages) == essence(whole.messages)
+    assert essence(client.messages) == essence(whole.messages)
 
 
 @given(runs(), VERSION)
@@ -135,19 +135,21 @@ def test_an_ag_ui_page_sees_the_end_of_a_call_only_when_it_is_handed_over(
 ) -> None:
     stream = AgUi(Reader(version=version, page_tools=LOOK))
     names: dict[str, str] = {}
-    handed: set[str] = set()
-    answered: set[str] = set()
+    handed_call_ids: set[str] = set()
+    answered_call_ids: set[str] = set()
 
     for number, event in events:
         if isinstance(event, ActionRequired):
-            handed |= {each.tool_call_id for each in event.actions}
-        sent = parts_of(stream.feed(number, event))
-        answered |= {part["toolCallId"] for part in sent if part["type"] == "TOOL_CALL_RESULT"}
-        for part in sent:
+            handed_call_ids |= {each.tool_call_id for each in event.actions}
+        parts = parts_of(stream.feed(number, event))
+        answered_call_ids |= {
+            part["toolCallId"] for part in parts if part["type"] == "TOOL_CALL_RESULT"
+        }
+        for part in parts:
             if part["type"] == "TOOL_CALL_START":
                 names[part["toolCallId"]] = part["toolCallName"]
             if part["type"] == "TOOL_CALL_END" and names[part["toolCallId"]] == "look":
-                assert part["toolCallId"] in handed | answered
+                assert part["toolCallId"] in handed_call_ids | answered_call_ids
 
 
 def test_an_ag_ui_page_that_has_seen_no_run_gets_one_that_tells_what_to_do() -> None:
@@ -163,7 +165,7 @@ def test_an_ag_ui_page_that_has_seen_no_run_gets_one_that_tells_what_to_do() -> 
     assert stream.continue_run() == []
 
 
-# What pages post.
+# Requests of pages.
 
 
 @given(JSON)
@@ -185,14 +187,14 @@ def reply(*parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_outputs_are_texts_or_json_and_those_of_other_programs_are_left_out() -> None:
-    done = {"type": "tool-look", "state": "output-available"}
+    completed = {"type": "tool-look", "state": "output-available"}
 
     request = parse_page_request(
         reply(
-            {**done, "toolCallId": "c0", "output": "seen"},
-            {**done, "toolCallId": "c1", "output": {"seen": ["“", None]}},
-            {**done, "toolCallId": "c2", "output": 1, "providerExecuted": True},
-            {**done, "toolCallId": "c3", "output": 1, "preliminary": True},
+            {**completed, "toolCallId": "c0", "output": "seen"},
+            {**completed, "toolCallId": "c1", "output": {"seen": ["“", None]}},
+            {**completed, "toolCallId": "c2", "output": 1, "providerExecuted": True},
+            {**completed, "toolCallId": "c3", "output": 1, "preliminary": True},
             {"type": "tool-look", "state": "output-error", "toolCallId": "c4", "errorText": "No."},
             {"type": "tool-look", "state": "input-available", "toolCallId": "c5"},
         )

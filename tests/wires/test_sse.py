@@ -81,8 +81,10 @@ def test_how_bytes_are_cut_makes_no_difference(stream: bytes, places: list[int])
 
 
 @given(st.lists(st.tuples(st.integers(0), st.text())), st.lists(st.integers(0, 100_000)))
-def test_what_is_written_is_read_back(said: list[tuple[int, str]], places: list[int]):
-    lines = [(number, events.encode(events.TextDelta(text=text))) for number, text in said]
+def test_what_is_written_is_read_back(numbered_texts: list[tuple[int, str]], places: list[int]):
+    lines = [
+        (number, events.encode(events.TextDelta(text=text))) for number, text in numbered_texts
+    ]
     stream = b"".join(
         sse.frame(number, b"text.delta", line) + sse.comment("still here") for number, line in lines
     )

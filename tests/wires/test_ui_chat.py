@@ -30,8 +30,8 @@ from tests.support.wires.stories import (
 from tests.support.wires.ui_client_programs import CLIENTS, HERE, essence, run_judge
 from tests.support.wires.ui_streams import encode_events
 
-Told = dict[str, Any]
-Play = Callable[[str, Sequence[list[bytes]], Sequence[list[Any]]], Told]
+ChatState = dict[str, Any]
+Play = Callable[[str, Sequence[list[bytes]], Sequence[list[Any]]], ChatState]
 
 
 @pytest.fixture(scope="module")
@@ -40,44 +40,48 @@ def play(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Play]:
     clients = HERE / "ui_clients"
     with NodePrograms(node, clients / "chat.mjs", npm_packages(clients)) as programs:
 
-        def play(name: str, replies: Sequence[list[bytes]], doings: Sequence[list[Any]]) -> Told:
+        def play(
+            name: str, replies: Sequence[list[bytes]], steps: Sequence[list[Any]]
+        ) -> ChatState:
             streams = [base64.b64encode(b"".join(frames)).decode() for frames in replies]
-            return programs.ask(name, {"replies": streams, "doings": doings})
+            return programs.ask(name, {"replies": streams, "doings": steps})
 
         yield play
 
 
-def decide_call(said: str) -> tuple[Story, int, str]:
-    """A run in which a call was approved or refused: its rest, and what was asked there."""
+def decide_call(decision: str) -> tuple[Story, int, str]:
+    """Return a run with a decided call, the number of its event at rest, and its question's id."""
     world = begin_run()
     world.reply(TextPiece("May I?"), call(0, WRITE), USED, CALLS, hosted=HOSTED)
     rest = len(world.events)
-    [asked] = [event for event in world.events if isinstance(event, ActionRequired)]
-    world.submit("c0", said)
+    [question] = [event for event in world.events if isinstance(event, ActionRequired)]
+    world.submit("c0", decision)
     world.ask()
     world.claim()
-    if said == YES:
+    if decision == YES:
         world.result("c0", "written")
     world.reply(TextPiece("So be it."), USED, STOP)
-    return world, rest, asked.actions[0].action_id
+    return world, rest, question.actions[0].action_id
 
 
 @pytest.mark.parametrize("client", ["ai6", "ai7"])
-@pytest.mark.parametrize(("said", "state"), [(YES, "output-available"), (NO, "output-denied")])
+@pytest.mark.parametrize(("decision", "state"), [(YES, "output-available"), (NO, "output-denied")])
 def test_a_person_approves_in_the_chat_and_the_message_goes_on(
-    play: Play, client: str, said: str, state: str
+    play: Play, client: str, decision: str, state: str
 ) -> None:
     sdk = CLIENTS[client]
-    world, rest, action_id = decide_call(said)
+    world, rest, action_id = decide_call(decision)
     events = number_events(world)
     first = encode_events(events[:rest], sdk)
     second = encode_events(events, sdk, Cursor(world.run.id, rest))
 
-    chat = play(client, [first, second], [["send", "Write."], ["approve", action_id, said == YES]])
+    chat = play(
+        client, [first, second], [["send", "Write."], ["approve", action_id, decision == YES]]
+    )
     assert (chat["status"], chat.get("error")) == ("ready", None)
     [_, answer] = chat["asked"]
     responses = [part.get("approval") for part in answer["messages"][-1]["parts"]]
-    assert {"id": action_id, "approved": said == YES} in responses
+    assert {"id": action_id, "approved": decision == YES} in responses
     [user, message] = chat["messages"]
     assert user["role"] == "user"
     [tool] = [part for part in message["parts"] if part["type"] == "dynamic-tool"]
@@ -103,14 +107,16 @@ def test_a_page_that_is_opened_again_is_sent_the_whole_message(
     assert chat["asked"][0]["method"] == "GET"
 
 
-@pytest.mark.parametrize("client", ["ai5", "ai6", "ai7"])  # the first of 5 waits for ever
+# The first client of version 5 would wait forever.
+@pytest.mark.parametrize("client", ["ai5", "ai6", "ai7"])
 def test_nothing_is_resumed_where_nothing_runs(play: Play, client: str) -> None:
     chat = play(client, [], [["resume"]])
 
     assert (chat["status"], chat["messages"]) == ("ready", [])
 
 
-@pytest.mark.parametrize("client", ["ai6", "ai7"])  # 5 adds the whole to what it has
+# Clients of version 5 would add the whole message to the part that they have.
+@pytest.mark.parametrize("client", ["ai6", "ai7"])
 def test_a_connection_that_broke_is_taken_up_in_the_same_page(play: Play, client: str) -> None:
     sdk = CLIENTS[client]
     events = number_events(TYPICAL["restarted"]())

@@ -1,8 +1,8 @@
-"""The clients of other people, from npm, read our stream.
+"""Clients of the AI SDK, from npm, read our stream.
 
-They are the newest of each version, and the very first of the oldest.
+They are the newest client of each version, and the first one of the oldest version.
 
-Node comes with pyright. Where the packages cannot be had, this is skipped, and says so.
+Node comes with pyright. Without the packages the tests are skipped, with a reason.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from tests.support.wires.ui_judge import GRAMMAR, less_void
 from tests.support.wires.ui_streams import encode_events
 
 CONFUSED = "ai5.0"
-"""Knows one call to an id: one that is made again after a restart takes the place of the void."""
-PIECE = 61  # bytes: no frame comes whole
+"""A client with one call for each id: a call that a restart repeats replaces the void one."""
+PIECE = 61  # bytes, so few that every frame is cut
 
 Read = Callable[[str, Sequence[Sequence[Frames]]], list[dict[str, Any]]]
 
@@ -41,17 +41,17 @@ def read(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Read]:
     with NodePrograms(node, clients / "read.mjs", npm_packages(clients)) as programs:
 
         def read(name: str, stories: Sequence[Sequence[Frames]]) -> list[dict[str, Any]]:
-            asked = [[_pieces(frames) for frames in streams] for streams in stories]
-            return programs.ask(name, asked)
+            pieces = [[_pieces(frames) for frames in streams] for streams in stories]
+            return programs.ask(name, pieces)
 
         yield read
 
 
 def _pieces(frames: Frames) -> list[str]:
-    """The stream as it may come over a wire, with signs of life in it."""
+    """Return the stream as it may come over a wire: in pieces, with heartbeats."""
     data = HEARTBEAT.join(frames)
-    cut = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
-    return [base64.b64encode(piece).decode() for piece in cut]
+    pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
+    return [base64.b64encode(piece).decode() for piece in pieces]
 
 
 _KEPT += ("approval", "preliminary", "providerMetadata")
@@ -68,17 +68,19 @@ def test_a_client_makes_the_same_message_of_a_typical_run_as_the_judge(
         if (name, client) != ("restarted", CONFUSED)
     }
 
-    made = dict(zip(stories, read(client, [[frames] for frames in stories.values()]), strict=True))
+    results = dict(
+        zip(stories, read(client, [[frames] for frames in stories.values()]), strict=True)
+    )
     for name, frames in stories.items():
         judge = run_judge(sdk, [frames])
-        assert made[name]["complaints"] == judge.errors, name
-        assert essence(made[name]["message"]) == essence(judge.message), name
+        assert results[name]["complaints"] == judge.errors, name
+        assert essence(results[name]["message"]) == essence(judge.message), name
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_makes_the_same_message_of_any_run_as_the_judge(read: Read, client: str) -> None:
     sdk = CLIENTS[client]
-    drawn: list[Frames] = []
+    streams: list[Frames] = []
 
     @given(runs())
     @settings(
@@ -89,14 +91,14 @@ def test_a_client_makes_the_same_message_of_any_run_as_the_judge(read: Read, cli
         suppress_health_check=list(HealthCheck),
     )
     def draw(events: list[Numbered]) -> None:
-        drawn.append(encode_events(events, sdk))
+        streams.append(encode_events(events, sdk))
 
     draw()
-    for frames, made in zip(drawn, read(client, [[frames] for frames in drawn]), strict=True):
+    for frames, result in zip(streams, read(client, [[frames] for frames in streams]), strict=True):
         judge = run_judge(sdk, [frames])
-        assert made["complaints"] == judge.errors, b"".join(frames).decode()
+        assert result["complaints"] == judge.errors, b"".join(frames).decode()
         if client != CONFUSED:
-            assert essence(made["message"]) == essence(judge.message), b"".join(frames).decode()
+            assert essence(result["message"]) == essence(judge.message), b"".join(frames).decode()
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -104,7 +106,7 @@ def test_a_client_makes_the_same_message_of_any_run_as_the_judge(read: Read, cli
 def test_a_client_that_comes_back_to_a_run_at_rest_goes_on_with_its_message(
     read: Read, client: str, story: str
 ) -> None:
-    """As `useChat` does when a person has approved: what follows is added to the message."""
+    """`useChat` does so after an approval: it adds the new parts to the message."""
     sdk = CLIENTS[client]
     events = number_events(TYPICAL[story]())
     rest = next(n for n, event in events if event.type == "turn.ended")
@@ -113,13 +115,13 @@ def test_a_client_that_comes_back_to_a_run_at_rest_goes_on_with_its_message(
     after = parse_cursor(last.decode().split("\n")[0].removeprefix("id: "), events[0][1].run_id)  # type: ignore[union-attr]
     second = encode_events(drop_void_events(events, after.number), sdk, after)
 
-    [both] = read(client, [[first, second]])
-    assert both["complaints"] == []
+    [result] = read(client, [[first, second]])
+    assert result["complaints"] == []
     whole = run_judge(sdk, [encode_events(events, sdk)]).message
     if (story, client) == ("restarted", CONFUSED):
         return
-    assert less_void(essence(both["message"])["parts"]) == less_void(essence(whole)["parts"])
-    assert both["message"]["metadata"] == whole["metadata"]
+    assert less_void(essence(result["message"])["parts"]) == less_void(essence(whole)["parts"])
+    assert result["message"]["metadata"] == whole["metadata"]
 
 
 @pytest.mark.parametrize("client", ["ai5", "ai6", "ai7"])
@@ -135,15 +137,15 @@ def test_progress_and_questions_of_this_side_are_shown_until_the_output_comes(
     frames += stream.approval_given("c0")
     frames += stream.tool_status("c0", "running", 0.5)
     frames += stream.progress("c0", 1, 2, "half")
-    until = len(frames)
+    before_output = len(frames)
     world.submit("c0", "42")
     frames += stream.feed_all(number_events(world))
 
-    shown, kept = read(client, [[frames[:until]], [frames]])
-    assert (shown["complaints"], kept["complaints"]) == ([], [])
-    [tool] = [part for part in shown["message"]["parts"] if part["type"] == "dynamic-tool"]
+    partial, final = read(client, [[frames[:before_output]], [frames]])
+    assert (partial["complaints"], final["complaints"]) == ([], [])
+    [tool] = [part for part in partial["message"]["parts"] if part["type"] == "dynamic-tool"]
     assert tool["preliminary"] is True
-    [tool] = [part for part in kept["message"]["parts"] if part["type"] == "dynamic-tool"]
+    [tool] = [part for part in final["message"]["parts"] if part["type"] == "dynamic-tool"]
     assert (tool["output"], tool.get("preliminary")) == ("42", None)
 
 
@@ -162,20 +164,20 @@ def test_no_arguments_of_a_model_break_a_client(read: Read, client: str) -> None
         world.reply(CallPiece(index=0, id="c0", name="look", arguments=arguments), CALLS)
         stories.append([encode_events(number_events(world), sdk)])
 
-    for made in read(client, stories):
-        assert made["complaints"] == []
-        assert [p["state"] for p in made["message"]["parts"] if "toolName" in p] == [
+    for result in read(client, stories):
+        assert result["complaints"] == []
+        assert [p["state"] for p in result["message"]["parts"] if "toolName" in p] == [
             "input-available"
         ]
 
 
 @pytest.mark.parametrize("client", ["ai5.0", "ai5"])
 def test_the_judge_forgives_no_more_than_a_client(read: Read, client: str) -> None:
-    """Parts that are too new for a version end its stream, so readable ones are used here."""
+    """A stream with parts that are too new for a version is an error to both."""
     frames = encode_events(number_events(TYPICAL["asked"]()), 7)
 
-    [made] = read(client, [[frames]])
-    assert made["complaints"]
+    [result] = read(client, [[frames]])
+    assert result["complaints"]
     with pytest.raises(AssertionError, match="unknown to version 5"):
         run_judge(5, [frames])
 

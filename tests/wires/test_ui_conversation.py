@@ -1,4 +1,4 @@
-"""A conversation with a runtime, told on the wire: what is stored and what a client has agree."""
+"""A conversation with a runtime over the wire: stored messages and the client's message agree."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def get_flight_times(departure: str, arrival: str) -> str:
 @pytest.mark.parametrize("sdk", SDKS)
 def test_a_client_has_what_is_stored(sdk: Sdk) -> None:
     with Client(settings=Settings(model="demo", database="memory:", demo_delay=0)) as client:
-        heard = list(
+        events = list(
             client.converse("When does the next LAX-JFK flight leave?", tools=[get_flight_times])
         )
-        judge = Judge(sdk).read(encode_events(enumerate(heard, 1), sdk))
-        stored = client.list_messages(judge.message["metadata"]["threadId"]).data
+        judge = Judge(sdk).read(encode_events(enumerate(events, 1), sdk))
+        messages = client.list_messages(judge.message["metadata"]["threadId"]).data
 
     assert judge.finished
-    replies = [message for message in stored if message.role == "assistant"]
+    replies = [message for message in messages if message.role == "assistant"]
     assert [text(step, "text") for step in judge.steps] == [reply.text for reply in replies]
-    [output] = [message.text for message in stored if message.role == "tool"]
+    [output] = [message.text for message in messages if message.role == "tool"]
     assert [part["output"] for part in judge.parts if "output" in part] == [output]
-    assert judge.message["metadata"]["runId"] == judge.message["id"] == stored[-1].run_id
+    assert judge.message["metadata"]["runId"] == judge.message["id"] == messages[-1].run_id
     assert judge.message["metadata"]["usage"]["outputTokens"] > 0

@@ -19,7 +19,7 @@ from antiphon.types.thread_view import file_ids, group_entries
 from antiphon.wires.ai_sdk.history import as_ui_message
 from tests.support.wires.stories import TYPICAL, Story, begin_run, number_events, stories
 from tests.support.wires.ui_judge import Judge, Parts
-from tests.support.wires.ui_streams import encode_events as streamed
+from tests.support.wires.ui_streams import encode_events
 
 STOP = Finish("stop")
 
@@ -28,10 +28,10 @@ def list_messages(world: Story) -> list[Message]:
     return sorted(world.messages.values(), key=lambda message: message.number)
 
 
-def list_shown(
+def list_ui_messages(
     messages: list[Message], runs: list[Run], world: Story | None = None, **files: Upload
 ) -> list[dict[str, Any]]:
-    """The messages as they stand in the JSON."""
+    """Return the UI messages as JSON values."""
     actions = list(world.actions.values()) if world else []
     entries = [each for each in group_entries(messages, runs) if not each.is_active]
     return [
@@ -40,17 +40,17 @@ def list_shown(
 
 
 def history(world: Story) -> list[dict[str, Any]]:
-    return list_shown(list_messages(world), [run for run, _ in world.runs.values()], world)
+    return list_ui_messages(list_messages(world), [run for run, _ in world.runs.values()], world)
 
 
-def live(world: Story) -> Judge:
-    return Judge(5).read(streamed(number_events(world)))
+def read_live(world: Story) -> Judge:
+    return Judge(5).read(encode_events(number_events(world)))
 
 
-def plain(parts: Parts, whole: set[str]) -> list[list[Any]]:
-    """Return the text of each reply, in the order of the store.
+def join_steps(parts: Parts, stored: set[str]) -> list[list[Any]]:
+    """Return the joined parts of each step, in an order that stream and store share.
 
-    Calls that were never `whole` are not kept, and neither is which output came first.
+    Calls that are not `stored` are left out, and so is the order of outputs.
     """
     steps: list[Parts] = [[]]
     for part in parts:
@@ -58,7 +58,7 @@ def plain(parts: Parts, whole: set[str]) -> list[list[Any]]:
             steps.append([])
         elif part["type"] == "data-status" and part["data"]["status"] == "done":
             steps.append([part])
-        elif part.get("toolCallId") in whole or part["type"] != "dynamic-tool":
+        elif part.get("toolCallId") in stored or part["type"] != "dynamic-tool":
             steps[-1].append(part)
     return [
         [_join_parts(*each) for each in groupby(sorted(step, key=_kind), _kind)] for step in steps
@@ -85,16 +85,16 @@ def _join_parts(kind: tuple[str, str], parts: Iterable[dict[str, Any]]) -> Any:
     return list(parts)
 
 
-def calls_of(world: Story) -> set[str]:
+def call_ids_of(world: Story) -> set[str]:
     return {call.id for message in list_messages(world) for call in message.tool_calls}
 
 
-def standing(steps: list[list[Any]]) -> list[list[Any]]:
+def drop_empty_steps(steps: list[list[Any]]) -> list[list[Any]]:
     return [step for step in steps if step]
 
 
-def unsure(world: Story) -> bool:
-    """Return True if a call was approved too late for its stream."""
+def is_approval_unseen(world: Story) -> bool:
+    """Return whether a call was approved too late for its stream to show it."""
     return world.run.status in (Status.CANCELLED, Status.EXPIRED) and any(
         action.approval == "given" for action in world.actions.values()
     )
@@ -107,11 +107,11 @@ def test_a_run_of_the_store_has_the_very_parts_of_its_stream(name: str) -> None:
     world = TYPICAL[name]()
     [_, answer] = history(world)
 
-    judge = live(world)
+    judge = read_live(world)
     assert answer["parts"] == judge.parts
     assert answer["id"] == judge.message["id"]
-    about = judge.message["metadata"]
-    assert answer["metadata"] == about | {
+    metadata = judge.message["metadata"]
+    assert answer["metadata"] == metadata | {
         "number": 2,
         "createdAt": world.run.created_at,
         "model": world.run.model,
@@ -123,14 +123,16 @@ def test_a_typical_run_says_the_same_when_it_is_opened_again(name: str) -> None:
     world = TYPICAL[name]()
     [_, answer] = history(world)
 
-    whole = calls_of(world)
-    assert standing(plain(answer["parts"], whole)) == standing(plain(live(world).parts, whole))
+    stored = call_ids_of(world)
+    assert drop_empty_steps(join_steps(answer["parts"], stored)) == drop_empty_steps(
+        join_steps(read_live(world).parts, stored)
+    )
 
 
 @given(stories())
 def test_whatever_happened_the_history_is_what_the_stream_told(world: Story) -> None:
     messages = history(world)
-    judge = live(world)
+    judge = read_live(world)
 
     assert messages[0]["role"] == "user"
     if not world.run.status.ended:
@@ -138,11 +140,13 @@ def test_whatever_happened_the_history_is_what_the_stream_told(world: Story) -> 
         return
     [_, answer] = messages
     assert answer["id"] == judge.message["id"]
-    about = {key: answer["metadata"][key] for key in judge.message["metadata"]}
-    assert about == judge.message["metadata"]
-    if not unsure(world):
-        whole = calls_of(world)
-        assert standing(plain(answer["parts"], whole)) == standing(plain(judge.parts, whole))
+    metadata = {key: answer["metadata"][key] for key in judge.message["metadata"]}
+    assert metadata == judge.message["metadata"]
+    if not is_approval_unseen(world):
+        stored = call_ids_of(world)
+        assert drop_empty_steps(join_steps(answer["parts"], stored)) == drop_empty_steps(
+            join_steps(judge.parts, stored)
+        )
 
 
 def test_a_run_under_way_is_left_to_its_stream() -> None:
@@ -152,23 +156,23 @@ def test_a_run_under_way_is_left_to_its_stream() -> None:
     assert question["parts"] == [{"type": "text", "text": "hello"}]
 
 
-# Around the runs.
+# Messages beside the runs.
 
 
-def thread_of(*said: Message) -> list[Message]:
-    return [replace(message, number=number) for number, message in enumerate(said, 1)]
+def number_messages(*thread_messages: Message) -> list[Message]:
+    return [replace(message, number=number) for number, message in enumerate(thread_messages, 1)]
 
 
 def message(role: Any, text: str = "", **fields: Any) -> Message:
     content = (Text(text),) if text else ()
-    about: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": "msg_1",
         "thread_id": "thread_1",
         "number": 1,
         "created_at": 5,
         "content": content,
     }
-    return Message(role=role, **(about | fields))
+    return Message(role=role, **(defaults | fields))
 
 
 def run(id: str, status: Status, messages_before: int, created_at: int = 5) -> Run:
@@ -183,38 +187,44 @@ def run(id: str, status: Status, messages_before: int, created_at: int = 5) -> R
 
 
 def test_a_run_that_said_nothing_stands_behind_what_it_was_asked() -> None:
-    said = thread_of(
+    thread_messages = number_messages(
         message("user", "One?", id="m1", created_at=10),
         message("user", "Two?", id="m2", created_at=20),
         message("assistant", "Two.", id="m3", run_id="r3", created_at=21),
     )
     runs = [
         run("r3", Status.COMPLETED, 1, 20),
-        run("r2", Status.FAILED, 1, 15),  # asked once more, without a message
+        run("r2", Status.FAILED, 1, 15),  # started again, without a new message
         run("r1", Status.FAILED, 0, 10),
     ]
 
-    assert [each["id"] for each in list_shown(said, runs)] == ["m1", "r1", "r2", "m2", "r3"]
+    assert [each["id"] for each in list_ui_messages(thread_messages, runs)] == [
+        "m1",
+        "r1",
+        "r2",
+        "m2",
+        "r3",
+    ]
 
 
 def test_a_run_whose_place_was_given_to_another_is_gone() -> None:
-    said = thread_of(
+    thread_messages = number_messages(
         message("user", "One?", id="m1", created_at=20),
         message("assistant", "One.", id="m2", run_id="r2", created_at=21),
     )
     runs = [run("r1", Status.CANCELLED, 0, 10), run("r2", Status.COMPLETED, 0, 20)]
 
-    assert [each["id"] for each in list_shown(said, runs)] == ["m1", "r2"]
+    assert [each["id"] for each in list_ui_messages(thread_messages, runs)] == ["m1", "r2"]
 
 
 def test_answers_that_were_copied_are_one_message_each() -> None:
-    said = thread_of(
+    thread_messages = number_messages(
         message("user", "One?", id="m1"),
         message("assistant", "I look.", id="m2"),
         message("assistant", "One.", id="m3", status="incomplete"),
         message("user", "Two?", id="m4"),
     )
-    [_, answer, _] = list_shown(said, [])
+    [_, answer, _] = list_ui_messages(thread_messages, [])
 
     assert answer["id"] == "m2"
     assert [part["type"] for part in answer["parts"]] == ["step-start", "text"] * 2
@@ -223,11 +233,11 @@ def test_answers_that_were_copied_are_one_message_each() -> None:
 
 
 def test_a_summary_is_a_line_between_messages() -> None:
-    said = thread_of(
+    thread_messages = number_messages(
         message("system", "Be kind.", id="m1"),
         message("system", "They talked.", id="m2", compacts=1),
     )
-    [prompt, summary] = list_shown(said, [])
+    [prompt, summary] = list_ui_messages(thread_messages, [])
 
     assert (prompt["role"], prompt["parts"]) == ("system", [{"type": "text", "text": "Be kind."}])
     [part] = summary["parts"]
@@ -243,12 +253,12 @@ def test_files_are_named_by_an_address_of_the_page_and_pictures_by_their_own() -
         Image(url="data:image/png;base64,AAAA"),
         Image(url="https://example.org/a.png"),
     )
-    said = [message("user", content=content)]
+    thread_messages = [message("user", content=content)]
     upload = Upload(id="file_1", name="a.pdf", media_type="application/pdf", size=1, created_at=1)
-    [asked] = list_shown(said, [], file_1=upload)
+    [question] = list_ui_messages(thread_messages, [], file_1=upload)
 
-    assert list(file_ids(said[0])) == ["file_1", "file_2"]
-    assert [part for part in asked["parts"] if part["type"] == "file"] == [
+    assert list(file_ids(thread_messages[0])) == ["file_1", "file_2"]
+    assert [part for part in question["parts"] if part["type"] == "file"] == [
         {
             "type": "file",
             "url": "/api/files/file_1",
@@ -281,10 +291,10 @@ def test_a_document_without_text_says_so_in_its_part_and_a_picture_does_not() ->
         )
         for name, state in states.items()
     }
-    said = [message("user", content=tuple(map(File, states)))]
-    [asked] = list_shown(said, [], **uploads)
+    thread_messages = [message("user", content=tuple(map(File, states)))]
+    [question] = list_ui_messages(thread_messages, [], **uploads)
 
-    assert [part.get("providerMetadata") for part in asked["parts"]] == [
+    assert [part.get("providerMetadata") for part in question["parts"]] == [
         {"antiphon": {"document": {"status": "failed", "reason": "encrypted"}}},
         {"antiphon": {"document": {"status": "pending"}}},
         None,
@@ -308,12 +318,12 @@ def test_runs_of_one_thread_follow_each_other() -> None:
 
 
 def test_a_thread_in_which_nothing_was_said_is_empty() -> None:
-    assert list_shown([], []) == []
+    assert list_ui_messages([], []) == []
 
 
 def test_what_a_call_gave_beside_its_words_stands_after_it_as_files() -> None:
     call = ToolCall(id="c1", name="draw", arguments="{}")
-    said = thread_of(
+    thread_messages = number_messages(
         message("user", "Draw.", id="m1"),
         message("assistant", id="m2", tool_calls=(call,), run_id="run_1"),
         message(
@@ -327,10 +337,13 @@ def test_what_a_call_gave_beside_its_words_stands_after_it_as_files() -> None:
     )
     runs = [run("run_1", Status.COMPLETED, 0)]
     upload = Upload(id="file_1", name="a.png", media_type="image/png", size=1, created_at=1)
-    [_, drawn] = list_shown(said, runs, file_1=upload)
+    [_, answer] = list_ui_messages(thread_messages, runs, file_1=upload)
 
-    assert {each for message in said for each in file_ids(message)} == {"file_1", "file_gone"}
-    assert [part for part in drawn["parts"] if part["type"] == "data-files"] == [
+    assert {each for message in thread_messages for each in file_ids(message)} == {
+        "file_1",
+        "file_gone",
+    }
+    assert [part for part in answer["parts"] if part["type"] == "data-files"] == [
         {
             "type": "data-files",
             "id": "c1",

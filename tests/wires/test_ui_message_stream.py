@@ -1,4 +1,4 @@
-"""A run as the AI SDK's UI Message Stream: its parts, its grammar, and coming back to it."""
+"""A run as the AI SDK's UI Message Stream: its parts, its grammar, and its resumption."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PLACES = st.lists(st.integers(0, 10_000), max_size=4)
 def encode_in_batches(
     events: Sequence[Numbered], places: list[int], sdk: Sdk, after: Cursor | None = None
 ) -> list[bytes]:
-    """The same, with what comes between two places collected."""
+    """Return the frames of events that come in batches, cut at the places."""
     stream = UIMessageStream(sdk, after)
     cuts = sorted({0, len(events), *(place % (len(events) + 1) for place in places)})
     frames: list[bytes] = []
@@ -67,7 +67,7 @@ def types(frames: Iterable[bytes]) -> list[str]:
 @pytest.mark.parametrize("sdk", SDKS)
 @pytest.mark.parametrize("name", TYPICAL)
 def test_a_typical_run_is_told_as_it_stands_in_its_golden_file(name: str, sdk: Sdk) -> None:
-    """Delete the file, and this writes it anew, and fails once."""
+    """If the golden file is missing, the test writes it and fails once."""
     frames = b"".join(encode_events(number_events(TYPICAL[name]()), sdk))
     golden = GOLDEN / f"ui-{name}.sdk{sdk}.txt"
     if not golden.exists():
@@ -95,18 +95,18 @@ def test_whatever_happens_every_version_can_read_it(
 @example(number_events(refusal_before_text()), 5)
 def test_each_step_is_a_reply_as_it_was_saved(events: list[Numbered], sdk: Sdk) -> None:
     judge = Judge(sdk).read(encode_events(events, sdk))
-    saved = [event.message for _, event in events if isinstance(event, MessageCompleted)]
+    messages = [event.message for _, event in events if isinstance(event, MessageCompleted)]
 
-    said = [step for step in judge.steps if step][: len(saved)]
+    steps = [step for step in judge.steps if step][: len(messages)]
     assert [
-        (text_then_refusal(step), text(step, "reasoning") or None, calls(step)) for step in said
+        (text_then_refusal(step), text(step, "reasoning") or None, calls(step)) for step in steps
     ] == [
         (
             message.text + message.refusal,
             message.reasoning,
             [each.id for each in message.tool_calls],
         )
-        for message in saved
+        for message in messages
     ]
 
 
@@ -116,19 +116,19 @@ def text_then_refusal(step: Parts) -> str:
 
 
 def calls(step: Parts) -> list[str]:
-    """Those that came to be whole."""
+    """Return the ids of the calls whose input is complete."""
     return [p["toolCallId"] for p in step if p["type"] == "dynamic-tool" and "input" in p]
 
 
 @given(runs(), SDK)
 def test_a_run_that_has_ended_leaves_nothing_open(events: list[Numbered], sdk: Sdk) -> None:
     judge = Judge(sdk).read(encode_events(events, sdk))
-    ended = [e for _, e in events if isinstance(e, RunStatus) and e.status.ended]
+    end_events = [e for _, e in events if isinstance(e, RunStatus) and e.status.ended]
 
     states = {part.get("state", "done") for part in judge.parts}
-    if ended:
+    if end_events:
         assert judge.finished
-        assert judge.message["metadata"]["status"] == ended[-1].status.value
+        assert judge.message["metadata"]["status"] == end_events[-1].status.value
         assert states <= {"done", "output-available", "output-error", "output-denied"}
     elif judge.finished:
         assert judge.message["metadata"]["status"] == Status.ACTION_REQUIRED
@@ -137,14 +137,14 @@ def test_a_run_that_has_ended_leaves_nothing_open(events: list[Numbered], sdk: S
 @given(runs(), SDK, st.integers(0, 10_000), PLACES, PLACES)
 @settings(max_examples=6 * settings.default.max_examples)
 def test_wherever_a_reader_is_cut_off_it_comes_back_to_the_same_message(
-    events: list[Numbered], sdk: Sdk, cut: int, places: list[int], again: list[int]
+    events: list[Numbered], sdk: Sdk, cut: int, places: list[int], second_places: list[int]
 ) -> None:
     frames = [f for f in encode_in_batches(events, places, sdk) if f.startswith(b"id: ")]
-    had = frames[: cut % (len(frames) + 1)]
-    judge = Judge(sdk).read(had)
+    first_frames = frames[: cut % (len(frames) + 1)]
+    judge = Judge(sdk).read(first_frames)
     after = parse_cursor(judge.ids[-1], events[0][1].run_id) if judge.ids else None  # type: ignore[union-attr]
     rest = drop_void_events(events, after.number if after else 0)
-    judge.read(encode_in_batches(rest, again, sdk, after))
+    judge.read(encode_in_batches(rest, second_places, sdk, after))
 
     whole = Judge(sdk).read(encode_events(events, sdk))
     assert judge.parts == whole.parts
@@ -163,9 +163,9 @@ def test_who_comes_late_reads_nothing_that_is_void(events: list[Numbered], sdk: 
 def test_an_event_that_is_heard_again_changes_nothing(
     events: list[Numbered], sdk: Sdk, cut: int
 ) -> None:
-    heard = events[: cut % (len(events) + 1)]
+    repeated = events[: cut % (len(events) + 1)]
 
-    assert encode_events([*heard, *events], sdk) == encode_events(events, sdk)
+    assert encode_events([*repeated, *events], sdk) == encode_events(events, sdk)
 
 
 # Pieces.
@@ -289,7 +289,7 @@ def test_a_fault_before_the_run_is_told_as_it_can_be() -> None:
     assert stream.close() == [DONE]
 
 
-# What is not in the log.
+# Events that are not in the log.
 
 
 def new_encoder(sdk: Sdk) -> UIMessageStream:
@@ -320,19 +320,21 @@ def test_what_a_tool_does_is_told_and_not_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sdk", "asked", "given"),
+    ("sdk", "request_type", "response_types"),
     [
         (5, "data-approval", ["data-approval"]),
         (6, "tool-approval-request", []),
         (7, "tool-approval-request", ["tool-approval-response"]),
     ],
 )
-def test_a_person_is_asked_here_and_says_yes(sdk: Sdk, asked: str, given: list[str]) -> None:
+def test_a_person_is_asked_here_and_says_yes(
+    sdk: Sdk, request_type: str, response_types: list[str]
+) -> None:
     stream = new_encoder(sdk)
 
-    assert types(stream.approval_asked("c0", "ask_1")) == [asked]
+    assert types(stream.approval_asked("c0", "ask_1")) == [request_type]
     assert stream.progress("c0", 1) == []
-    assert types(stream.approval_given("c0")) == given
+    assert types(stream.approval_given("c0")) == response_types
     assert types(stream.progress("c0", 1)) == ["tool-output-available"]
 
 
@@ -361,11 +363,11 @@ def test_a_call_of_which_nothing_was_told_is_never_spoken_of() -> None:
 )
 def test_a_refused_call_is_told_as_each_version_can(sdk: Sdk, last: str) -> None:
     parts = parts_of(encode_events(number_events(TYPICAL["mixed"]()), sdk))
-    about: list[dict[str, Any]] = [part for part in parts if part.get("toolCallId") == "c3"]
+    call_parts: list[dict[str, Any]] = [part for part in parts if part.get("toolCallId") == "c3"]
 
-    assert about[-1]["type"] == last
+    assert call_parts[-1]["type"] == last
     if sdk == 5:
-        assert about[-1]["errorText"].endswith("Not on Fridays.")
+        assert call_parts[-1]["errorText"].endswith("Not on Fridays.")
 
 
 def test_calls_that_the_worker_runs_are_a_step_of_the_same_turn() -> None:

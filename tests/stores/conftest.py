@@ -1,4 +1,4 @@
-"""A store of each kind, for tests of what all of them promise."""
+"""A store of each kind, for tests of the promises of every store."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def databases(postgres: Postgres) -> Databases:
 
 
 LONG = ("folding_sqlite", "open_cached_sqlite", "cached_postgres")
-"""What is in front is tried before another store already, and what is behind without it; how events
-are folded has tests of its own."""
+"""Combinations of stores that other kinds test in part: a cache in front of another store, a store
+without a cache. The folding of events has tests of its own."""
 KINDS = (
     *(name for name in (*OPENERS, "postgres") if name not in LONG),
     *(pytest.param(name, marks=pytest.mark.soak) for name in LONG),

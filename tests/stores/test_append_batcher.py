@@ -1,4 +1,4 @@
-"""Which appends of many runs are written together."""
+"""Batches of appends of many runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SOON = 60.0
 
 
 class Batches:
-    """Takes batches; each counts as kept at once."""
+    """Writer that collects the batches, and reports each as written at once."""
 
     def __init__(self) -> None:
         self.written: asyncio.Queue[list[tuple[str, int, int]]] = asyncio.Queue()
@@ -28,14 +28,14 @@ class Batches:
 def add(
     appends: AppendBatcher, run_id: str, first: int, *, urgent: bool = False
 ) -> asyncio.Future[None]:
-    kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def note_outcome(fault: Exception | None) -> None:
         assert fault is None
-        kept.set_result(None)
+        written.set_result(None)
 
     appends.add(run_id, 1, first, [b"x"], note_outcome, urgent=urgent)
-    return kept
+    return written
 
 
 async def test_appends_of_all_runs_are_handed_over_together_those_of_a_run_as_one() -> None:

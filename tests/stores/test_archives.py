@@ -1,4 +1,4 @@
-"""Exports and imports on every store: what went out comes in as it was, once."""
+"""Exports and imports on every store: records come in unchanged, and only once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from tests.support.stores.steps import a_message, add_thread, say, take, whole_l
 @pytest.fixture
 def clock() -> Clock:
     clock = Clock()
-    clock.now = 1_700_000_000_000  # no zip tells of a time before 1980
+    clock.now = 1_700_000_000_000  # a zip file has no time before 1980
     return clock
 
 
@@ -87,7 +87,7 @@ async def test_an_import_into_an_empty_store_exports_as_the_same(
     assert result.skipped == {"keys": 1, "provider_keys": 1}
 
 
-async def test_what_is_told_of_a_thread_is_the_same(
+async def test_an_imported_thread_reads_as_before(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store, messages=LONG)
@@ -98,8 +98,8 @@ async def test_what_is_told_of_a_thread_is_the_same(
     assert await other.run_lease(ENDED) == replace(
         await store.run_lease(ENDED), epoch=0, worker=None, due_at=None, wanted=False
     )
-    found = await other.list(Thread, "ann", limit=9, query="größe")
-    assert [thread.id for thread in found.data] == [THREAD]
+    page = await other.list(Thread, "ann", limit=9, query="größe")
+    assert [thread.id for thread in page.data] == [THREAD]
 
 
 async def test_the_same_file_again_changes_nothing_and_says_so(
@@ -110,9 +110,9 @@ async def test_the_same_file_again_changes_nothing_and_says_so(
     first = await import_archive(other, file)
     before = (await other.audit_entries(99)).data
 
-    again = await import_archive(other, file)
+    second_result = await import_archive(other, file)
 
-    assert (again.added, again.unchanged) == ({}, first.added)
+    assert (second_result.added, second_result.unchanged) == ({}, first.added)
     assert (await other.audit_entries(99)).data == before
     assert read_contents(await write_archive(other, tmp_path / "b.zip")) == read_contents(file)
 
@@ -153,8 +153,8 @@ async def test_a_thread_comes_in_without_a_folder_that_the_export_lacks(
 ) -> None:
     await fill(store)
     await store.delete(Folder, "ann", FOLDER)
-    theirs = Folder(id=FOLDER, name="theirs", created_at=1, updated_at=1)
-    await other.put("ben", theirs)
+    foreign_folder = Folder(id=FOLDER, name="theirs", created_at=1, updated_at=1)
+    await other.put("ben", foreign_folder)
 
     await import_archive(other, await write_archive(store, tmp_path / "a.zip"))
 
@@ -186,8 +186,8 @@ async def test_what_was_deleted_since_comes_back(store: Store, tmp_path: Path) -
 
     assert result.added == {"assistants": 1, "threads": 1, "messages": 7, "runs": 1, "actions": 1}
     assert len(await whole_log(store, ENDED)) == 8
-    found = await store.list(Thread, "ann", limit=9, family=THREAD)
-    assert len(found.data) == 2
+    page = await store.list(Thread, "ann", limit=9, family=THREAD)
+    assert len(page.data) == 2
 
 
 async def test_everything_comes_in_for_another_owner_with_new_ids(
@@ -198,43 +198,49 @@ async def test_everything_comes_in_for_another_owner_with_new_ids(
     file = await write_archive(store, tmp_path / "a.zip")
 
     first = await import_archive(store, file, "ben", new_ids=True)
-    again = await import_archive(store, file, "ben", new_ids=True)
+    second_result = await import_archive(store, file, "ben", new_ids=True)
 
     assert first.added["threads"] == 4
-    assert again.added == {}
-    mine, theirs = (
+    assert second_result.added == {}
+    exported, imported = (
         read_contents(file),
         read_contents(await write_archive(store, tmp_path / "b.zip", "ben")),
     )
-    text = json.dumps({name: held for name, held in theirs.items() if name.endswith("jsonl")})
-    for record in (*mine["threads.jsonl"], *mine["messages.jsonl"], *mine["actions.jsonl"]):
+    text = json.dumps(
+        {name: records for name, records in imported.items() if name.endswith("jsonl")}
+    )
+    for record in (
+        *exported["threads.jsonl"],
+        *exported["messages.jsonl"],
+        *exported["actions.jsonl"],
+    ):
         assert record["id"] not in text
     assert FILE not in text
-    assert [len(each) for each in theirs.values()][:4] == [1, 1, 4, 12]
-    await same_shape(store, theirs)
+    assert [len(each) for each in imported.values()][:4] == [1, 1, 4, 12]
+    await assert_references_exist(store, imported)
 
 
-async def same_shape(store: Store, theirs: Contents) -> None:
-    """Everything refers to what is there."""
-    threads = {record["id"]: record for record in theirs["threads.jsonl"]}
-    runs = {record["run"]["id"] for record in theirs["runs.jsonl"]}
-    [file] = theirs["files.jsonl"]
-    [folder] = theirs["folders.jsonl"]
+async def assert_references_exist(store: Store, imported: Contents) -> None:
+    """Every reference of the imported records leads to an imported record."""
+    threads = {record["id"]: record for record in imported["threads.jsonl"]}
+    runs = {record["run"]["id"] for record in imported["runs.jsonl"]}
+    [file] = imported["files.jsonl"]
+    [folder] = imported["folders.jsonl"]
     assert {record["folder_id"] for record in threads.values()} == {None, folder["id"]}
     branch = next(each for each in threads.values() if "replaces" in each["metadata"])
     assert branch["parent_id"] == branch["family"] == branch["metadata"]["replaces"]
     assert branch["parent_id"] in threads
-    for message in theirs["messages.jsonl"]:
+    for message in imported["messages.jsonl"]:
         assert message["thread_id"] in threads
         assert message["run_id"] is None or message["run_id"] in runs
         for part in message["content"]:
             assert part.get("file_id", file["id"]) == file["id"]
         assert message["metadata"].get("files", file["id"]) == file["id"]
-    outputs = {m["id"] for m in theirs["messages.jsonl"] if m["role"] == "tool"}
-    for action in theirs["actions.jsonl"]:
+    outputs = {m["id"] for m in imported["messages.jsonl"] if m["role"] == "tool"}
+    for action in imported["actions.jsonl"]:
         assert "msg_" + action["id"].removeprefix("act_") in outputs
         assert (action["run_id"], action["thread_id"]) <= (max(runs), max(threads))
-    for record in theirs["events.jsonl"]:
+    for record in imported["events.jsonl"]:
         assert record["run_id"] in runs
         for event in record["events"]:
             assert event.get("run_id", record["run_id"]) == record["run_id"]
@@ -260,14 +266,14 @@ async def test_runs_that_had_not_ended_come_in_as_cancelled(
         assert any(getattr(event, "status", None) is Status.CANCELLED for event in log)
     assert await other.claim(take()) is None
     assert await other.overdue_runs(9) == []
-    [_, cut] = (await other.list(Message, "ann", limit=9, thread_id=CUT)).data
-    assert (cut.text, cut.status) == ("half an answ", "incomplete")
+    [_, cut_message] = (await other.list(Message, "ann", limit=9, thread_id=CUT)).data
+    assert (cut_message.text, cut_message.status) == ("half an answ", "incomplete")
     [_, output] = (await other.list(Message, "ann", limit=9, thread_id=WAITING)).data
     assert (output.role, output.tool_call_id, output.is_error) == ("tool", "call_1", True)
     [action] = (await other.list(Action, "ann", limit=9, run_id=PAUSED)).data
     assert action.status == "cancelled"
-    again = await import_archive(other, tmp_path / "a.zip")
-    assert again.added == {}
+    second_result = await import_archive(other, tmp_path / "a.zip")
+    assert second_result.added == {}
 
 
 async def test_a_thread_goes_on_after_its_import(
@@ -276,8 +282,8 @@ async def test_a_thread_goes_on_after_its_import(
     await add_active(store)
     await import_archive(other, await write_archive(store, tmp_path / "a.zip"))
 
-    about = ReadSet(owner="ann", thread_id=WAITING)
-    await other.change(about, say(a_message(3, "and now?", WAITING)))
+    read_set = ReadSet(owner="ann", thread_id=WAITING)
+    await other.change(read_set, say(a_message(3, "and now?", WAITING)))
 
     assert (await other.context(WAITING)).messages == 3
 
@@ -302,8 +308,8 @@ async def test_what_is_in_the_way_is_named_and_nothing_is_written(
 async def test_a_thread_that_has_changed_since_is_in_the_way(store: Store, tmp_path: Path) -> None:
     await fill(store)
     file = await write_archive(store, tmp_path / "a.zip")
-    about = ReadSet(owner="ann", thread_id=THREAD)
-    await store.change(about, say(a_message(8, "later", THREAD)))
+    read_set = ReadSet(owner="ann", thread_id=THREAD)
+    await store.change(read_set, say(a_message(8, "later", THREAD)))
 
     with pytest.raises(errors.Conflict) as refused:
         await import_archive(store, file)
@@ -318,12 +324,15 @@ async def test_a_check_tells_what_would_be_added_and_writes_nothing(
     file = await write_archive(store, tmp_path / "a.zip")
     before = await everything(other)
 
-    checked = await import_archive(other, file, check=True)
+    check_result = await import_archive(other, file, check=True)
 
-    assert checked.checked_only
+    assert check_result.checked_only
     assert await everything(other) == before
-    done = await import_archive(other, file)
-    assert (done.added, done.skipped) == (checked.added, checked.skipped)
+    import_result = await import_archive(other, file)
+    assert (import_result.added, import_result.skipped) == (
+        check_result.added,
+        check_result.skipped,
+    )
 
 
 async def everything(store: Store) -> list[Any]:
@@ -346,20 +355,24 @@ async def test_entries_that_came_in_are_marked_and_the_import_is_one(
 ) -> None:
     await fill(store)
     file = await write_archive(store, tmp_path / "a.zip")
-    own = [entry.id for entry in (await store.audit_entries(9)).data]
+    source_ids = [entry.id for entry in (await store.audit_entries(9)).data]
 
     await import_archive(other, file, "ben")
 
-    act, *came = (await other.audit_entries(9)).data
-    assert (act.what, act.target, act.owner) == ("owner.imported", "ben", "ben")
-    assert act.details["threads"] == "2"
-    assert "imported" not in act.details
-    assert [entry.what for entry in came] == ["owner.exported", "key.created"]
-    assert [entry.details["imported_id"] for entry in came] == own
-    for entry in came:
-        assert entry.details["imported"] == act.id
+    import_entry, *imported_entries = (await other.audit_entries(9)).data
+    assert (import_entry.what, import_entry.target, import_entry.owner) == (
+        "owner.imported",
+        "ben",
+        "ben",
+    )
+    assert import_entry.details["threads"] == "2"
+    assert "imported" not in import_entry.details
+    assert [entry.what for entry in imported_entries] == ["owner.exported", "key.created"]
+    assert [entry.details["imported_id"] for entry in imported_entries] == source_ids
+    for entry in imported_entries:
+        assert entry.details["imported"] == import_entry.id
         assert entry.owner == "ben"
-        assert entry.id not in own
+        assert entry.id not in source_ids
 
 
 async def test_no_file_forges_an_entry_of_this_installation(store: Store, tmp_path: Path) -> None:
@@ -368,15 +381,18 @@ async def test_no_file_forges_an_entry_of_this_installation(store: Store, tmp_pa
     forged = {**members["audit.jsonl"][0], "actor": "mallory", "details": {"imported": "audit_x"}}
     new = {**forged, "id": "audit_00000000000000000000000000000000000"}
     members["audit.jsonl"] = [forged, new, members["audit.jsonl"][1]]
-    own = (await store.audit_entries(9)).data
+    own_entries = (await store.audit_entries(9)).data
 
     await import_archive(store, write(tmp_path / "b.zip", members))
 
-    act, *came = (await store.audit_entries(9)).data
-    assert came[2:] == own
-    assert {entry.details["imported"] for entry in came[:2]} == {act.id}
-    assert {entry.details["imported_id"] for entry in came[:2]} == {forged["id"], new["id"]}
-    assert not {entry.id for entry in came[:2]} & {forged["id"], new["id"]}
+    import_entry, *other_entries = (await store.audit_entries(9)).data
+    assert other_entries[2:] == own_entries
+    assert {entry.details["imported"] for entry in other_entries[:2]} == {import_entry.id}
+    assert {entry.details["imported_id"] for entry in other_entries[:2]} == {
+        forged["id"],
+        new["id"],
+    }
+    assert not {entry.id for entry in other_entries[:2]} & {forged["id"], new["id"]}
 
 
 # Usage
@@ -397,7 +413,7 @@ async def test_usage_comes_along_and_is_never_counted_twice(
     assert {(row.owner, row.runs) for row in await other.usage("", 9)} == {("ann", 1), ("ben", 1)}
 
 
-# What breaks off
+# Imports that break off
 
 
 durable = pytest.mark.parametrize("opener", ["sqlite", "postgres"], indirect=True)
@@ -429,8 +445,8 @@ async def test_what_was_broken_off_goes_on_when_it_is_run_again(
     (tmp_path / "third").mkdir()
     assert [owner.owner for owner in (await other.owners(9)).data] == ["ann", "ben"]
     assert read_contents(await write_archive(other, tmp_path / "b.zip"))["events.jsonl"]
-    again = await import_archive(other, file)
-    assert again.added == {}
+    last_result = await import_archive(other, file)
+    assert last_result.added == {}
     entries = [entry.what for entry in (await other.audit_entries(99)).data]
     assert entries.count("key.created") == 1
     [row] = await other.usage("", 9)
@@ -449,11 +465,11 @@ async def test_nothing_is_seen_of_half_an_import(
         await import_archive(other, file)
     failpoints.arm("")
 
-    [half] = (await other.owners(9)).data
-    assert half.owner.startswith("import_")
+    [staging] = (await other.owners(9)).data
+    assert staging.owner.startswith("import_")
     with pytest.raises(errors.NotFound):
         await other.get(Thread, "ann", THREAD)
-    while await other.delete_owned(half.owner, 100):
+    while await other.delete_owned(staging.owner, 100):
         pass
     assert (await import_archive(other, file)).added["threads"] == 2
 
@@ -485,12 +501,12 @@ async def test_schedules_come_in_paused_and_without_rights(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store)
-    usual = {"thread_id": THREAD, "assistant_id": ASSISTANT, "last_run_id": ENDED, "failures": 2}
-    exported = await add_schedule(store, 1, **usual)
+    fields = {"thread_id": THREAD, "assistant_id": ASSISTANT, "last_run_id": ENDED, "failures": 2}
+    exported = await add_schedule(store, 1, **fields)
     file = await write_archive(store, tmp_path / "a.zip")
 
     result = await import_archive(other, file)
-    again = await import_archive(other, file)
+    second_result = await import_archive(other, file)
 
     (imported,) = await other.schedules("ann")
     assert imported.schedule == replace(
@@ -498,8 +514,8 @@ async def test_schedules_come_in_paused_and_without_rights(
     )
     assert (imported.key_id, imported.destination) == (None, "")
     assert list(await other.due_schedules(9, "")) == []
-    assert (result.added["schedules"], again.added) == (1, {})
-    assert again.unchanged["schedules"] == 1
+    assert (result.added["schedules"], second_result.added) == (1, {})
+    assert second_result.unchanged["schedules"] == 1
     created = [e for e in (await other.audit_entries(99)).data if e.what == "schedule.created"]
     assert [entry.target for entry in created] == [exported.schedule.id]
 
@@ -518,39 +534,39 @@ async def test_schedules_with_new_ids_name_the_thread_and_the_assistant_that_cam
     assert schedule.id != "sched_1"
     assert (await store.get(Thread, "bob", str(schedule.thread_id))).title == "Größe"
     assert (await store.get(Assistant, "bob", str(schedule.assistant_id))).name == "Ada"
-    (kept,) = await store.schedules("ann")
-    assert not kept.schedule.paused
+    (original,) = await store.schedules("ann")
+    assert not original.schedule.paused
 
 
 async def test_memories_and_settings_come_in_once_and_replace_nothing_that_was_written_there(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store)
-    run = {"source": "assistant", "run_id": ENDED, "thread_id": THREAD}
+    origin = {"source": "assistant", "run_id": ENDED, "thread_id": THREAD}
     memories = tuple(
-        Memory(id=f"mem_{n}", text=f"Fact {n}.", created_at=n, updated_at=n, **run)
+        Memory(id=f"mem_{n}", text=f"Fact {n}.", created_at=n, updated_at=n, **origin)
         for n in range(3)
     )
     settings = PersonalSettings(instructions="Be brief.", memory_enabled=False, updated_at=5)
     personal = PersonalRecord(settings=settings, memories=memories)
     await store.change_personal("ann", lambda _: personal)
     file = await write_archive(store, tmp_path / "a.zip")
-    there = Memory(id="mem_x", text="FACT 1.", created_at=9, updated_at=9)
-    await other.change_personal("bob", lambda _: PersonalRecord(memories=(there,)))
+    existing_memory = Memory(id="mem_x", text="FACT 1.", created_at=9, updated_at=9)
+    await other.change_personal("bob", lambda _: PersonalRecord(memories=(existing_memory,)))
 
     result = await import_archive(other, file)
-    again = await import_archive(other, file)
+    second_result = await import_archive(other, file)
     await import_archive(other, file, owner="bob", new_ids=True)
 
     assert await other.personal("ann") == personal
     assert (result.added["memories"], result.added["personal_settings"]) == (3, 1)
-    assert (again.added, again.unchanged["memories"]) == ({}, 3)
-    beside = await other.personal("bob")
-    assert [each.text for each in beside.memories] == ["FACT 1.", "Fact 0.", "Fact 2."]
-    assert beside.memories[1].id != "mem_0"
-    run_there = await other.get(Run, "bob", str(beside.memories[1].run_id))
-    assert run_there.thread_id == beside.memories[1].thread_id
-    assert beside.settings == settings
+    assert (second_result.added, second_result.unchanged["memories"]) == ({}, 3)
+    merged = await other.personal("bob")
+    assert [each.text for each in merged.memories] == ["FACT 1.", "Fact 0.", "Fact 2."]
+    assert merged.memories[1].id != "mem_0"
+    imported_run = await other.get(Run, "bob", str(merged.memories[1].run_id))
+    assert imported_run.thread_id == merged.memories[1].thread_id
+    assert merged.settings == settings
 
 
 async def test_a_schedule_in_the_way_and_too_many_of_them_are_refused_before_anything_is_written(

@@ -31,7 +31,7 @@ from tests.support.stores.steps import (
 
 
 class CountedStore(MemoryStore):
-    """Counts what is read."""
+    """Store that counts reads."""
 
     def __init__(self) -> None:
         super().__init__(Clock())
@@ -55,7 +55,7 @@ class CountedStore(MemoryStore):
 
 
 class FailingCommits(CountedStore):
-    """Fails to commit what it has announced."""
+    """Store that fails to commit a change after its announcement."""
 
     async def change(
         self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
@@ -69,7 +69,7 @@ class FailingCommits(CountedStore):
 
 
 class SlowCommits(CountedStore):
-    """Announces a change, and commits it when the test says so."""
+    """Store that announces a change, and commits it when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,11 +88,11 @@ class SlowCommits(CountedStore):
         return await super().change(read_set, decide)
 
 
-def early_reader(store: CachedStore, seen: list[asyncio.Task[Context]]) -> BeforeCommit:
-    """Read the context of a change that is announced, as the run that it begins does."""
+def early_reader(store: CachedStore, early_reads: list[asyncio.Task[Context]]) -> BeforeCommit:
+    """Return a callback that reads the context of an announced change, as the new run does."""
 
     def read(_: Committed) -> None:
-        seen.append(asyncio.create_task(store.context("thread_1", version=1)))
+        early_reads.append(asyncio.create_task(store.context("thread_1", version=1)))
 
     return read
 
@@ -122,8 +122,8 @@ async def test_a_context_that_somebody_else_made_stale_is_read_again(
 ) -> None:
     await add_thread(store)
     await store.context("thread_1")
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    await inner.change(about, say(a_message(1, "from another worker")))
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    await inner.change(read_set, say(a_message(1, "from another worker")))
 
     assert (await store.context("thread_1")).messages == 1
     assert inner.contexts == 2
@@ -134,14 +134,14 @@ async def test_a_cached_context_grows_with_what_this_process_adds(
 ) -> None:
     await add_thread(store)
     await store.context("thread_1")
-    about = ReadSet(owner="ann", thread_id="thread_1")
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
     for number in (1, 2, 3):
-        await store.change(about, say(a_message(number, f"number {number}")))
+        await store.change(read_set, say(a_message(number, f"number {number}")))
     inner.contexts = 0
-    grown = await store.context("thread_1")
+    context = await store.context("thread_1")
 
     assert inner.contexts == 0
-    assert grown == await inner.context("thread_1")
+    assert context == await inner.context("thread_1")
 
 
 async def test_a_new_thread_is_known_without_any_read(
@@ -151,20 +151,20 @@ async def test_a_new_thread_is_known_without_any_read(
     await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "Hello")))
     version = await inner.thread_version("thread_1")
     inner.versions = 0
-    known = await store.context("thread_1", version=version)
+    context = await store.context("thread_1", version=version)
 
     assert (inner.contexts, inner.versions) == (0, 0)
-    assert known == await inner.context("thread_1")
+    assert context == await inner.context("thread_1")
 
 
 async def test_a_context_with_places_for_outputs_is_read_again(
     store: CachedStore, inner: CountedStore
 ) -> None:
     await add_thread(store)
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    await store.change(about, say(a_message(1, "Look"), places=1))
-    await store.change(about, say(a_message(3, "And then?")))
-    await store.change(about, say(a_message(2, "The output")))
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(read_set, say(a_message(1, "Look"), places=1))
+    await store.change(read_set, say(a_message(3, "And then?")))
+    await store.change(read_set, say(a_message(2, "The output")))
 
     assert (await store.context("thread_1")).chat == (await inner.context("thread_1")).chat
     assert inner.contexts == 2
@@ -315,13 +315,13 @@ async def test_a_context_is_known_before_its_change_is_committed(
 ) -> None:
     await add_thread(store)
     await store.context("thread_1")
-    seen: list[asyncio.Task[Context]] = []
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    early = early_reader(store, seen)
-    await store.change(about, say(a_message(1, "hello")), early)
+    early_reads: list[asyncio.Task[Context]] = []
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    on_announced = early_reader(store, early_reads)
+    await store.change(read_set, say(a_message(1, "hello")), on_announced)
 
-    assert (await seen[0]).messages == 1
-    assert await store.context("thread_1", version=1) == await seen[0]
+    assert (await early_reads[0]).messages == 1
+    assert await store.context("thread_1", version=1) == await early_reads[0]
     assert (inner.contexts, inner.versions) == (1, 0)
 
 
@@ -329,17 +329,17 @@ async def test_a_context_that_no_cache_has_room_for_is_known_until_the_commit() 
     inner = SlowCommits()
     store = CachedStore(inner, max_bytes=0)
     await add_thread(store)
-    seen: list[asyncio.Task[Context]] = []
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    early = early_reader(store, seen)
-    changing = asyncio.create_task(store.change(about, say(a_message(1, "hello")), early))
+    early_reads: list[asyncio.Task[Context]] = []
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    on_announced = early_reader(store, early_reads)
+    change = asyncio.create_task(store.change(read_set, say(a_message(1, "hello")), on_announced))
     await inner.announced.wait()
-    read_early = await seen[0]
+    early_context = await early_reads[0]
     inner.contexts = 0
     inner.committing.set()
-    await changing
+    await change
 
-    assert read_early.messages == 1
+    assert early_context.messages == 1
     assert (await store.context("thread_1", version=1)).messages == 1
     assert inner.contexts == 1
 
@@ -348,16 +348,16 @@ async def test_a_context_whose_change_is_not_committed_yet_is_for_its_run_alone(
     inner = SlowCommits()
     store = CachedStore(inner)
     await add_thread(store)
-    seen: list[asyncio.Task[Context]] = []
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    early = early_reader(store, seen)
-    changing = asyncio.create_task(store.change(about, say(a_message(1, "hello")), early))
+    early_reads: list[asyncio.Task[Context]] = []
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    on_announced = early_reader(store, early_reads)
+    change = asyncio.create_task(store.change(read_set, say(a_message(1, "hello")), on_announced))
     await inner.announced.wait()
 
-    assert (await seen[0]).messages == 1
+    assert (await early_reads[0]).messages == 1
     assert (await store.context("thread_1")).messages == 0
     inner.committing.set()
-    await changing
+    await change
     assert (await store.context("thread_1")).messages == 1
 
 
@@ -365,11 +365,11 @@ async def test_no_change_is_announced_whose_context_must_be_read(
     store: CachedStore, inner: CountedStore
 ) -> None:
     await add_thread(store)
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    await store.change(about, say(a_message(1, "hello")))
-    another = CachedStore(inner)
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(read_set, say(a_message(1, "hello")))
+    other_store = CachedStore(inner)
     announced: list[Committed] = []
-    await another.change(about, say(a_message(2, "again")), announced.append)
+    await other_store.change(read_set, say(a_message(2, "again")), announced.append)
 
     assert not announced
 
@@ -378,12 +378,12 @@ async def test_a_context_is_forgotten_if_the_commit_of_its_change_fails() -> Non
     store = CachedStore(FailingCommits())
     await add_thread(store)
     await store.context("thread_1")
-    about = ReadSet(owner="ann", thread_id="thread_1")
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
     announced: list[Committed] = []
     with pytest.raises(errors.Unavailable):
-        await store.change(about, say(a_message(1, "lost")), announced.append)
+        await store.change(read_set, say(a_message(1, "lost")), announced.append)
     assert len(announced) == 1
-    await store.change(about, say(a_message(1, "kept")))
+    await store.change(read_set, say(a_message(1, "kept")))
 
     assert b"kept" in bytes((await store.context("thread_1", version=1)).chat)
 

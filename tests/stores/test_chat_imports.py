@@ -40,9 +40,9 @@ async def test_the_pieces_of_a_file_are_there_until_its_import_ends(store: Store
     assert await store.import_piece("import_1", 3) == b"d\0f"
     assert await store.import_piece("import_1", 1) is None
     assert (await store.find_chat_import("ann", "import_1")).record.received == 6
-    ended = await store.change_chat_import("ann", "import_1", end)
-    assert list(await store.chat_imports("ann")) == [ended]
-    assert list(await store.due_chat_imports(0, 9)) == [ended]
+    ended_import = await store.change_chat_import("ann", "import_1", end)
+    assert list(await store.chat_imports("ann")) == [ended_import]
+    assert list(await store.due_chat_imports(0, 9)) == [ended_import]
     while await store.delete_import_pieces("import_1"):
         pass
     assert await store.import_piece("import_1", 0) is None
@@ -59,15 +59,15 @@ async def test_imports_are_due_when_their_claim_has_ended_or_their_owner_stays_a
     for stored in (claimed, free, waiting):
         await store.add_chat_import(stored, 9)
 
-    async def due(now: int, limit: int = 9) -> list[str]:
+    async def due_owners(now: int, limit: int = 9) -> list[str]:
         return [each.owner for each in await store.due_chat_imports(now, limit)]
 
-    assert await due(499) == ["bob"]
-    assert await due(500) == ["bob", "ann"]
-    assert await due(500, 1) == ["bob"]
-    assert await due(1 + chat_imports.ABANDONED_MS) == ["bob", "ann", "eve"]
+    assert await due_owners(499) == ["bob"]
+    assert await due_owners(500) == ["bob", "ann"]
+    assert await due_owners(500, 1) == ["bob"]
+    assert await due_owners(1 + chat_imports.ABANDONED_MS) == ["bob", "ann", "eve"]
     await store.change_chat_import("bob", "import_2", lambda _: replace(free, claimed_until=900))
-    assert await due(500) == ["ann"]
+    assert await due_owners(500) == ["ann"]
 
 
 async def test_an_owner_has_one_import_at_a_time_and_the_last_ended_ones(store: Store) -> None:
@@ -139,17 +139,22 @@ async def test_the_imports_of_an_owner_are_deleted_when_they_have_ended(store: S
 async def test_a_worker_that_has_lost_its_import_writes_transfers_and_deletes_nothing(
     store: Store,
 ) -> None:
-    held = replace(an_import(status="importing"), worker="w")
+    held_import = replace(an_import(status="importing"), worker="w")
     claim = ImportClaim("ann", "import_1", "w")
     threads = [
         Thread(id=f"thread_{number}", title="", metadata={}, created_at=1, updated_at=1)
         for number in range(2)
     ]
-    await store.add_chat_import(held, 9)
+    await store.add_chat_import(held_import, 9)
     await store.import_records("staging", ImportBatch(threads=[(threads[0], None)]), claim)
 
-    for lost in (replace(held, worker="other"), replace(end(held), worker="w")):
-        await store.change_chat_import("ann", "import_1", lambda _, lost=lost: lost)
+    for lost_import in (
+        replace(held_import, worker="other"),
+        replace(end(held_import), worker="w"),
+    ):
+        await store.change_chat_import(
+            "ann", "import_1", lambda _, lost_import=lost_import: lost_import
+        )
         with pytest.raises(errors.Fenced):
             await store.import_records("staging", ImportBatch(threads=[(threads[1], None)]), claim)
         with pytest.raises(errors.Fenced):
@@ -168,10 +173,10 @@ async def test_a_worker_that_has_lost_its_import_writes_transfers_and_deletes_no
 
 
 async def test_a_worker_that_has_its_import_deletes_what_it_wrote(store: Store) -> None:
-    held = replace(an_import(status="importing"), worker="w")
+    held_import = replace(an_import(status="importing"), worker="w")
     claim = ImportClaim("ann", "import_1", "w")
     thread = Thread(id="thread_0", title="", metadata={}, created_at=1, updated_at=1)
-    await store.add_chat_import(held, 9)
+    await store.add_chat_import(held_import, 9)
     await store.import_records("staging", ImportBatch(threads=[(thread, None)]), claim)
 
     while await store.delete_owned("staging", 9, claim):

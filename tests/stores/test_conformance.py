@@ -76,9 +76,6 @@ from tests.support.stores.steps import (
     whole_log,
 )
 
-# Small moves of our own; the real ones are the engine's.
-
-
 # Changes
 
 
@@ -92,8 +89,8 @@ async def test_the_usage_of_a_request_outside_runs_is_counted_for_the_owner(stor
         RequestUsage("demo", Usage(), audio_seconds=2.2),
     )
     read_set = ReadSet(owner="ann", thread_id="thread_1")
-    for used in requests:
-        change = ChangeSet(request_usage=used)
+    for usage in requests:
+        change = ChangeSet(request_usage=usage)
         await store.change(read_set, lambda _, change=change: change)
     (row,) = await store.usage("1970-01-01", 9)
 
@@ -116,9 +113,9 @@ async def test_a_change_returns_its_answer(store: Store) -> None:
     await add_thread(store)
 
     read_set = ReadSet(owner="ann", thread_id="thread_1")
-    begun = begin(a_run())
+    decide = begin(a_run())
 
-    committed = await store.change(read_set, begun)
+    committed = await store.change(read_set, decide)
 
     assert committed.answer == "run_1"
     assert committed.change is not None
@@ -132,10 +129,10 @@ async def test_a_decision_for_nothing_changes_nothing(store: Store) -> None:
 async def test_a_decision_sees_the_thread_and_its_active_run(store: Store, clock: Clock) -> None:
     claim = await add_claimed(store)
     await append(store, claim, 3, "a", "b")
-    seen: list[Snapshot] = []
-    await store.change(ReadSet(owner="ann", thread_id="thread_1"), seen.append)
+    snapshots: list[Snapshot] = []
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), snapshots.append)
 
-    (records,) = seen
+    (records,) = snapshots
     assert records.now == clock.now
     assert records.thread == a_thread()
     assert records.run == claim.run
@@ -147,11 +144,11 @@ async def test_a_decision_sees_the_run_it_is_about_even_when_that_has_ended(stor
     await add_thread(store)
     await add_run(store)
     await store.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
-    seen: list[Snapshot] = []
-    await store.change(ReadSet(owner="ann", run_id="run_1"), seen.append)
-    await store.change(ReadSet(owner="ann", thread_id="thread_1"), seen.append)
+    snapshots: list[Snapshot] = []
+    await store.change(ReadSet(owner="ann", run_id="run_1"), snapshots.append)
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), snapshots.append)
 
-    about_run, about_thread = seen
+    about_run, about_thread = snapshots
     assert about_run.run is not None
     assert about_run.run.status is Status.CANCELLED
     assert about_thread.run is None
@@ -161,20 +158,20 @@ async def test_a_decision_sees_no_run_of_another_thread(store: Store) -> None:
     await add_thread(store, 1)
     await add_thread(store, 2)
     await add_run(store, 1)
-    seen: list[Snapshot] = []
-    await store.change(ReadSet(owner="ann", thread_id="thread_2", run_id="run_1"), seen.append)
+    snapshots: list[Snapshot] = []
+    await store.change(ReadSet(owner="ann", thread_id="thread_2", run_id="run_1"), snapshots.append)
 
-    assert (seen[0].thread, seen[0].run) == (a_thread(2), None)
+    assert (snapshots[0].thread, snapshots[0].run) == (a_thread(2), None)
 
 
 async def test_a_decision_sees_nothing_of_another_owner(store: Store) -> None:
     await add_thread(store)
     await add_run(store)
-    seen: list[Snapshot] = []
-    await store.change(ReadSet(owner="bob", thread_id="thread_1"), seen.append)
-    await store.change(ReadSet(owner="bob", run_id="run_1"), seen.append)
+    snapshots: list[Snapshot] = []
+    await store.change(ReadSet(owner="bob", thread_id="thread_1"), snapshots.append)
+    await store.change(ReadSet(owner="bob", run_id="run_1"), snapshots.append)
 
-    assert [(records.thread, records.run, records.lease) for records in seen] == [
+    assert [(records.thread, records.run, records.lease) for records in snapshots] == [
         (None, None, None)
     ] * 2
 
@@ -187,26 +184,28 @@ async def test_a_decision_sees_the_actions_in_order_and_the_events_of_the_turn(
 
     def hand_out(records: Snapshot) -> ChangeSet:
         actions = tuple(map(an_action, (2, 1, 3)))
-        rests = move_run(records, Status.ACTION_REQUIRED, turn_began_after=4)
-        return ChangeSet(run_updates=(rests,), actions=actions)
+        run_update = move_run(records, Status.ACTION_REQUIRED, turn_began_after=4)
+        return ChangeSet(run_updates=(run_update,), actions=actions)
 
     def answer(records: Snapshot) -> ChangeSet:
-        done = replace(records.actions[1], status="completed", output="seen")
-        told = ToolOutputAdded(tool_call_id="call_1", output="seen")
-        return ChangeSet(run_updates=(move_run(records, Status.QUEUED, told),), actions=(done,))
+        completed = replace(records.actions[1], status="completed", output="seen")
+        event = ToolOutputAdded(tool_call_id="call_1", output="seen")
+        return ChangeSet(
+            run_updates=(move_run(records, Status.QUEUED, event),), actions=(completed,)
+        )
 
     await store.change(ReadSet(owner=None, run_id="run_1"), hand_out)
     await store.change(ReadSet(owner=None, run_id="run_1"), answer)
-    seen: list[Snapshot] = []
-    await store.change(ReadSet(owner=None, run_id="run_1", turn_log=True), seen.append)
+    snapshots: list[Snapshot] = []
+    await store.change(ReadSet(owner=None, run_id="run_1", turn_log=True), snapshots.append)
 
-    assert [(each.tool_call_id, each.status) for each in seen[0].actions] == [
+    assert [(each.tool_call_id, each.status) for each in snapshots[0].actions] == [
         ("call_2", "pending"),
         ("call_1", "completed"),
         ("call_3", "pending"),
     ]
-    assert [number for number, _ in seen[0].log] == [5, 6]
-    assert seen[0].log[-1][1] == ToolOutputAdded(tool_call_id="call_1", output="seen")
+    assert [number for number, _ in snapshots[0].log] == [5, 6]
+    assert snapshots[0].log[-1][1] == ToolOutputAdded(tool_call_id="call_1", output="seen")
 
 
 async def test_an_action_and_a_run_keep_where_tools_run_and_what_was_said_of_a_call(
@@ -217,10 +216,12 @@ async def test_an_action_and_a_run_keep_where_tools_run_and_what_was_said_of_a_c
     run = replace(a_run(), mcp_servers=(server,))
     await store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(run, wanted=True))
     await store.claim(take())
-    asked = an_action(1, runs_on="server", server="far", approval="required")
+    pending_action = an_action(1, runs_on="server", server="far", approval="required")
 
     def hand_out(records: Snapshot) -> ChangeSet:
-        return ChangeSet(run_updates=(move_run(records, Status.ACTION_REQUIRED),), actions=(asked,))
+        return ChangeSet(
+            run_updates=(move_run(records, Status.ACTION_REQUIRED),), actions=(pending_action,)
+        )
 
     def approve(records: Snapshot) -> ChangeSet:
         return ChangeSet(actions=(replace(records.actions[0], approval="given"),))
@@ -228,9 +229,11 @@ async def test_an_action_and_a_run_keep_where_tools_run_and_what_was_said_of_a_c
     await store.change(ReadSet(owner=None, run_id="run_1"), hand_out)
     await store.change(ReadSet(owner=None, run_id="run_1"), approve)
 
-    assert await store.get(Action, "ann", asked.id) == replace(asked, approval="given")
-    listed = await store.list(Action, "ann", limit=9, run_id="run_1", status="pending")
-    assert [action.due for action in listed.data] == [True]
+    assert await store.get(Action, "ann", pending_action.id) == replace(
+        pending_action, approval="given"
+    )
+    page = await store.list(Action, "ann", limit=9, run_id="run_1", status="pending")
+    assert [action.due for action in page.data] == [True]
     assert (await store.get(Run, "ann", "run_1")).mcp_servers == (server,)
 
 
@@ -241,13 +244,15 @@ async def test_a_decision_sees_the_actions_of_the_last_turn_and_the_one_it_asks_
     await add_run(store)
     for turn in (1, 2, 4):
         actions = tuple(an_action(10 * turn + place, turn=turn) for place in range(3))
-        handed_out = ChangeSet(actions=actions)
-        await store.change(ReadSet(owner=None, run_id="run_1"), lambda records, c=handed_out: c)
-    seen: list[Snapshot] = []
-    for asked in (None, "call_21", "call_41", "call_99"):
-        await store.change(ReadSet(owner="ann", run_id="run_1", tool_call_id=asked), seen.append)
+        change = ChangeSet(actions=actions)
+        await store.change(ReadSet(owner=None, run_id="run_1"), lambda records, c=change: c)
+    snapshots: list[Snapshot] = []
+    for call_id in (None, "call_21", "call_41", "call_99"):
+        await store.change(
+            ReadSet(owner="ann", run_id="run_1", tool_call_id=call_id), snapshots.append
+        )
 
-    assert [[each.tool_call_id for each in records.actions] for records in seen] == [
+    assert [[each.tool_call_id for each in records.actions] for records in snapshots] == [
         ["call_40", "call_41", "call_42"],
         ["call_21", "call_40", "call_41", "call_42"],
         ["call_40", "call_41", "call_42"],
@@ -287,12 +292,12 @@ async def test_a_change_refused_at_its_last_part_leaves_nothing_of_the_others(
     await add_thread(store)
     await add_run(store)
 
-    def too_much(records: Snapshot) -> ChangeSet:
+    def add_second_run(records: Snapshot) -> ChangeSet:
         second = RunUpdate(a_run(2), RunLease(last_event=1), (status_of(a_run(2)),))
         return say(a_message(1, "lost"), run_updates=(second,), owner="ann")(records)
 
     with pytest.raises(errors.RunActive) as refused:
-        await store.change(ReadSet(owner="ann", thread_id="thread_1"), too_much)
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), add_second_run)
     assert refused.value.details["run_id"] == "run_1"
     assert await store.get(Thread, "ann", "thread_1") == a_thread()
     assert (await store.context("thread_1")).chat == b""
@@ -339,40 +344,42 @@ async def test_messages_that_do_not_raise_the_version_are_refused(store: Store) 
 
 async def test_a_number_is_given_to_one_message_only(store: Store) -> None:
     await add_thread(store)
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    await store.change(about, say(a_message(1, "first")))
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(read_set, say(a_message(1, "first")))
 
     with pytest.raises(errors.Internal):
-        await store.change(about, say(a_message(1, "second")))
+        await store.change(read_set, say(a_message(1, "second")))
     assert await page_through(store, Message, 9, thread_id="thread_1") == [a_message(1, "first").id]
 
 
 async def test_places_kept_for_outputs_are_filled_in_any_order(store: Store) -> None:
     await add_thread(store)
-    about = ReadSet(owner="ann", thread_id="thread_1")
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
     for number in (1, 4, 2, 3):
-        await store.change(about, say(a_message(number, f"text {number}")))
+        await store.change(read_set, say(a_message(number, f"text {number}")))
 
-    listed = await store.list(Message, "ann", limit=9, thread_id="thread_1")
-    assert [message.number for message in listed.data] == [1, 2, 3, 4]
-    assert_context_is_joined(await store.context("thread_1"), listed.data)
+    page = await store.list(Message, "ann", limit=9, thread_id="thread_1")
+    assert [message.number for message in page.data] == [1, 2, 3, 4]
+    assert_context_is_joined(await store.context("thread_1"), page.data)
 
 
 async def test_a_thread_is_cut_after_a_number(store: Store) -> None:
     await add_thread(store)
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    await store.change(about, say(*(a_message(number, f"text {number}") for number in (1, 2, 3))))
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(
+        read_set, say(*(a_message(number, f"text {number}") for number in (1, 2, 3)))
+    )
 
     def cut(records: Snapshot) -> ChangeSet:
         assert records.thread is not None
         thread = replace(records.thread, messages=2, version=records.thread.version + 1)
         return ChangeSet(thread=thread, keep_messages=1, messages=(a_message(2, "instead"),))
 
-    await store.change(about, cut)
+    await store.change(read_set, cut)
 
-    listed = await store.list(Message, "ann", limit=9, thread_id="thread_1")
-    assert [message.text for message in listed.data] == ["text 1", "instead"]
-    assert_context_is_joined(await store.context("thread_1"), listed.data)
+    page = await store.list(Message, "ann", limit=9, thread_id="thread_1")
+    assert [message.text for message in page.data] == ["text 1", "instead"]
+    assert_context_is_joined(await store.context("thread_1"), page.data)
 
 
 # Moves
@@ -388,7 +395,7 @@ def list_illegal(before: Status) -> list[Status]:
 
 
 async def bring_to(store: Store, status: Status) -> None:
-    """Run 1 in that status, by legal moves."""
+    """Bring run 1 to this status by legal moves."""
     path = {
         Status.QUEUED: (),
         Status.IN_PROGRESS: (Status.IN_PROGRESS,),
@@ -426,19 +433,19 @@ async def test_no_other_move_can_be_made(store: Store, before: Status) -> None:
 @pytest.mark.parametrize("status", [Status.IN_PROGRESS, Status.COMPLETED])
 async def test_a_new_run_is_queued_or_held_by_a_worker(store: Store, status: Status) -> None:
     await add_thread(store)
-    about = ReadSet(owner="ann", thread_id="thread_1")
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
 
     with pytest.raises(errors.Internal):
-        await store.change(about, begin(a_run(status=status)))
+        await store.change(read_set, begin(a_run(status=status)))
 
 
 async def test_a_new_run_that_a_worker_holds_is_claimed_by_no_other(
     store: Store, clock: Clock
 ) -> None:
     await add_thread(store)
-    about = ReadSet(owner="ann", thread_id="thread_1")
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
     lease: dict[str, Any] = {"wanted": True, "epoch": 1, "worker": "w", "due_at": clock.now + 9}
-    await store.change(about, begin(a_run(status=Status.IN_PROGRESS), **lease))
+    await store.change(read_set, begin(a_run(status=Status.IN_PROGRESS), **lease))
 
     assert await store.claim(take()) is None
     assert (await store.run_lease("run_1")).worker == "w"
@@ -477,7 +484,7 @@ async def test_events_that_would_leave_a_gap_are_refused(store: Store) -> None:
 
 async def test_of_32_runs_begun_at_once_in_a_thread_one_is_there(store: Store) -> None:
     await add_thread(store)
-    begun = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(
             store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(a_run(number)))
             for number in range(32)
@@ -485,8 +492,8 @@ async def test_of_32_runs_begun_at_once_in_a_thread_one_is_there(store: Store) -
         return_exceptions=True,
     )
 
-    (winner,) = (outcome.answer for outcome in begun if isinstance(outcome, Committed))
-    losers = [fault for fault in begun if isinstance(fault, errors.RunActive)]
+    (winner,) = (outcome.answer for outcome in outcomes if isinstance(outcome, Committed))
+    losers = [fault for fault in outcomes if isinstance(fault, errors.RunActive)]
     assert [loser.details["run_id"] for loser in losers] == [winner] * 31
 
 
@@ -514,7 +521,7 @@ async def test_of_a_run_that_has_ended_only_the_records_of_its_responses_change(
     store: Store,
 ) -> None:
     await bring_to(store, Status.COMPLETED)
-    spent = list(await store.usage("2000-01-01", 9))
+    usage_before = list(await store.usage("2000-01-01", 9))
 
     def change(records: Snapshot, **fields: object) -> ChangeSet:
         run, lease = records.run, records.lease
@@ -529,10 +536,12 @@ async def test_of_a_run_that_has_ended_only_the_records_of_its_responses_change(
         await store.change(read_set, partial(change, model="other", responses=()))
 
     assert (await store.get(Run, "ann", "run_1")).responses == (record,)
-    assert list(await store.usage("2000-01-01", 9)) == spent
+    assert list(await store.usage("2000-01-01", 9)) == usage_before
 
 
-def once(digest: bytes = b"body", key: str = "k", owner: str = "ann") -> IdempotencyKey:
+def an_idempotency_key(
+    digest: bytes = b"body", key: str = "k", owner: str = "ann"
+) -> IdempotencyKey:
     return IdempotencyKey(owner=owner, route="POST /v1/threads", key=key, digest=digest)
 
 
@@ -542,8 +551,12 @@ def new_thread(number: int) -> Callable[[Snapshot], ChangeSet]:
 
 
 async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) -> None:
-    first = await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(1))
-    second = await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(2))
+    first = await store.change(
+        ReadSet(owner="ann", idempotency_key=an_idempotency_key()), new_thread(1)
+    )
+    second = await store.change(
+        ReadSet(owner="ann", idempotency_key=an_idempotency_key()), new_thread(2)
+    )
 
     assert first.answer == a_thread(1)
     assert isinstance(second.answer, msgspec.Raw)
@@ -553,36 +566,40 @@ async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) ->
 
 
 async def test_a_kept_answer_can_be_looked_up_before_anything_is_asked(store: Store) -> None:
-    assert await store.find_answer(once()) is None
-    made = await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(1))
-    kept = await store.find_answer(once())
+    assert await store.find_answer(an_idempotency_key()) is None
+    committed = await store.change(
+        ReadSet(owner="ann", idempotency_key=an_idempotency_key()), new_thread(1)
+    )
+    stored_answer = await store.find_answer(an_idempotency_key())
 
-    assert kept is not None
-    assert msgspec.json.decode(kept, type=Thread) == made.answer
-    assert await store.find_answer(once(key="other")) is None
-    assert await store.find_answer(once(owner="bob")) is None
+    assert stored_answer is not None
+    assert msgspec.json.decode(stored_answer, type=Thread) == committed.answer
+    assert await store.find_answer(an_idempotency_key(key="other")) is None
+    assert await store.find_answer(an_idempotency_key(owner="bob")) is None
     with pytest.raises(errors.IdempotencyConflict):
-        await store.find_answer(once(b"other"))
+        await store.find_answer(an_idempotency_key(b"other"))
     await store.delete(Thread, "ann", "thread_1")
     with pytest.raises(errors.NotFound):
-        await store.find_answer(once())
+        await store.find_answer(an_idempotency_key())
 
 
 async def test_a_key_used_with_another_body_is_refused(store: Store) -> None:
-    await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(1))
+    await store.change(ReadSet(owner="ann", idempotency_key=an_idempotency_key()), new_thread(1))
 
     with pytest.raises(errors.IdempotencyConflict):
-        await store.change(ReadSet(owner="ann", idempotency_key=once(b"other")), new_thread(2))
+        await store.change(
+            ReadSet(owner="ann", idempotency_key=an_idempotency_key(b"other")), new_thread(2)
+        )
     assert await page_through(store, Thread, 9) == ["thread_1"]
 
 
 async def test_a_key_is_bound_to_its_owner(store: Store) -> None:
-    await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(1))
-    made = await store.change(
-        ReadSet(owner="bob", idempotency_key=once(owner="bob")), new_thread(2)
+    await store.change(ReadSet(owner="ann", idempotency_key=an_idempotency_key()), new_thread(1))
+    committed = await store.change(
+        ReadSet(owner="bob", idempotency_key=an_idempotency_key(owner="bob")), new_thread(2)
     )
 
-    assert made.answer == a_thread(2)
+    assert committed.answer == a_thread(2)
 
 
 async def test_nothing_is_kept_under_a_key_whose_request_failed(store: Store) -> None:
@@ -590,38 +607,50 @@ async def test_nothing_is_kept_under_a_key_whose_request_failed(store: Store) ->
         raise errors.InvalidRequest("no")
 
     with pytest.raises(errors.InvalidRequest):
-        await store.change(ReadSet(owner="ann", idempotency_key=once()), refuse)
+        await store.change(ReadSet(owner="ann", idempotency_key=an_idempotency_key()), refuse)
 
-    made = await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(1))
-    assert made.answer == a_thread(1)
+    committed = await store.change(
+        ReadSet(owner="ann", idempotency_key=an_idempotency_key()), new_thread(1)
+    )
+    assert committed.answer == a_thread(1)
 
 
 async def test_of_the_same_requests_at_once_one_is_carried_out(store: Store) -> None:
     outcomes = await asyncio.gather(
         *(
-            store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(number))
+            store.change(
+                ReadSet(owner="ann", idempotency_key=an_idempotency_key()), new_thread(number)
+            )
             for number in range(16)
         )
     )
 
     answers = [outcome.answer for outcome in outcomes]
-    (made,) = (answer for answer in answers if isinstance(answer, Thread))
+    (thread,) = (answer for answer in answers if isinstance(answer, Thread))
     repeated = [answer for answer in answers if isinstance(answer, msgspec.Raw)]
-    assert [msgspec.json.decode(answer, type=Thread) for answer in repeated] == [made] * 15
-    assert await page_through(store, Thread, 99) == [made.id]
+    assert [msgspec.json.decode(answer, type=Thread) for answer in repeated] == [thread] * 15
+    assert await page_through(store, Thread, 99) == [thread.id]
 
 
 async def test_a_key_outlives_neither_its_time_nor_what_it_made(store: Store, clock: Clock) -> None:
-    await store.change(ReadSet(owner="ann", idempotency_key=once(key="old")), new_thread(1))
+    await store.change(
+        ReadSet(owner="ann", idempotency_key=an_idempotency_key(key="old")), new_thread(1)
+    )
     clock.now += 1000
-    await store.change(ReadSet(owner="ann", idempotency_key=once(key="new")), new_thread(2))
+    await store.change(
+        ReadSet(owner="ann", idempotency_key=an_idempotency_key(key="new")), new_thread(2)
+    )
     await store.delete_expired(0, clock.now)
     await store.delete(Thread, "ann", "thread_2")
 
-    again = await store.change(ReadSet(owner="ann", idempotency_key=once(key="old")), new_thread(3))
-    assert again.answer == a_thread(3)
+    committed = await store.change(
+        ReadSet(owner="ann", idempotency_key=an_idempotency_key(key="old")), new_thread(3)
+    )
+    assert committed.answer == a_thread(3)
     with pytest.raises(errors.NotFound):
-        await store.change(ReadSet(owner="ann", idempotency_key=once(key="new")), new_thread(4))
+        await store.change(
+            ReadSet(owner="ann", idempotency_key=an_idempotency_key(key="new")), new_thread(4)
+        )
 
 
 # Claims and leases
@@ -633,7 +662,7 @@ async def test_the_run_wanted_longest_is_claimed_first(store: Store, clock: Cloc
         await add_run(store, number, f"thread_{number}", wanted=number == 3)
         clock.now += 1
     for number in (2, 1):
-        about = ReadSet(owner="ann", run_id=f"run_{number}")
+        read_set = ReadSet(owner="ann", run_id=f"run_{number}")
 
         def ask(records: Snapshot) -> ChangeSet:
             assert records.run is not None
@@ -642,7 +671,7 @@ async def test_the_run_wanted_longest_is_claimed_first(store: Store, clock: Cloc
                 run_updates=(RunUpdate(records.run, replace(records.lease, wanted=True)),)
             )
 
-        await store.change(about, ask)
+        await store.change(read_set, ask)
         clock.now += 1
     claims = [await store.claim(take()) for _ in range(4)]
 
@@ -690,11 +719,11 @@ async def test_a_claim_finds_only_runs_of_the_destinations_it_names(
         await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
         clock.now += 1
 
-    named = [await store.claim(take(), {"here", "nowhere"}.__contains__) for _ in range(3)]
-    assert [claim and claim.run.id for claim in named] == ["run_2", "run_4", None]
+    claims = [await store.claim(take(), {"here", "nowhere"}.__contains__) for _ in range(3)]
+    assert [claim and claim.run.id for claim in claims] == ["run_2", "run_4", None]
     assert await store.claim(take(), set[str]().__contains__) is None
-    assert named[0] is not None
-    assert named[0].lease.destination == "here"
+    assert claims[0] is not None
+    assert claims[0].lease.destination == "here"
     assert (await store.run_lease("run_2")).destination == "here"
 
     rest = [await store.claim(take(), {"elsewhere", "", "there"}.__contains__) for _ in range(4)]
@@ -721,19 +750,19 @@ async def test_a_claim_asks_about_the_destinations_of_the_runs_that_wait(store: 
     for number, destination in enumerate(("b", "a", "b", "c"), 1):
         await add_thread(store, number)
         await add_run(store, number, f"thread_{number}", wanted=number < 4, destination=destination)
-    asked: set[str] = set()
+    destinations: set[str] = set()
 
     def serves_none(destination: str) -> bool:
-        asked.add(destination)
+        destinations.add(destination)
         return False
 
     assert await store.claim(take(), serves_none) is None
-    assert asked == {"a", "b"}
+    assert destinations == {"a", "b"}
 
     assert await store.claim(take(), {"a"}.__contains__)
-    asked.clear()
+    destinations.clear()
     assert await store.claim(take(), serves_none) is None
-    assert asked == {"b"}
+    assert destinations == {"b"}
 
 
 async def test_unclaimed_are_runs_that_have_waited_and_are_for_others(
@@ -761,9 +790,9 @@ async def test_unclaimed_are_runs_that_have_waited_and_are_for_others(
 async def test_where_a_run_goes_is_kept_when_it_moves(store: Store) -> None:
     await add_thread(store)
     await add_run(store, wanted=True)
-    about = ReadSet(owner=None, run_id="run_1")
+    read_set = ReadSet(owner=None, run_id="run_1")
 
-    await store.change(about, move(Status.IN_PROGRESS, destination="there"))
+    await store.change(read_set, move(Status.IN_PROGRESS, destination="there"))
 
     assert (await store.run_lease("run_1")).destination == "there"
 
@@ -879,11 +908,11 @@ async def test_a_change_after_an_append_finds_it_written(store: Store) -> None:
 
 async def test_changes_beside_appends_are_whole_however_often_they_are_tried(store: Store) -> None:
     claim = await add_claimed(store)
-    said = asyncio.Event()
+    changes_done = asyncio.Event()
 
-    async def tell() -> None:
+    async def append_events() -> None:
         last = claim.lease.last_event
-        while not said.is_set():
+        while not changes_done.is_set():
             last += 1
             await append(store, claim, last, "more")
 
@@ -891,26 +920,26 @@ async def test_changes_beside_appends_are_whole_however_often_they_are_tried(sto
         assert records.thread is not None
         return say(a_message(records.thread.messages + 1, "hello"))(records)
 
-    telling = asyncio.create_task(tell())
+    appending_task = asyncio.create_task(append_events())
     for _ in range(30):
         await store.change(ReadSet(owner=None, run_id=claim.run.id), add)
-    said.set()
-    await telling
+    changes_done.set()
+    await appending_task
 
     thread = await store.get(Thread, "ann", "thread_1")
-    kept = (await store.list(Message, "ann", limit=100, thread_id="thread_1")).data
-    assert [message.number for message in kept] == list(range(1, 31))
+    messages = (await store.list(Message, "ann", limit=100, thread_id="thread_1")).data
+    assert [message.number for message in messages] == list(range(1, 31))
     assert (thread.messages, thread.version) == (30, 30)
 
 
 async def test_an_append_of_a_driver_that_was_overtaken_is_refused(store: Store) -> None:
     claim = await add_claimed(store)
     await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))
-    again = await store.claim(take())
-    assert again is not None
+    second_claim = await store.claim(take())
+    assert second_claim is not None
     with pytest.raises(errors.Fenced):
         await append(store, claim, 5, "late")
-    await append(store, again, 5, "now")
+    await append(store, second_claim, 5, "now")
 
     assert await whole_log(store, "run_1", 4) == lines("now")
 
@@ -1061,9 +1090,9 @@ async def test_any_text_comes_back_as_it_went_in(store: Store, text: str) -> Non
     assert await store.get(Message, "ann", message.id) == message
     assert (await store.context("thread_1")).chat == to_chat_completions(message)
     assert await whole_log(store, "run_1", 2) == lines(text, text)
-    found = await store.list(Thread, "ann", limit=9, query=text)
-    finds = index_words(text) or not text.strip()
-    assert [each.id for each in found.data] == (["thread_1"] if finds else [])
+    page = await store.list(Thread, "ann", limit=9, query=text)
+    is_findable = index_words(text) or not text.strip()
+    assert [each.id for each in page.data] == (["thread_1"] if is_findable else [])
 
 
 # Contexts
@@ -1074,13 +1103,13 @@ def assert_context_is_joined(context: Any, messages: Sequence[Message]) -> None:
     assert context.chat == b",".join(pieces)
     assert context.messages == len(messages)
     assert context.tokens == sum(tokens(len(piece)) for piece in pieces)
-    told = [message for message in messages if message.role in ("user", "system")]
+    marked_messages = [message for message in messages if message.role in ("user", "system")]
     assert [(mark.number, mark.role) for mark in context.landmarks] == [
         (message.number, message.role if message.compacts is None else "summary")
-        for message in told
+        for message in marked_messages
     ]
-    assert context.compacted == any(message.compacts is not None for message in told)
-    for mark, message in zip(context.landmarks, told, strict=True):
+    assert context.compacted == any(message.compacts is not None for message in marked_messages)
+    for mark, message in zip(context.landmarks, marked_messages, strict=True):
         assert context.chat[mark.offset : mark.offset + mark.length] == to_chat_completions(message)
         before = [
             piece for piece, each in zip(pieces, messages, strict=True) if each.number < mark.number
@@ -1089,13 +1118,13 @@ def assert_context_is_joined(context: Any, messages: Sequence[Message]) -> None:
 
 
 def a_conversation(length: int) -> list[Message]:
-    """Messages of every role, with calls, in text of one to four bytes a letter."""
-    made: list[Message] = []
+    """Return messages of every role, with calls, in text of one to four bytes a letter."""
+    messages: list[Message] = []
     roles = ("system", "user", "assistant", "tool", "assistant", "user")
     for number in range(1, length + 1):
         role = roles[number % len(roles)]
         calls = (ToolCall(f"call_{number}", "look", "{}"),) if role == "assistant" else ()
-        made.append(
+        messages.append(
             a_message(
                 number,
                 f"{number} aé漢👩" * (number % 7),
@@ -1104,7 +1133,7 @@ def a_conversation(length: int) -> list[Message]:
                 tool_call_id=f"call_{number - 1}" if role == "tool" else None,
             )
         )
-    return made
+    return messages
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 50, 700])
@@ -1112,8 +1141,8 @@ async def test_a_context_is_the_chat_of_its_messages_joined(store: Store, length
     await add_thread(store)
     messages = a_conversation(length)
     for start in range(0, length, 40):
-        about = ReadSet(owner="ann", thread_id="thread_1")
-        await store.change(about, say(*messages[start : start + 40]))
+        read_set = ReadSet(owner="ann", thread_id="thread_1")
+        await store.change(read_set, say(*messages[start : start + 40]))
     context = await store.context("thread_1")
 
     assert_context_is_joined(context, messages)
@@ -1126,41 +1155,41 @@ async def test_a_context_says_where_its_summaries_are(store: Store, at: int) -> 
     await add_thread(store)
     before, after = a_conversation(at - 1), a_conversation(300)[at:]
     summary = a_message(at, "All of it.", role="system", compacts=at // 2)
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    await store.change(about, say(*before))
-    plain = await store.context("thread_1")
-    await store.change(about, say(summary))
-    await store.change(about, say(*after))
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(read_set, say(*before))
+    context_before = await store.context("thread_1")
+    await store.change(read_set, say(summary))
+    await store.change(read_set, say(*after))
 
-    assert_context_is_joined(plain, before)
+    assert_context_is_joined(context_before, before)
     assert_context_is_joined(await store.context("thread_1"), [*before, summary, *after])
     assert await store.get(Message, "ann", summary.id) == summary
 
 
 async def test_a_text_that_looks_like_a_summary_is_none(store: Store) -> None:
     await add_thread(store)
-    said = a_message(1, '{"role":"user","antiphon:compacts":1,"summary":[1,"summary",0,9,0]}')
-    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(said))
+    message = a_message(1, '{"role":"user","antiphon:compacts":1,"summary":[1,"summary",0,9,0]}')
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(message))
 
-    assert_context_is_joined(await store.context("thread_1"), [said])
+    assert_context_is_joined(await store.context("thread_1"), [message])
 
 
 @pytest.mark.parametrize("keep", [0, 1, 63, 64, 65, 128, 200, 299])
 async def test_a_context_is_right_after_a_cut_anywhere(store: Store, keep: int) -> None:
     await add_thread(store)
     messages = a_conversation(300)
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    await store.change(about, say(*messages))
-    added = [a_message(keep + place, f"new {place}") for place in range(1, 150)]
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(read_set, say(*messages))
+    new_messages = [a_message(keep + place, f"new {place}") for place in range(1, 150)]
 
     def cut(records: Snapshot) -> ChangeSet:
         assert records.thread is not None
-        thread = replace(records.thread, messages=keep + len(added), version=99)
-        return ChangeSet(thread=thread, keep_messages=keep, messages=tuple(added))
+        thread = replace(records.thread, messages=keep + len(new_messages), version=99)
+        return ChangeSet(thread=thread, keep_messages=keep, messages=tuple(new_messages))
 
-    await store.change(about, cut)
+    await store.change(read_set, cut)
 
-    assert_context_is_joined(await store.context("thread_1"), messages[:keep] + added)
+    assert_context_is_joined(await store.context("thread_1"), messages[:keep] + new_messages)
 
 
 @settings(
@@ -1183,12 +1212,12 @@ async def test_a_context_is_right_whatever_became_of_its_thread(
 ) -> None:
     async with open_store(opener, tmp_path_factory.mktemp("contexts"), Clock()) as store:
         await add_thread(store)
-        about = ReadSet(owner="ann", thread_id="thread_1")
-        told: dict[int, Message] = {}
+        read_set = ReadSet(owner="ann", thread_id="thread_1")
+        expected: dict[int, Message] = {}
 
-        async def tell(*numbers: int, keep: int | None = None) -> None:
+        async def change_thread(*numbers: int, keep: int | None = None) -> None:
             messages = [
-                a_message(number, f"{len(told)} {number}", role=("user", "tool")[number % 2])
+                a_message(number, f"{len(expected)} {number}", role=("user", "tool")[number % 2])
                 for number in numbers
             ]
 
@@ -1201,36 +1230,36 @@ async def test_a_context_is_right_whatever_became_of_its_thread(
                     change, thread=replace(change.thread, messages=keep), keep_messages=keep
                 )
 
-            await store.change(about, decide)
-            told.update((message.number, message) for message in messages)
+            await store.change(read_set, decide)
+            expected.update((message.number, message) for message in messages)
 
         for step, what in steps:
-            last = max(told, default=0)
+            last = max(expected, default=0)
             if step == "add":
-                await tell(*range(last + 1, last + 1 + what))
+                await change_thread(*range(last + 1, last + 1 + what))
             elif step == "fill":
                 for place in what:
-                    await tell(last + place)
+                    await change_thread(last + place)
             else:
-                await tell(keep=min(what, last))
-                for number in [number for number in told if number > what]:
-                    del told[number]
+                await change_thread(keep=min(what, last))
+                for number in [number for number in expected if number > what]:
+                    del expected[number]
 
             assert_context_is_joined(
-                await store.context("thread_1"), [told[number] for number in sorted(told)]
+                await store.context("thread_1"), [expected[number] for number in sorted(expected)]
             )
 
 
 async def test_a_context_is_never_stale(store: Store) -> None:
     await add_thread(store)
-    about = ReadSet(owner="ann", thread_id="thread_1")
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
     for number in range(1, 6):
-        await store.change(about, say(a_message(number, str(number))))
-        plain = await store.context("thread_1")
+        await store.change(read_set, say(a_message(number, str(number))))
+        cached = await store.context("thread_1")
         fresh = await store.context("thread_1", fresh=True)
 
-        assert plain.messages == number
-        assert plain == fresh == await store.context("thread_1")
+        assert cached.messages == number
+        assert cached == fresh == await store.context("thread_1")
 
 
 async def test_the_context_of_an_unknown_thread_is_not_found(store: Store) -> None:
@@ -1253,7 +1282,7 @@ async def test_another_owners_thing_is_as_if_it_were_not_there(store: Store) -> 
     await store.change(
         ReadSet(owner=None, run_id=claim.id), lambda records: ChangeSet(actions=(an_action(1),))
     )
-    things = [
+    records_of_ann = [
         (Thread, "thread_1"),
         (Message, a_message(1, "mine").id),
         (Run, "run_1"),
@@ -1262,14 +1291,14 @@ async def test_another_owners_thing_is_as_if_it_were_not_there(store: Store) -> 
         (Upload, "file_1"),
     ]
 
-    for kind, name in things:
+    for kind, name in records_of_ann:
         assert (await store.get(kind, "ann", name)).id == name
         assert (await store.get(kind, None, name)).id == name
         faults = []
-        for owner, asked in (("bob", name), ("ann", "never"), ("bob", "never")):
+        for owner, record_id in (("bob", name), ("ann", "never"), ("bob", "never")):
             with pytest.raises(errors.NotFound) as fault:
-                await store.get(kind, owner, asked)
-            faults.append(fault.value.message.replace(asked, "X"))
+                await store.get(kind, owner, record_id)
+            faults.append(fault.value.message.replace(record_id, "X"))
         assert len(set(faults)) == 1
         where = {Message: {"thread_id": "thread_1"}, Action: {"run_id": "run_1"}}.get(kind, {})
         assert (await store.list(kind, "bob", limit=9, **where)).data == []
@@ -1366,10 +1395,10 @@ async def test_a_search_finds_words_of_a_title_or_of_one_message(store: Store) -
     await add_thread(store, 1, title="A trip to Łódź")
     await add_thread(store, 2)
     await add_thread(store, 3)
-    about = ReadSet(owner="ann", thread_id="thread_2")
+    read_set = ReadSet(owner="ann", thread_id="thread_2")
     texts = ("100% of the_flights", "leave early")
-    told = [a_message(place, text, "thread_2") for place, text in enumerate(texts, 1)]
-    await store.change(about, say(*told))
+    messages = [a_message(place, text, "thread_2") for place, text in enumerate(texts, 1)]
+    await store.change(read_set, say(*messages))
 
     async def search(query: str) -> list[str]:
         return [each.id for each in (await store.list(Thread, "ann", limit=9, query=query)).data]
@@ -1393,40 +1422,44 @@ async def test_a_search_finds_words_of_a_title_or_of_one_message(store: Store) -
 )
 @given(
     limit=st.integers(1, 5),
-    there=st.integers(1, 12),
+    thread_count=st.integers(1, 12),
     steps=st.lists(st.one_of(st.just("add"), st.integers(0, 11)), max_size=8),
 )
 async def test_pages_under_inserts_and_deletes_neither_repeat_nor_skip(
     opener: Opener,
     tmp_path_factory: pytest.TempPathFactory,
     limit: int,
-    there: int,
+    thread_count: int,
     steps: list[str | int],
 ) -> None:
     async with open_store(opener, tmp_path_factory.mktemp("paging"), Clock()) as store:
-        for number in range(there):
+        for number in range(thread_count):
             await add_thread(store, number)
-        seen: list[str] = []
-        gone: set[str] = set()
+        listed_ids: list[str] = []
+        deleted_ids: set[str] = set()
         after = None
         changes = iter(enumerate(steps))
         while True:
             page = await store.list(Thread, "ann", limit=limit, after=after)
-            seen += [thread.id for thread in page.data]
+            listed_ids += [thread.id for thread in page.data]
             if not page.has_more:
                 break
-            after = seen[-1]
+            after = listed_ids[-1]
             place, step = next(changes, (0, None))
             if step == "add":
                 await add_thread(store, 100 + place)
-            elif isinstance(step, int) and step < there and f"thread_{step}" not in {after} | gone:
-                gone.add(f"thread_{step}")
+            elif (
+                isinstance(step, int)
+                and step < thread_count
+                and f"thread_{step}" not in {after} | deleted_ids
+            ):
+                deleted_ids.add(f"thread_{step}")
                 await store.delete(Thread, "ann", f"thread_{step}")
 
-        stayed = [f"thread_{number}" for number in reversed(range(there))]
-        assert len(seen) == len(set(seen))
-        assert [one for one in seen if one not in gone] == [
-            one for one in stayed if one not in gone
+        stayed = [f"thread_{number}" for number in reversed(range(thread_count))]
+        assert len(listed_ids) == len(set(listed_ids))
+        assert [one for one in listed_ids if one not in deleted_ids] == [
+            one for one in stayed if one not in deleted_ids
         ]
 
 
@@ -1465,12 +1498,12 @@ async def test_an_assistant_is_changed_from_what_it_is_when_it_is_changed(store:
     def count(assistant: Assistant) -> Assistant:
         return replace(assistant, name=f"{assistant.name}x", updated_at=assistant.updated_at + 1)
 
-    made = await asyncio.gather(
+    versions = await asyncio.gather(
         *(store.update_record(Assistant, "ann", "asst_1", count) for _ in range(16))
     )
 
-    assert sorted(len(assistant.name) for assistant in made) == list(range(1, 17))
-    assert await store.get(Assistant, "ann", "asst_1") == max(made, key=lambda a: a.updated_at)
+    assert sorted(len(assistant.name) for assistant in versions) == list(range(1, 17))
+    assert await store.get(Assistant, "ann", "asst_1") == max(versions, key=lambda a: a.updated_at)
 
 
 async def test_an_assistant_that_is_gone_or_cannot_be_changed_stays_so(store: Store) -> None:
@@ -1520,10 +1553,10 @@ async def test_folders_are_kept_for_each_owner_up_to_the_limit(store: Store) -> 
 
 
 async def test_a_rating_changes_its_message_and_nothing_else(store: Store) -> None:
-    about = ReadSet(owner="ann", thread_id="thread_1")
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
     await add_thread(store)
     question, reply = a_message(1, "question"), a_message(2, "reply", role="assistant")
-    await store.change(about, say(question, reply))
+    await store.change(read_set, say(question, reply))
     thread, context = await store.get(Thread, "ann", "thread_1"), await store.context("thread_1")
 
     rated = await store.save_feedback(
@@ -1556,13 +1589,13 @@ async def test_a_message_that_is_gone_or_of_another_owner_cannot_be_rated(store:
 
 async def test_a_repeated_put_gets_the_answer_that_was_kept(store: Store) -> None:
     first = Assistant(id="asst_1", created_at=1, updated_at=1)
-    await store.put("ann", first, once())
-    again = await store.put("ann", replace(first, id="asst_2"), once())
+    await store.put("ann", first, an_idempotency_key())
+    answer = await store.put("ann", replace(first, id="asst_2"), an_idempotency_key())
 
-    assert msgspec.json.decode(again, type=Assistant) == first
+    assert msgspec.json.decode(answer, type=Assistant) == first
     assert await page_through(store, Assistant, 9) == ["asst_1"]
     with pytest.raises(errors.IdempotencyConflict):
-        await store.put("ann", first, once(b"other"))
+        await store.put("ann", first, an_idempotency_key(b"other"))
 
 
 async def test_an_upload_keeps_its_bytes(store: Store) -> None:
@@ -1772,16 +1805,16 @@ async def test_a_change_of_a_person_is_told_whether_somebody_else_governs(store:
     await store.add_person(Account(a_person(1, "Ann", role="admin")))
     await store.add_person(Account(a_person(2, "Ben")))
     await store.add_person(Account(a_person(3, "Cem", role="admin", disabled=True)))
-    told: list[bool] = []
+    answers: list[bool] = []
 
-    def listen(account: Account, others: bool) -> Account:
-        told.append(others)
+    def record_answer(account: Account, others: bool) -> Account:
+        answers.append(others)
         return account
 
     for person in ("person_1", "person_2", "person_3"):
-        await store.change_person(person, listen)
+        await store.change_person(person, record_answer)
 
-    assert told == [False, True, True]
+    assert answers == [False, True, True]
 
 
 async def test_a_person_is_changed_as_a_whole_or_not_at_all(store: Store) -> None:
@@ -1796,32 +1829,35 @@ async def test_a_person_is_changed_as_a_whole_or_not_at_all(store: Store) -> Non
         await store.change_person("person_9", rename("Eve"))
     assert await store.find_person(id="person_1") == Account(a_person())
 
-    grown = Account(a_person(generation=2), "hash")
-    assert await store.change_person("person_1", lambda account, others: grown) == grown
-    assert await store.find_person(name="ann") == grown
+    changed_account = Account(a_person(generation=2), "hash")
+    assert (
+        await store.change_person("person_1", lambda account, others: changed_account)
+        == changed_account
+    )
+    assert await store.find_person(name="ann") == changed_account
     assert await store.change_person("person_1", lambda account, others: None) is None
     assert list(await store.people()) == []
 
 
 async def test_names_are_given_once_however_many_ask_at_once(store: Store) -> None:
-    added = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(store.add_person(Account(a_person(number, "Ann"))) for number in range(8)),
         return_exceptions=True,
     )
 
-    assert sum(each is None for each in added) == 1
+    assert sum(each is None for each in outcomes) == 1
     assert len(await store.people()) == 1
 
 
-# What runs for whom, and what it cost
+# Live runs of all owners, and usage
 
 
 async def test_runs_of_everybody_that_have_not_ended_are_listed_newest_first(store: Store) -> None:
     for number, owner in enumerate(("ann", "bob", "ann", "cem"), 1):
         await add_thread(store, number, owner)
-        about = ReadSet(owner=owner, thread_id=f"thread_{number}")
+        read_set = ReadSet(owner=owner, thread_id=f"thread_{number}")
         run = a_run(number, f"thread_{number}")
-        await store.change(about, lambda records, run=run: _begin_run(run, records))
+        await store.change(read_set, lambda records, run=run: _begin_run(run, records))
     await store.change(ReadSet(owner=None, run_id="run_3"), move(Status.CANCELLED))
 
     page = await store.live_runs(2)
@@ -1853,9 +1889,9 @@ async def test_what_runs_used_is_summed_by_day_owner_and_model(store: Store, clo
     await add_run(store, 6, "thread_6")
     await store.delete(Thread, "ann", "thread_1")
 
-    spent = list(await store.usage("2025-11-20", 9))
+    rows = list(await store.usage("2025-11-20", 9))
 
-    assert spent == [
+    assert rows == [
         UsageRow(day="2025-11-21", owner="ann", model="other", runs=1),
         UsageRow(
             day="2025-11-21",
@@ -1881,7 +1917,7 @@ async def test_what_runs_used_is_summed_by_day_owner_and_model(store: Store, clo
             cost=0.1,
         ),
     ]
-    assert list(await store.usage("2025-11-21", 1)) == spent[:1]
+    assert list(await store.usage("2025-11-21", 1)) == rows[:1]
     assert list(await store.usage("2025-11-22", 9)) == []
 
 

@@ -1,4 +1,4 @@
-"""Text of files in every store: claims, pages, searches, and what becomes of them."""
+"""Text of files in every store: claims, pages, searches, transfers and deletions."""
 
 from __future__ import annotations
 
@@ -28,38 +28,40 @@ async def add(store: Store, number: int, owner: str = "ann") -> str:
 
 
 async def claim(store: Store) -> DocumentClaim:
-    found = await store.claim_document(LEASE)
-    assert found is not None
-    return found
+    claimed = await store.claim_document(LEASE)
+    assert claimed is not None
+    return claimed
 
 
 async def read_in(store: Store, number: int, texts: Sequence[str], owner: str = "ann") -> str:
     """Add a file with these pages, as a process that reads it does."""
     file_id = await add(store, number, owner)
-    found = await claim(store)
-    assert (found.owner, found.upload_id) == (owner, file_id)
+    document_claim = await claim(store)
+    assert (document_claim.owner, document_claim.upload_id) == (owner, file_id)
     pages = [DocumentPage(number=place, text=text) for place, text in enumerate(texts, 1)]
-    assert await store.add_pages(found, pages)
-    assert await store.settle_document(found, Document(status="ready", pages=len(pages)))
+    assert await store.add_pages(document_claim, pages)
+    assert await store.settle_document(document_claim, Document(status="ready", pages=len(pages)))
     return file_id
 
 
 async def search(store: Store, words: str, **options: object) -> list[tuple[str, int]]:
-    found = await store.search_pages("ann", parse_query(words), limit=10, **options)  # type: ignore[arg-type]
-    return [(each.file_id, each.page.number) for each in found]
+    matches = await store.search_pages("ann", parse_query(words), limit=10, **options)  # type: ignore[arg-type]
+    return [(each.file_id, each.page.number) for each in matches]
 
 
 async def test_a_file_is_read_once_and_has_its_pages(store: Store) -> None:
     file_id = await add(store, 1)
     assert await store.documents([file_id, "file_9"]) == {file_id: Document(status="pending")}
     assert await store.has_pending_documents()
-    found = await claim(store)
+    document_claim = await claim(store)
     assert not await store.has_pending_documents()
     assert await store.claim_document(LEASE) is None
-    assert await store.add_pages(found, [DocumentPage(number=1, title="One", text="alpha")])
-    assert await store.add_pages(found, [DocumentPage(number=2, text="beta")])
+    assert await store.add_pages(
+        document_claim, [DocumentPage(number=1, title="One", text="alpha")]
+    )
+    assert await store.add_pages(document_claim, [DocumentPage(number=2, text="beta")])
     ready = Document(status="ready", pages=2, cut=True)
-    assert await store.settle_document(found, ready)
+    assert await store.settle_document(document_claim, ready)
     assert await store.documents([file_id]) == {file_id: ready}
     first = await store.pages(file_id, 1)
     assert (first.data, first.has_more) == (
@@ -137,10 +139,10 @@ async def test_a_deleted_file_takes_its_text_with_it(store: Store) -> None:
 
 async def test_a_file_that_is_deleted_while_it_is_read_gets_no_pages(store: Store) -> None:
     file_id = await add(store, 1)
-    found = await claim(store)
+    document_claim = await claim(store)
     await store.delete(Upload, "ann", file_id)
-    assert not await store.add_pages(found, [DocumentPage(number=1, text="alpha")])
-    assert not await store.settle_document(found, Document(status="ready"))
+    assert not await store.add_pages(document_claim, [DocumentPage(number=1, text="alpha")])
+    assert not await store.settle_document(document_claim, Document(status="ready"))
     assert not await store.has_pending_documents()
 
 

@@ -28,7 +28,7 @@ from tests.support.stores.steps import (
 
 
 async def add_run(store: Store, number: int, **fields: Any) -> Run:
-    """Thread N with run N."""
+    """Add thread N with run N."""
     await add_thread(store, number)
     thread = f"thread_{number}"
     run = replace(a_run(number, thread), **fields)
@@ -81,9 +81,9 @@ async def test_a_key_of_metadata_is_only_a_key(store: Store, key: str) -> None:
     await add_thread(store, 1, metadata={key: "x' OR 1=1 --"})
     await add_thread(store, 2, metadata={"a": "x"})
 
-    found = await page_through(store, Thread, 9, metadata={key: "x' OR 1=1 --"})
+    thread_ids = await page_through(store, Thread, 9, metadata={key: "x' OR 1=1 --"})
 
-    assert found == ["thread_1"]
+    assert thread_ids == ["thread_1"]
     assert await page_through(store, Thread, 9, metadata={key: "x"}) == []
 
 
@@ -102,9 +102,9 @@ async def test_records_are_found_by_the_time_they_were_created(store: Store) -> 
             ReadSet(owner="ann"), lambda _, new=thread: ChangeSet(thread=new, owner="ann")
         )
 
-    found = await page_through(store, Thread, 2, created_after=10, created_before=40)
+    thread_ids = await page_through(store, Thread, 2, created_after=10, created_before=40)
 
-    assert found == ["thread_3", "thread_2"]
+    assert thread_ids == ["thread_3", "thread_2"]
     assert await page_through(store, Thread, 9, created_after=40) == []
 
 
@@ -138,10 +138,10 @@ async def test_threads_are_found_by_their_folder_and_by_no_other_text(
     await add_thread(store, 5, folder_id=folder_id, archived=True, metadata={"folder_id": "x"})
     await add_thread(store, 6, folder_id=folder_id, owner="bob")
 
-    found = await page_through(store, Thread, 1, folder_id=folder_id)
+    in_folder = await page_through(store, Thread, 1, folder_id=folder_id)
     in_none = await page_through(store, Thread, 9, folder_id=NO_FOLDER)
 
-    assert found == ["thread_5", "thread_1"]
+    assert in_folder == ["thread_5", "thread_1"]
     assert in_none == ["thread_3", "thread_2"]
     assert await page_through(store, Thread, 9, folder_id=folder_id, archived=False) == ["thread_1"]
 
@@ -194,8 +194,8 @@ async def test_threads_are_found_by_the_names_that_clients_gave_them(
 
     assert await page_through(store, Thread, 1, metadata={key: "one"}) == ["thread_2", "thread_1"]
     assert await page_through(store, Thread, 9, metadata={key: 'an "odd" one'}) == ["thread_3"]
-    both = {key: "one", "team": "red"}
-    assert await page_through(store, Thread, 9, metadata=both) == ["thread_2"]
+    metadata = {key: "one", "team": "red"}
+    assert await page_through(store, Thread, 9, metadata=metadata) == ["thread_2"]
     assert await page_through(store, Thread, 9, metadata={key: "two"}) == []
 
 
@@ -225,15 +225,15 @@ async def test_uploads_are_found_by_purpose_and_by_their_end(store: Store) -> No
     ):
         await store.put("ann", upload, content=b"x")
 
-    async def found(**where: Any) -> list[str]:
+    async def find(**where: Any) -> list[str]:
         return await page_through(store, Upload, 1, **where)
 
-    assert await found() == ["file_4", "file_3", "file_2", "file_1"]
-    assert await found(order="oldest", purpose="vision") == ["file_2", "file_3"]
-    assert await found(purpose="batch") == []
-    assert await found(expires_before=10) == []
-    assert await found(expires_before=11) == ["file_3"]
-    assert await found(expires_before=99) == ["file_4", "file_3"]
+    assert await find() == ["file_4", "file_3", "file_2", "file_1"]
+    assert await find(order="oldest", purpose="vision") == ["file_2", "file_3"]
+    assert await find(purpose="batch") == []
+    assert await find(expires_before=10) == []
+    assert await find(expires_before=11) == ["file_3"]
+    assert await find(expires_before=99) == ["file_4", "file_3"]
     assert (await store.list(Upload, None, limit=9, expires_before=11)).data[0].id == "file_3"
 
 
@@ -246,14 +246,14 @@ async def test_messages_of_all_threads_are_listed_as_they_came(store: Store) -> 
     for message in (first, second, third):
         await store.change(ReadSet(owner="ann", thread_id=message.thread_id), say(message))
 
-    async def found(**where: Any) -> list[str]:
+    async def find(**where: Any) -> list[str]:
         return await page_through(store, Message, 1, **where)
 
-    assert await found() == [first.id, second.id, third.id]
-    assert await found(order="newest") == [third.id, second.id, first.id]
-    assert await found(role="assistant") == [third.id]
-    assert await found(run_id="run_9") == [third.id]
-    assert await found(metadata={"k": "v"}) == [second.id]
+    assert await find() == [first.id, second.id, third.id]
+    assert await find(order="newest") == [third.id, second.id, first.id]
+    assert await find(role="assistant") == [third.id]
+    assert await find(run_id="run_9") == [third.id]
+    assert await find(metadata={"k": "v"}) == [second.id]
     assert (await store.list(Message, "bob", limit=9)).data == []
 
 
@@ -294,12 +294,12 @@ async def test_what_may_be_claimed_is_pending_free_and_for_the_client(
         {"status": "completed"},
         {"expires_at": 500},
     ]
-    made = [
+    added = [
         an_action(number, **{"expires_at": expires, **each}) for number, each in enumerate(fields)
     ]
-    await add_actions(store, "run_1", *made)
+    await add_actions(store, "run_1", *added)
 
-    assert await actions(store, status="pending", claimable_at=500) == [made[0].id, made[1].id]
+    assert await actions(store, status="pending", claimable_at=500) == [added[0].id, added[1].id]
 
 
 async def test_of_two_that_change_one_action_the_second_sees_what_the_first_wrote(
@@ -307,26 +307,26 @@ async def test_of_two_that_change_one_action_the_second_sees_what_the_first_wrot
 ) -> None:
     await add_run(store, 1)
     await add_actions(store, "run_1", an_action(1))
-    seen: list[int] = []
+    attempts: list[int] = []
 
     for _ in range(2):
 
         def decide(records: Any) -> ChangeSet:
             (action,) = records.actions
-            seen.append(action.attempt)
+            attempts.append(action.attempt)
             return ChangeSet(actions=(replace(action, attempt=action.attempt + 1),))
 
         await store.change(ReadSet(owner="ann", run_id="run_1", tool_call_id="call_1"), decide)
 
-    assert seen == [0, 1]
+    assert attempts == [0, 1]
     assert (await store.get(Action, "ann", an_action(1).id)).attempt == 2
 
 
 async def test_messages_are_found_by_their_rating(store: Store) -> None:
-    about = ReadSet(owner="ann", thread_id="thread_1")
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
     await add_thread(store)
     await store.change(
-        about,
+        read_set,
         say(
             a_message(1, '"feedback":{"rating":"up"}', metadata={"rating": "up"}),
             *(a_message(number, "reply", role="assistant") for number in (2, 3, 4)),

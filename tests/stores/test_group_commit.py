@@ -1,4 +1,4 @@
-"""Which items are written together, and what waits for what."""
+"""Batches of items, and the order of items with a common key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SOON = 60.0
 
 
 class Batches:
-    """Takes batches; each is written once `finish` has been called for one of its items."""
+    """Writer whose batches end when `finish` is called for one of their items."""
 
     def __init__(self) -> None:
         self.started: asyncio.Queue[Sequence[str]] = asyncio.Queue()
@@ -61,7 +61,7 @@ async def test_items_of_one_key_are_written_one_after_the_other() -> None:
         commits.add(item, keys)
     assert await batches.next() == ["a1", "b1"]
     commits.add("c", "c")
-    assert await batches.next() == ["c"]  # the others still wait, however slow the first are
+    assert await batches.next() == ["c"]  # the others still wait for the first batch
     batches.finish("a1")
     assert await batches.next() == ["a2"]
     batches.finish("a2")

@@ -1,4 +1,4 @@
-"""Promises of every store about imports: unchanged records, owned only at the end."""
+"""Promises of every store about imports: records come unchanged, and get their owner at the end."""
 
 from __future__ import annotations
 
@@ -86,11 +86,15 @@ async def test_a_thread_that_came_in_parts_reads_like_one_that_grew(store: Store
             threads=EVERYTHING.threads if start == 0 else (), messages=messages[start : start + 50]
         )
         await store.import_records("ann", batch)
-        about = ReadSet(owner="ann", thread_id="thread_2")
-        await store.change(about, say(*grown[start : start + 50]))
+        read_set = ReadSet(owner="ann", thread_id="thread_2")
+        await store.change(read_set, say(*grown[start : start + 50]))
 
-    came, other = await store.context("thread_1"), await store.context("thread_2")
-    assert (came.chat, came.tokens, came.landmarks) == (other.chat, other.tokens, other.landmarks)
+    imported, grown_context = await store.context("thread_1"), await store.context("thread_2")
+    assert (imported.chat, imported.tokens, imported.landmarks) == (
+        grown_context.chat,
+        grown_context.tokens,
+        grown_context.landmarks,
+    )
 
 
 async def test_events_keep_their_numbers(store: Store) -> None:
@@ -117,8 +121,8 @@ async def test_a_run_that_came_in_is_never_claimed_nor_due(store: Store, clock: 
 async def test_a_thread_that_came_in_goes_on(store: Store) -> None:
     await store.import_records("ann", EVERYTHING)
 
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    await store.change(about, say(a_message(301, "and then")))
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(read_set, say(a_message(301, "and then")))
     await add_run(store, 2, wanted=True)
     claim = await store.claim(take())
 
@@ -177,13 +181,13 @@ async def test_everything_is_given_to_another_owner_bite_by_bite(store: Store) -
     await add_thread(store, 2, STAGING)
     await add_thread(store, 3, "ben")
 
-    given = []
-    while bite := await store.transfer_owned(STAGING, "ann", 1):
-        given.append(bite)
+    batch_sizes = []
+    while batch_size := await store.transfer_owned(STAGING, "ann", 1):
+        batch_sizes.append(batch_size)
 
-    assert sum(given) == 4
-    held = OwnerTotals(owner="ann", threads=2, runs=1, files=1, assistants=1)
-    assert [*(await store.owners(9)).data] == [held, OwnerTotals(owner="ben", threads=1)]
+    assert sum(batch_sizes) == 4
+    totals = OwnerTotals(owner="ann", threads=2, runs=1, files=1, assistants=1)
+    assert [*(await store.owners(9)).data] == [totals, OwnerTotals(owner="ben", threads=1)]
     assert await store.get(Run, "ann", "run_1") == ENDED
     assert await store.get(Message, "ann", EVERYTHING.messages[0].id) == EVERYTHING.messages[0]
     with pytest.raises(errors.NotFound):
@@ -197,8 +201,8 @@ async def test_families_stay_together(store: Store) -> None:
     await store.import_records(STAGING, ImportBatch(threads=threads))
     await store.transfer_owned(STAGING, "ann", 100)
 
-    found = await store.list(Thread, "ann", limit=9, family="thread_3")
-    assert {thread.id for thread in found.data} == {"thread_1", "thread_2", "thread_3"}
+    page = await store.list(Thread, "ann", limit=9, family="thread_3")
+    assert {thread.id for thread in page.data} == {"thread_1", "thread_2", "thread_3"}
     ids = ["thread_1", "thread_2", "thread_3"]
     assert await store.thread_families(ids) == {"thread_2": "thread_1", "thread_3": "thread_1"}
 

@@ -32,30 +32,30 @@ async def test_what_is_personal_is_empty_at_first_and_each_owners_own(store: Sto
         "ann", lambda before: replace(before, settings=PersonalSettings(instructions="Be brief."))
     )
 
-    found = await store.personal("ann")
-    assert [each.id for each in found.memories] == ["mem_1", "mem_2"]
-    assert found.memories[1].text == "Größe 🎼 \u202f{}"
-    assert found.settings.instructions == "Be brief."
+    record = await store.personal("ann")
+    assert [each.id for each in record.memories] == ["mem_1", "mem_2"]
+    assert record.memories[1].text == "Größe 🎼 \u202f{}"
+    assert record.settings.instructions == "Be brief."
     assert await store.personal("ben") == NOTHING_PERSONAL
 
 
 async def test_a_change_is_decided_from_what_is_personal_of_its_owner(store: Store) -> None:
     await remember(store, "ann", a_memory())
-    with_it, another, without = (
+    personal_set, other_owner_set, plain_set = (
         ReadSet(owner="ann", personal=True),
         ReadSet(owner="ben", personal=True),
         ReadSet(owner="ann"),
     )
-    read: dict[ReadSet, PersonalRecord] = {}
-    for read_set in (with_it, another, without):
+    records_read: dict[ReadSet, PersonalRecord] = {}
+    for read_set in (personal_set, other_owner_set, plain_set):
 
         def decide(records: Snapshot, read_set: ReadSet = read_set) -> None:
-            read[read_set] = records.personal
+            records_read[read_set] = records.personal
 
         await store.change(read_set, decide)
 
-    assert read[with_it] == await store.personal("ann")
-    assert read[another] == read[without] == NOTHING_PERSONAL
+    assert records_read[personal_set] == await store.personal("ann")
+    assert records_read[other_owner_set] == records_read[plain_set] == NOTHING_PERSONAL
 
 
 async def test_changes_that_come_at_once_are_all_there(store: Store) -> None:

@@ -64,8 +64,8 @@ from tests.support.stores.steps import (
 pytestmark = pytest.mark.processes
 
 SOON = 60.0
-NOTICED = 10.0  # 2 seconds are promised, and the machine may be busy elsewhere
-"""Seconds in which a caller hears that the server is away: two, and what a busy machine adds."""
+NOTICED = 10.0
+"""Seconds until a caller gets an error without a server: two, and more on a busy machine."""
 
 
 @asynccontextmanager
@@ -113,7 +113,7 @@ async def test_new_databases_may_be_opened_by_many_at_once(address: str) -> None
     await asyncio.gather(*(store.close() for store in stores))
 
 
-def reply(records: Snapshot) -> ChangeSet:
+def add_message(records: Snapshot) -> ChangeSet:
     assert records.thread is not None
     number = records.thread.messages + 1
     return say(a_message(number, f"text {number}"))(records)
@@ -122,27 +122,27 @@ def reply(records: Snapshot) -> ChangeSet:
 async def test_what_was_decided_upon_something_old_is_decided_anew(address: str) -> None:
     async with open_store(address) as one, open_store(address) as two:
         await add_thread(one)
-        about = ReadSet(owner="ann", thread_id="thread_1")
-        await asyncio.gather(*(store.change(about, reply) for store in (one, two) * 16))
+        read_set = ReadSet(owner="ann", thread_id="thread_1")
+        await asyncio.gather(*(store.change(read_set, add_message) for store in (one, two) * 16))
 
-        told = await two.list(Message, "ann", limit=99, thread_id="thread_1")
-        assert [message.number for message in told.data] == list(range(1, 33))
+        page = await two.list(Message, "ann", limit=99, thread_id="thread_1")
+        assert [message.number for message in page.data] == list(range(1, 33))
 
 
 async def test_two_processes_begin_one_run_in_a_thread(address: str) -> None:
     async with open_store(address) as one, open_store(address) as two:
         await add_thread(one)
-        about = ReadSet(owner="ann", thread_id="thread_1")
-        begun = await asyncio.gather(
+        read_set = ReadSet(owner="ann", thread_id="thread_1")
+        outcomes = await asyncio.gather(
             *(
-                store.change(about, begin(a_run(number)))
+                store.change(read_set, begin(a_run(number)))
                 for number, store in enumerate((one, two) * 16)
             ),
             return_exceptions=True,
         )
 
-        assert len([outcome for outcome in begun if isinstance(outcome, Committed)]) == 1
-        assert len([fault for fault in begun if isinstance(fault, errors.RunActive)]) == 31
+        assert len([outcome for outcome in outcomes if isinstance(outcome, Committed)]) == 1
+        assert len([fault for fault in outcomes if isinstance(fault, errors.RunActive)]) == 31
 
 
 async def test_of_32_claimants_each_run_goes_to_one(address: str) -> None:
@@ -162,7 +162,7 @@ async def test_an_append_that_waits_for_a_takeover_is_refused_by_it(address: str
         async with other.transaction():
             await other.execute("UPDATE drives SET epoch = 2")
             writing = append_lines(store, "run_1", 1, 3, lines("late"), urgent=True)
-            await until(lambda: waits_for_a_lock(other))
+            await wait_until(lambda: waits_for_a_lock(other))
 
         with pytest.raises(errors.Fenced):
             await writing
@@ -172,31 +172,31 @@ async def test_an_append_that_waits_for_a_takeover_is_refused_by_it(address: str
 async def test_a_change_that_waits_for_a_takeover_is_decided_after_it(address: str) -> None:
     async with open_store(address) as store, connect(address) as other:
         await add_claimed(store)
-        seen: list[int] = []
+        epochs: list[int] = []
 
         def finish(records: Snapshot) -> ChangeSet:
             assert records.lease is not None
-            seen.append(records.lease.epoch)
+            epochs.append(records.lease.epoch)
             return move(Status.COMPLETED)(records)
 
         async with other.transaction():
             await other.execute("UPDATE threads SET changes = changes + 1")
             await other.execute("UPDATE drives SET epoch = 2")
-            changing = asyncio.ensure_future(
+            change = asyncio.ensure_future(
                 store.change(ReadSet(owner=None, run_id="run_1"), finish)
             )
-            await until(lambda: waits_for_a_lock(other))
-        await changing
+            await wait_until(lambda: waits_for_a_lock(other))
+        await change
 
-        assert set(seen) == {1, 2}
-        assert seen[-1] == 2
+        assert set(epochs) == {1, 2}
+        assert epochs[-1] == 2
 
 
 # Changes that are decided from what this process has written
 
 
 class Decisions:
-    """Moves a run; keeps the records of each decision."""
+    """Decision that moves a run, and keeps the records of each call."""
 
     def __init__(self, to: Status) -> None:
         self.records: list[Snapshot] = []
@@ -222,29 +222,29 @@ async def test_a_run_that_this_process_drives_is_changed_without_a_read(address:
         assert (await store.get(Run, "ann", "run_1")).status is Status.COMPLETED
 
 
-@pytest.mark.parametrize("of", ["thread", "run", "log"])
-async def test_what_another_process_changed_meanwhile_is_read(address: str, of: str) -> None:
+@pytest.mark.parametrize("changed", ["thread", "run", "log"])
+async def test_what_another_process_changed_meanwhile_is_read(address: str, changed: str) -> None:
     async with open_store(address) as store, open_store(address) as other:
         claim = await add_claimed(store)
-        match of:
+        match changed:
             case "thread":
-                about = ReadSet(owner="ann", thread_id="thread_1")
-                await other.change(about, say(a_message(1, "hello")))
+                read_set = ReadSet(owner="ann", thread_id="thread_1")
+                await other.change(read_set, say(a_message(1, "hello")))
             case "run":
-                about = ReadSet(owner="ann", run_id="run_1")
-                await other.change(about, move(Status.IN_PROGRESS, epoch=7))
+                read_set = ReadSet(owner="ann", run_id="run_1")
+                await other.change(read_set, move(Status.IN_PROGRESS, epoch=7))
             case _:
                 await append(other, claim, claim.lease.last_event + 1, "one")
         finish = Decisions(Status.COMPLETED)
         await store.change(ReadSet(owner=None, run_id="run_1"), finish)
 
-        decided = finish.records[-1]
+        last_records = finish.records[-1]
         assert len(finish.records) == 2
-        assert decided.thread is not None
-        assert decided.lease is not None
-        assert decided.thread.messages == (of == "thread")
-        assert decided.lease.epoch == (7 if of == "run" else claim.lease.epoch)
-        assert decided.lease.last_event - claim.lease.last_event == (of != "thread")
+        assert last_records.thread is not None
+        assert last_records.lease is not None
+        assert last_records.thread.messages == (changed == "thread")
+        assert last_records.lease.epoch == (7 if changed == "run" else claim.lease.epoch)
+        assert last_records.lease.last_event - claim.lease.last_event == (changed != "thread")
 
 
 async def test_a_decision_that_fails_on_known_records_is_made_on_those_of_a_read(
@@ -252,15 +252,15 @@ async def test_a_decision_that_fails_on_known_records_is_made_on_those_of_a_read
 ) -> None:
     async with open_store(address) as store, open_store(address) as other:
         await add_claimed(store)
-        about = ReadSet(owner=None, run_id="run_1")
-        await other.change(about, move(Status.IN_PROGRESS, epoch=7))
+        read_set = ReadSet(owner=None, run_id="run_1")
+        await other.change(read_set, move(Status.IN_PROGRESS, epoch=7))
 
         def finish_if_current(records: Snapshot) -> ChangeSet:
             if records.lease is None or records.lease.epoch != 7:
                 raise errors.Fenced("It has another epoch.")
             return move(Status.COMPLETED)(records)
 
-        await store.change(about, finish_if_current)
+        await store.change(read_set, finish_if_current)
 
         assert (await store.get(Run, "ann", "run_1")).status is Status.COMPLETED
 
@@ -276,28 +276,28 @@ async def test_other_owners_are_not_given_a_run_that_is_known(address: str) -> N
 
 
 async def test_a_beat_in_between_is_no_lease_that_has_run_out(address: str) -> None:
-    """The sweep decides that it has, and then the worker turns out to be alive."""
+    """The sweep decides that the lease has expired; then the worker renews it."""
     clock = Clock()
     async with open_store(address, clock=clock) as store, connect(address) as other:
         await add_claimed(store)
         clock.now += 20_000
-        seen: list[int] = []
+        due_times: list[int] = []
 
-        def overdue(records: Snapshot) -> ChangeSet | None:
+        def requeue_if_overdue(records: Snapshot) -> ChangeSet | None:
             assert records.lease is not None
             assert records.lease.due_at is not None
-            seen.append(records.lease.due_at)
+            due_times.append(records.lease.due_at)
             return None if records.lease.due_at > records.now else move(Status.QUEUED)(records)
 
         async with other.transaction():
             await other.execute("UPDATE drives SET due_at = $1", clock.now + 15_000)
-            swept = asyncio.ensure_future(
-                store.change(ReadSet(owner=None, run_id="run_1"), overdue)
+            sweep = asyncio.ensure_future(
+                store.change(ReadSet(owner=None, run_id="run_1"), requeue_if_overdue)
             )
-            await until(lambda: waits_for_a_lock(other))
-        await swept
+            await wait_until(lambda: waits_for_a_lock(other))
+        await sweep
 
-        assert len(set(seen)) == 2
+        assert len(set(due_times)) == 2
         assert (await store.get(Run, None, "run_1")).status is Status.IN_PROGRESS
 
 
@@ -305,7 +305,7 @@ async def test_a_beat_in_between_is_no_lease_that_has_run_out(address: str) -> N
 
 
 async def claim_some(store: Store, count: int) -> list[ReadSet]:
-    """Runs 1 to `count` in progress, each in a thread of its own."""
+    """Claim the runs 1 to `count`, each in its own thread; return their read sets."""
     for number in range(1, count + 1):
         await add_claimed(store, number)
     return [ReadSet(owner=None, run_id=f"run_{number}") for number in range(1, count + 1)]
@@ -326,24 +326,28 @@ async def test_changes_that_come_at_once_share_a_transaction(address: str) -> No
 
 
 async def test_each_of_many_changes_is_written_as_it_was_decided(address: str) -> None:
-    """Messages, events and words of one do not get into another."""
+    """Messages, events and words of a change do not get into another one."""
 
     def answer(number: int) -> Callable[[Snapshot], ChangeSet]:
         def decide(records: Snapshot) -> ChangeSet:
             thread = f"thread_{number}"
-            told = [a_message(each, f"word{number} {each}", thread) for each in range(1, number)]
-            ended = move_run(records, Status.COMPLETED, *(TextDelta(text=str(number)),) * number)
-            return say(*told, run_updates=(ended,), answer=number)(records)
+            messages = [
+                a_message(each, f"word{number} {each}", thread) for each in range(1, number)
+            ]
+            run_update = move_run(
+                records, Status.COMPLETED, *(TextDelta(text=str(number)),) * number
+            )
+            return say(*messages, run_updates=(run_update,), answer=number)(records)
 
         return decide
 
     async with open_store(address, clock=Clock()) as store:
         runs = await claim_some(store, 5)
-        made = await asyncio.gather(
+        commits = await asyncio.gather(
             *(store.change(run, answer(number)) for number, run in enumerate(runs, 1))
         )
 
-        assert [each.answer for each in made] == [1, 2, 3, 4, 5]
+        assert [each.answer for each in commits] == [1, 2, 3, 4, 5]
         for number in range(1, 6):
             page = await store.list(Message, "ann", limit=9, thread_id=f"thread_{number}")
             assert [message.full_text for message in page.data] == [
@@ -351,8 +355,8 @@ async def test_each_of_many_changes_is_written_as_it_was_decided(address: str) -
             ]
             log = await whole_log(store, f"run_{number}")
             assert log[3:] == lines(*[str(number)] * number)
-            found = await store.search("ann", [Phrase((f"word{number}",), prefix=False)], limit=9)
-            assert len(found.messages) == number - 1
+            hits = await store.search("ann", [Phrase((f"word{number}",), prefix=False)], limit=9)
+            assert len(hits.messages) == number - 1
 
 
 async def test_an_overtaken_change_is_decided_again_and_those_beside_it_are_not(
@@ -386,28 +390,28 @@ async def test_a_change_that_waits_for_a_lock_holds_up_none_beside_it(address: s
 
 async def test_a_change_that_is_refused_takes_none_with_it(address: str) -> None:
     async with open_store(address, clock=Clock()) as store:
-        made = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(add_thread(store, number) for number in (1, 2, 2, 3)), return_exceptions=True
         )
 
-        faults = [fault for fault in made if isinstance(fault, BaseException)]
+        faults = [fault for fault in outcomes if isinstance(fault, BaseException)]
         assert [type(fault) for fault in faults] == [errors.Internal]
-        kept = (await store.list(Thread, "ann", limit=9)).data
-        assert {thread.id for thread in kept} == {"thread_1", "thread_2", "thread_3"}
+        threads = (await store.list(Thread, "ann", limit=9)).data
+        assert {thread.id for thread in threads} == {"thread_1", "thread_2", "thread_3"}
 
 
 async def test_two_changes_of_a_thread_are_not_written_together(address: str) -> None:
     async with open_store(address, clock=Clock()) as store:
         await add_claimed(store)
-        about = ReadSet(owner="ann", thread_id="thread_1")
+        read_set = ReadSet(owner="ann", thread_id="thread_1")
         run = ReadSet(owner=None, run_id="run_1")
         await asyncio.gather(
-            store.change(run, say(a_message(2, "of the run"))), store.change(about, reply)
+            store.change(run, say(a_message(2, "of the run"))), store.change(read_set, add_message)
         )
 
-        told = (await store.list(Message, "ann", limit=9, thread_id="thread_1")).data
-        assert len(told) == 2
-        assert (await store.get(Thread, "ann", "thread_1")).messages == told[-1].number
+        messages = (await store.list(Message, "ann", limit=9, thread_id="thread_1")).data
+        assert len(messages) == 2
+        assert (await store.get(Thread, "ann", "thread_1")).messages == messages[-1].number
 
 
 async def test_an_append_that_waits_for_a_lock_holds_up_none_of_another_run(address: str) -> None:
@@ -415,11 +419,11 @@ async def test_an_append_that_waits_for_a_lock_holds_up_none_of_another_run(addr
         claims = [await add_claimed(store, number) for number in (1, 2)]
         async with other.transaction():
             await other.execute("SELECT 1 FROM drives WHERE id = 'run_1' FOR UPDATE")
-            waiting = asyncio.ensure_future(append(store, claims[0], 3, "one"))
-            await until(lambda: waits_for_a_lock(other))
+            first_append = asyncio.ensure_future(append(store, claims[0], 3, "one"))
+            await wait_until(lambda: waits_for_a_lock(other))
             await append(store, claims[1], 3, "two")
-            assert not waiting.done()
-        await waiting
+            assert not first_append.done()
+        await first_append
 
         assert len(await whole_log(store, "run_1")) == 3
 
@@ -431,9 +435,9 @@ async def waits_for_a_lock(connection: asyncpg.Connection) -> bool:
     )
 
 
-async def until(so: Callable[[], Any]) -> None:
+async def wait_until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(SOON):
-        while not await so():
+        while not await condition():
             await asyncio.sleep(0.005)
 
 
@@ -445,18 +449,18 @@ async def test_a_change_whose_caller_went_away_is_finished_and_its_connection_go
 ) -> None:
     async with open_store(address, connections=1) as store:
         await add_thread(store)
-        changing = asyncio.ensure_future(
-            store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
+        change = asyncio.ensure_future(
+            store.change(ReadSet(owner="ann", thread_id="thread_1"), add_message)
         )
         await asyncio.sleep(0)
-        changing.cancel()
-        await asyncio.wait([changing])
+        change.cancel()
+        await asyncio.wait([change])
 
-        await until(lambda: is_notified(store))
+        await wait_until(lambda: is_message_stored(store))
         assert (await store.get(Thread, "ann", "thread_1")).messages == 1
 
 
-async def is_notified(store: Store) -> bool:
+async def is_message_stored(store: Store) -> bool:
     return bool((await store.list(Message, "ann", limit=9, thread_id="thread_1")).data)
 
 
@@ -465,13 +469,13 @@ async def test_connections_that_are_killed_are_replaced_and_no_event_is_lost_or_
 ) -> None:
     async with open_store(await own_server.create(), timeouts=DEFAULT_TIMEOUTS) as store:
         claim = await add_claimed(store)
-        told = [str(number) for number in range(300)]
-        for number, text in enumerate(told):
+        texts = [str(number) for number in range(300)]
+        for number, text in enumerate(texts):
             if number in (100, 200):
                 own_server.kill_backends()
             await append(store, claim, 3 + number, text)
 
-        assert await whole_log(store, "run_1", 2) == lines(*told)
+        assert await whole_log(store, "run_1", 2) == lines(*texts)
         assert await store.claim(take()) is None
 
 
@@ -481,11 +485,11 @@ async def test_a_server_that_is_away_is_noticed_soon_and_found_again_when_it_is_
     async with open_store(await own_server.create(), timeouts=DEFAULT_TIMEOUTS) as store:
         await add_thread(store)
         own_server.kill()
-        await wait_for_notice(store)
+        await expect_prompt_errors(store)
         own_server.start()
 
-        await until(partial(works, store))
-        await store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
+        await wait_until(partial(is_working, store))
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), add_message)
         assert (await store.get(Thread, "ann", "thread_1")).messages == 1
 
 
@@ -495,9 +499,9 @@ async def test_a_server_that_stalls_is_noticed_soon_and_found_again_when_it_goes
     async with open_store(await own_server.create(), timeouts=DEFAULT_TIMEOUTS) as store:
         await add_thread(store)
         with own_server.freeze():
-            await wait_for_notice(store)
+            await expect_prompt_errors(store)
 
-        await until(partial(works, store))
+        await wait_until(partial(is_working, store))
 
 
 async def test_a_store_is_closed_soon_also_while_its_server_stalls_in_clearing_up(
@@ -515,16 +519,19 @@ async def test_a_store_is_closed_soon_also_while_its_server_stalls_in_clearing_u
                 await clearing_up
 
 
-async def wait_for_notice(store: Store) -> None:
-    about = ReadSet(owner="ann", thread_id="thread_1")
-    for call in (lambda: store.get(Thread, "ann", "thread_1"), lambda: store.change(about, reply)):
-        asked_at = time.monotonic()
+async def expect_prompt_errors(store: Store) -> None:
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    for call in (
+        lambda: store.get(Thread, "ann", "thread_1"),
+        lambda: store.change(read_set, add_message),
+    ):
+        called_at = time.monotonic()
         with pytest.raises(errors.Unavailable):
             await call()
-        assert time.monotonic() - asked_at < NOTICED
+        assert time.monotonic() - called_at < NOTICED
 
 
-async def works(store: Store) -> bool:
+async def is_working(store: Store) -> bool:
     try:
         await store.check()
     except errors.Unavailable:
@@ -541,19 +548,20 @@ async def test_what_is_acknowledged_has_been_written_and_a_beat_is_not_waited_fo
         address = await server.create()
         async with open_store(address) as store, connect(address) as other:
             claim = await add_claimed(store)
-            await unwritten(other)  # the first statement of a connection tidies the catalogue
+            # The first statement of a connection writes to the catalogue.
+            await count_unwritten_bytes(other)
             await append(store, claim, 3, "a")
-            assert await unwritten(other) == 0
+            assert await count_unwritten_bytes(other) == 0
             await store.renew_leases({"run_1": 1}, 15_000)
-            assert await unwritten(other) > 0
-            await store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
-            assert await unwritten(other) == 0
+            assert await count_unwritten_bytes(other) > 0
+            await store.change(ReadSet(owner="ann", thread_id="thread_1"), add_message)
+            assert await count_unwritten_bytes(other) == 0
     finally:
         server.stop()
 
 
-async def unwritten(connection: asyncpg.Connection) -> int:
-    """Bytes of PostgreSQL's log that are not on the disk yet."""
+async def count_unwritten_bytes(connection: asyncpg.Connection) -> int:
+    """Return the bytes of PostgreSQL's log that are not on disk yet."""
     behind = "pg_wal_lsn_diff(pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn())"
     return int(await connection.fetchval(f"SELECT {behind}"))
 
@@ -561,14 +569,14 @@ async def unwritten(connection: asyncpg.Connection) -> int:
 @pytest.mark.parametrize("name", ["\x00", "\ud800"])
 async def test_what_has_a_name_that_cannot_be_kept_is_not_there(address: str, name: str) -> None:
     async with open_store(address) as store:
-        for read in (
+        for call in (
             store.get(Thread, "ann", name),
             store.list(Run, "ann", limit=9, after=name),
             store.read_events(name, 0),
             store.context(name),
         ):
             with pytest.raises(errors.NotFound):
-                await read
+                await call
         assert await store.find_key(name) is None
         assert await store.find_person(name=name) is None
 
@@ -581,7 +589,7 @@ async def test_a_database_that_is_not_there_is_a_bad_setting(postgres: Postgres)
         await PostgresStore.open(postgres.address("nowhere"))
 
 
-async def test_a_server_that_is_not_there_is_told_when_it_was_waited_for_a_little() -> None:
+async def test_a_missing_server_is_an_error_after_a_short_wait() -> None:
     began = time.monotonic()
 
     with pytest.raises(errors.Unavailable, match="nothing listens"):
@@ -603,9 +611,11 @@ async def test_a_newer_schema_is_refused(address: str) -> None:
 async def test_the_schema_is_told_without_touching_the_database(address: str) -> None:
     found, known = await PostgresStore.schema(address)
     async with connect(address) as other:
-        made = await other.fetchval("SELECT count(*) FROM pg_class WHERE relname = 'migrations'")
+        table_count = await other.fetchval(
+            "SELECT count(*) FROM pg_class WHERE relname = 'migrations'"
+        )
 
-    assert (found, made) == (0, 0)
+    assert (found, table_count) == (0, 0)
     async with open_store(address):
         assert await PostgresStore.schema(address) == (known, known)
 
@@ -625,7 +635,7 @@ async def test_what_takes_long_is_left_to_the_command_where_the_database_is_in_u
         await prepare(other, 0, all_migrations=False)
         await prepare(other, 0, all_migrations=False, known=later)
         assert await other.fetchval("SELECT to_regclass('found')") is None
-        assert await other.fetch("SELECT number FROM pears") == []  # what comes later is there
+        assert await other.fetch("SELECT number FROM pears") == []  # the later column exists
         await prepare(other, 0, all_migrations=False, known=later)
         await prepare(other, 0, all_migrations=True, known=later)
 
@@ -675,10 +685,10 @@ async def end_run(store: Store, number: int) -> Claim:
     return claim
 
 
-async def days(connection: asyncpg.Connection) -> list[int]:
-    """The parts of the log, by their days."""
-    found = await connection.fetch("SELECT inhrelid::regclass::text FROM pg_inherits")
-    names = [name for (name,) in found if re.fullmatch(r"log_\d+", name)]
+async def list_part_days(connection: asyncpg.Connection) -> list[int]:
+    """Return the days of the parts of the log, in order."""
+    rows = await connection.fetch("SELECT inhrelid::regclass::text FROM pg_inherits")
+    names = [name for (name,) in rows if re.fullmatch(r"log_\d+", name)]
     return sorted(int(name.removeprefix("log_")) for name in names)
 
 
@@ -687,21 +697,21 @@ async def test_the_log_has_parts_for_the_coming_days_and_more_as_time_goes_on(
 ) -> None:
     clock = Clock()
     async with open_store(address, clock=clock) as store, connect(address) as other:
-        assert await days(other) == list(range(PARTS_AHEAD_DAYS + 1))
+        assert await list_part_days(other) == list(range(PARTS_AHEAD_DAYS + 1))
         clock.now = 3 * DAY_MS
         await store.delete_expired(0, 0)
-        assert await days(other) == list(range(3 + PARTS_AHEAD_DAYS + 1))
+        assert await list_part_days(other) == list(range(3 + PARTS_AHEAD_DAYS + 1))
         clock.now = 40 * DAY_MS
 
         await add_claimed(store)
-        assert 40 in await days(other)
+        assert 40 in await list_part_days(other)
         assert len(await whole_log(store, "run_1")) == 2
 
 
 async def test_a_run_begins_though_somebody_else_has_just_made_the_part_of_its_day(
     address: str,
 ) -> None:
-    """The database refuses the run's events; when the store looks, no part is missing."""
+    """The database refuses the run's events; when the store checks, no part is missing."""
     clock = Clock()
     async with open_store(address, clock=clock) as store, connect(address) as other:
         await add_claimed(store, 1)
@@ -709,10 +719,10 @@ async def test_a_run_begins_though_somebody_else_has_just_made_the_part_of_its_d
         clock.now = 40 * DAY_MS
         async with other.transaction():
             await other.execute("LOCK TABLE pg_inherits IN ACCESS EXCLUSIVE MODE")
-            begun = asyncio.create_task(add_run(store, 2, "thread_2", wanted=True))
-            await until(lambda: waits_for_a_lock(other))
+            start = asyncio.create_task(add_run(store, 2, "thread_2", wanted=True))
+            await wait_until(lambda: waits_for_a_lock(other))
             await make_parts(other, 40)
-        await begun
+        await start
 
         assert len(await whole_log(store, "run_2")) == 1
 
@@ -729,8 +739,8 @@ async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_
         clock.now = 2 * DAY_MS
         assert await store.delete_expired(2 * DAY_MS, 0) == 2
 
-        # Of the first day a run is still at work; what is past retention goes row by row.
-        assert await days(other) == [0, *range(2, 2 + PARTS_AHEAD_DAYS + 1)]
+        # A run of the first day is still active; the expired events of that day are deleted by row.
+        assert await list_part_days(other) == [0, *range(2, 2 + PARTS_AHEAD_DAYS + 1)]
         assert await other.fetchval("SELECT count(DISTINCT run) FROM log") == 1
         assert len(await whole_log(store, "run_2")) == 2
         for number in (1, 3):
@@ -739,7 +749,7 @@ async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_
             assert (await store.read_events(f"run_{number}", 3)).ended
         await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
         assert await store.delete_expired(3 * DAY_MS, 0) == 1
-        assert 0 not in await days(other)
+        assert 0 not in await list_part_days(other)
 
 
 async def test_a_part_that_somebody_reads_goes_the_next_time(address: str) -> None:
@@ -833,9 +843,9 @@ HOT = {
 
 
 PARTIAL = {"queue", "runs_due", "live_runs", "drives_of_day"}
-"""Indexes of a few rows, which may be read whole now and then."""
+"""Indexes of a few rows, which infrequent statements may read completely."""
 OF_EVERY_TURN = {"read_change", "a change", "a new thread", "append", "log"}
-"""Statements that may not: rows that left such an index stay in it until the next vacuum."""
+"""Frequent statements, which may not: removed rows stay in an index until the next vacuum."""
 
 
 async def test_no_statement_of_every_day_reads_a_whole_table(address: str) -> None:
@@ -851,7 +861,7 @@ async def test_no_statement_of_every_day_reads_a_whole_table(address: str) -> No
                 (plan,) = msgspec.json.decode(await connection.fetchval(explain))
                 await connection.execute("DEALLOCATE hot")
                 allowed: set[str] = set() if name in OF_EVERY_TURN else PARTIAL
-                if found := sorted({*whole_reads(plan["Plan"])} - allowed):
+                if found := sorted({*full_scans(plan["Plan"])} - allowed):
                     scans[name] = found
         finally:
             await connection.close()
@@ -860,7 +870,7 @@ async def test_no_statement_of_every_day_reads_a_whole_table(address: str) -> No
 
 
 FEW = 10
-"""Rows that a step may read to find one of three that wait, and what is beside it."""
+"""Most rows that a step may read to find one of three waiting runs."""
 
 
 @pytest.mark.parametrize("name", ["next_wanted", "claim_next_wanted", "destinations"])
@@ -874,13 +884,13 @@ async def test_runs_that_only_others_can_take_cost_nothing_however_many_wait(
         connection = await ConnectionPool(address, 1).connect()
         try:
             await connection.execute(MANY_ELSEWHERE)
-            prepared = await connection.prepare(SQL[name].sql)
-            given = {"destinations": ["here", "there"], "declined": ["run_0"]}
+            statement = await connection.prepare(SQL[name].sql)
+            parameters = {"destinations": ["here", "there"], "declined": ["run_0"]}
             for mode in ("force_custom_plan", "force_generic_plan"):
                 await connection.execute(f"SET plan_cache_mode = {mode}")
-                (plan,) = await prepared.explain(*SQL[name].values(given), analyze=True)
+                (plan,) = await statement.explain(*SQL[name].values(parameters), analyze=True)
                 assert most_rows(plan["Plan"]) <= FEW, plan
-            found = await prepared.fetch(*SQL[name].values(given))
+            rows = await statement.fetch(*SQL[name].values(parameters))
         finally:
             await connection.close()
 
@@ -889,7 +899,7 @@ async def test_runs_that_only_others_can_take_cost_nothing_however_many_wait(
         "claim_next_wanted": {"run_1"},
         "destinations": {"elsewhere", "here", "there"},
     }
-    assert {each for each, *_ in found} == expected[name]
+    assert {each for each, *_ in rows} == expected[name]
 
 
 MANY_ELSEWHERE = """
@@ -904,16 +914,16 @@ ANALYZE drives
 
 
 def most_rows(step: dict[str, Any]) -> int:
-    """Return the most rows that a step of this plan has read, also those it left out."""
-    read = step["Actual Rows"] + step.get("Rows Removed by Filter", 0)
-    return max([int(read * step["Actual Loops"]), *map(most_rows, step.get("Plans", []))])
+    """Return the most rows that a step of this plan has read, filtered rows included."""
+    rows_read = step["Actual Rows"] + step.get("Rows Removed by Filter", 0)
+    return max([int(rows_read * step["Actual Loops"]), *map(most_rows, step.get("Plans", []))])
 
 
-def whole_reads(step: dict[str, Any]) -> Iterator[str]:
-    """The tables and indexes that a plan reads from end to end."""
+def full_scans(step: dict[str, Any]) -> Iterator[str]:
+    """Yield the tables and indexes that a plan reads completely."""
     if step["Node Type"] == "Seq Scan":
         yield step["Relation Name"]
     elif "Index Name" in step and "Index Cond" not in step:
         yield step["Index Name"]
     for inner in step.get("Plans", []):
-        yield from whole_reads(inner)
+        yield from full_scans(inner)

@@ -39,8 +39,8 @@ async def address(postgres: Postgres) -> str:
 
 
 @asynccontextmanager
-async def administering(address: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection that may write whatever the database is set to."""
+async def connect_as_administrator(address: str) -> AsyncIterator[asyncpg.Connection]:
+    """Open a connection that may write even if the database is read-only."""
     settings = {"default_transaction_read_only": "off"}
     connection = await asyncpg.connect(address, server_settings=settings)
     try:
@@ -52,7 +52,7 @@ async def administering(address: str) -> AsyncIterator[asyncpg.Connection]:
 async def test_a_database_that_was_read_only_for_a_while_is_written_again(address: str) -> None:
     database = address.rpartition("/")[2]
     store = await PostgresStore.open(address)
-    async with administering(address) as administrator:
+    async with connect_as_administrator(address) as administrator:
         await administrator.execute(READ_ONLY.format(database))
         await administrator.execute(END_ALL)
         for number in range(3):
@@ -66,7 +66,7 @@ async def test_a_database_that_was_read_only_for_a_while_is_written_again(addres
 
 async def test_a_store_opens_while_somebody_else_looks_after_the_log(address: str) -> None:
     await (await PostgresStore.open(address)).close()
-    async with administering(address) as administrator:
+    async with connect_as_administrator(address) as administrator:
         for (part,) in (await administrator.fetch(NEWEST_PARTS))[:3]:
             await administrator.execute(f"DROP TABLE {part}")
         async with administrator.transaction():
@@ -75,7 +75,7 @@ async def test_a_store_opens_while_somebody_else_looks_after_the_log(address: st
 
     await add_thread(store)
     await store.delete_expired(events_before=0, keys_before=0)
-    async with administering(address) as administrator:
+    async with connect_as_administrator(address) as administrator:
         assert len(await administrator.fetch(NEWEST_PARTS)) == PARTS_AHEAD_DAYS + 1
     await store.close()
 
@@ -83,21 +83,24 @@ async def test_a_store_opens_while_somebody_else_looks_after_the_log(address: st
 async def test_an_append_outlasts_somebody_who_holds_what_it_writes(address: str) -> None:
     store = await PostgresStore.open(address)
     claim = await add_claimed(store)
-    async with administering(address) as administrator, administering(address) as observer:
+    async with (
+        connect_as_administrator(address) as administrator,
+        connect_as_administrator(address) as observer,
+    ):
         async with administrator.transaction():
             await administrator.execute("LOCK TABLE drives IN ACCESS EXCLUSIVE MODE")
             appending = asyncio.create_task(append(store, claim, 3, "said meanwhile"))
-            for _ in range(2):  # the first was given up
-                await a_new_wait(observer)
+            for _ in range(2):  # the store gives up the first try
+                await wait_for_new_lock_wait(observer)
         await appending
 
     assert len(await whole_log(store, claim.run.id)) == 3
     await store.close()
 
 
-async def a_new_wait(observer: asyncpg.Connection) -> None:
-    """Until a statement waits for a lock that has not waited before."""
+async def wait_for_new_lock_wait(observer: asyncpg.Connection) -> None:
+    """Wait until another statement than before waits for a lock."""
     before = await observer.fetch(WAITING)
     async with asyncio.timeout(SOON):
         while await observer.fetch(WAITING) in ([], before):
-            await asyncio.sleep(0.02)  # it cannot be waited for but by asking
+            await asyncio.sleep(0.02)  # the database has no notification of this

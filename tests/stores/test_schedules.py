@@ -48,12 +48,12 @@ async def test_a_schedule_of_another_owner_is_not_found(store: Store) -> None:
 async def test_an_owner_has_a_limited_number_of_schedules_however_many_are_added_at_once(
     store: Store,
 ) -> None:
-    added = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(store.add_schedule(a_schedule(n), 2, a_schedule_entry(n)) for n in range(5)),
         return_exceptions=True,
     )
 
-    assert sum(isinstance(each, errors.Conflict) for each in added) == 3
+    assert sum(isinstance(each, errors.Conflict) for each in outcomes) == 3
     assert len(await store.schedules("ann")) == 2
     assert len((await store.audit_entries(10)).data) == 2
 
@@ -101,10 +101,14 @@ async def test_an_occurrence_is_started_together_with_the_move_of_its_schedule(
 
     assert (await start(store, stored)).answer == "run_1"
 
-    moved = (await store.find_schedule("ann", "sched_1")).schedule
-    assert (moved.next_at, moved.last_run_id) == (1_800_000, "run_1")
-    (started,) = (await store.occurrences("ann", "sched_1", 10)).data
-    assert (started.run_id, started.due_at, started.created_at) == ("run_1", 1_200_000, 1_200_000)
+    schedule = (await store.find_schedule("ann", "sched_1")).schedule
+    assert (schedule.next_at, schedule.last_run_id) == (1_800_000, "run_1")
+    (occurrence,) = (await store.occurrences("ann", "sched_1", 10)).data
+    assert (occurrence.run_id, occurrence.due_at, occurrence.created_at) == (
+        "run_1",
+        1_200_000,
+        1_200_000,
+    )
     assert (await store.get(Run, "ann", "run_1")).thread_id == "thread_1"
 
 
@@ -114,9 +118,9 @@ async def test_of_many_programs_that_start_an_occurrence_one_does(
     stored = await add_schedule(store)
     clock.now = 1_200_000
 
-    started = await asyncio.gather(*(start(store, stored, number) for number in range(1, 6)))
+    outcomes = await asyncio.gather(*(start(store, stored, number) for number in range(1, 6)))
 
-    assert sum(each.change is not None for each in started) == 1
+    assert sum(each.change is not None for each in outcomes) == 1
     assert len((await store.list(Run, "ann", limit=10)).data) == 1
     assert len((await store.list(Thread, "ann", limit=10)).data) == 1
     assert len((await store.occurrences("ann", "sched_1", 10)).data) == 1
@@ -140,12 +144,12 @@ async def test_a_start_that_is_refused_leaves_the_schedule_as_it_was(
     stored = await add_schedule(store)
     clock.now = 1_200_000
     await start(store, stored, 1)
-    moved = await store.find_schedule("ann", "sched_1")
+    moved_schedule = await store.find_schedule("ann", "sched_1")
 
     with pytest.raises(errors.AntiphonError):  # the thread's id is taken, and its run active
-        await start(store, moved, 1)
+        await start(store, moved_schedule, 1)
 
-    assert await store.find_schedule("ann", "sched_1") == moved
+    assert await store.find_schedule("ann", "sched_1") == moved_schedule
     assert len((await store.occurrences("ann", "sched_1", 10)).data) == 1
 
 
@@ -188,7 +192,7 @@ async def test_a_removed_schedule_takes_its_history_along(store: Store, clock: C
     )
 
     assert not await store.schedules(None)
-    await store.add_schedule(stored, 10, a_schedule_entry(3))  # the same id once more
+    await store.add_schedule(stored, 10, a_schedule_entry(3))  # with the same id
     assert not (await store.occurrences("ann", "sched_1", 10)).data
     assert (await store.get(Run, "ann", "run_1")).id == "run_1"
 

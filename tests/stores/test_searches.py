@@ -1,4 +1,4 @@
-"""Searches are shared out fairly, and each comes to an end."""
+"""Searches run in a fair order, and each ends in time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_an_owners_searches_follow_one_another_and_others_go_beside() -> N
         assert order == ["a1", "b1"]
         go.set()
 
-    assert order[2] == "c1"  # who has had a turn waits behind who has not
+    assert order[2] == "c1"  # an owner without a turn comes before owners who have had one
     assert sorted(order[3:]) == ["a2", "a3", "b2"]
 
 
@@ -57,7 +57,7 @@ async def test_who_waits_too_long_for_a_turn_is_told_so_and_keeps_nobody_waiting
                 await stack.enter_async_context(searches.turn(owner))
             assert refused.value.details["retry_after"]
     async with searches.turn("bob"), asyncio.timeout(DEADLINE):
-        await asyncio.sleep(0.1)  # a search may take longer than its turn may be waited for
+        await asyncio.sleep(0.1)  # a search may take longer than the wait for a turn
 
 
 async def sqlite(folder: Path, _: pytest.FixtureRequest) -> Store:
@@ -85,28 +85,28 @@ async def test_a_search_that_takes_too_long_is_broken_off(
 
         with pytest.raises(Overloaded, match="broken off"):
             await store.list(Thread, "ann", limit=9, query="nowhere")
-        listed = await store.list(Thread, "ann", limit=9)
+        page = await store.list(Thread, "ann", limit=9)
     finally:
         await store.close()
 
-    assert len(listed.data) == 9
+    assert len(page.data) == 9
 
 
 async def test_a_search_whose_caller_has_left_holds_its_thread_no_longer(tmp_path: Path) -> None:
     (tmp_path / "any.db").touch()
     readers = ReaderPool(DatabaseFile(tmp_path / "any.db"), 1, "search")
-    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+    loop, started = asyncio.get_running_loop(), asyncio.Event()
 
     def search_without_end(connection: sqlite3.Connection) -> None:
-        loop.call_soon_threadsafe(begun.set)
+        loop.call_soon_threadsafe(started.set)
         connection.execute(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
         ).fetchone()
 
     try:
-        searching = asyncio.create_task(readers.run(search_without_end, DEADLINE))
-        await begun.wait()
-        searching.cancel()
+        search = asyncio.create_task(readers.run(search_without_end, DEADLINE))
+        await started.wait()
+        search.cancel()
         async with asyncio.timeout(DEADLINE / 2):
             assert await readers.run(lambda _: "the next one") == "the next one"
     finally:

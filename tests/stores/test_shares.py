@@ -61,12 +61,12 @@ async def test_an_updated_share_has_its_old_token_and_a_revoked_one_opens_nothin
     await add_thread(store, 1)
     share = await add_share(store)
 
-    changed = await store.change_share(
+    changed_share = await store.change_share(
         "ann", share.id, lambda each: replace(each, title="new"), b"later", an_entry(2)
     )
 
-    assert await store.open_share(b"hash 1") == (changed, b"later")
-    assert await store.find_share("ann", share.id) == changed
+    assert await store.open_share(b"hash 1") == (changed_share, b"later")
+    assert await store.find_share("ann", share.id) == changed_share
     await store.delete_share("ann", share.id, an_entry(3))
     assert await store.open_share(b"hash 1") is None
     with pytest.raises(errors.NotFound):
@@ -93,12 +93,12 @@ async def test_a_share_ends_with_its_time(store: Store, clock: Clock) -> None:
     await add_thread(store, 1)
     now = await store.now()
     share = await add_share(store, expires_at=now + 1000)
-    kept = await add_share(store, 2)
+    lasting_share = await add_share(store, 2)
 
     clock.now += 1000
 
     assert await store.open_share(b"hash 1") is None
-    assert list(await store.shares("ann")) == [kept]
+    assert list(await store.shares("ann")) == [lasting_share]
     with pytest.raises(errors.NotFound):
         await store.find_share("ann", share.id)
     assert await store.delete_expired_shares(10) == 1
@@ -124,11 +124,11 @@ async def test_an_owner_has_a_limited_number_of_shares_and_expired_ones_do_not_c
 ) -> None:
     await add_thread(store, 1)
     now = await store.now()
-    added = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(add_share(store, n, limit=2, expires_at=now + 1000) for n in range(5)),
         return_exceptions=True,
     )
-    assert sum(isinstance(each, errors.Conflict) for each in added) == 3
+    assert sum(isinstance(each, errors.Conflict) for each in outcomes) == 3
 
     clock.now += 1000
 
@@ -173,7 +173,7 @@ async def test_published_assistants_of_all_owners_are_listed_and_no_other_docume
     assert (first.has_more, rest.has_more) == (True, False)
     assert [(each, assistant.published_at) for each, assistant in rest.data] == [("ann", 7)]
     assert await list_published(store, "bob") == [("bob", "asst_2")]
-    for after in ("asst_9", "asst_4"):  # one that is not published is answered in the same way
+    for after in ("asst_9", "asst_4"):  # an unpublished assistant is not found either
         with pytest.raises(errors.NotFound):
             await store.list_published_assistants(None, 2, after)
 
@@ -183,7 +183,7 @@ async def test_a_published_assistant_is_taken_back_and_ends_with_its_record(stor
         await add_assistant(store, number)
         await publish(store, number)
 
-    for number in (3, 4):  # the second time it is left as it is
+    for number in (3, 4):  # the second change changes nothing
         assistant = await store.publish_assistant("ann", "asst_1", None, 9, an_entry(number))
         assert assistant.published_at is None
     await store.delete(Assistant, "ann", "asst_2")

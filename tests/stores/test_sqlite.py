@@ -100,10 +100,10 @@ async def test_what_was_asked_for_before_the_close_is_kept(path: Path) -> None:
 async def test_what_was_to_be_read_before_the_close_is_read(path: Path) -> None:
     async with open_store(path) as store:
         await add_thread(store)
-        read = asyncio.gather(*(store.get(Thread, "ann", "thread_1") for _ in range(50)))
+        pending_reads = asyncio.gather(*(store.get(Thread, "ann", "thread_1") for _ in range(50)))
         await asyncio.sleep(0)
 
-    assert len(await read) == 50
+    assert len(await pending_reads) == 50
 
 
 async def test_an_owner_who_reads_a_lot_does_not_keep_others_waiting(path: Path) -> None:
@@ -112,15 +112,15 @@ async def test_an_owner_who_reads_a_lot_does_not_keep_others_waiting(path: Path)
     readers = ReaderPool(DatabaseFile(path), 1, "reader")
     gate, order = threading.Event(), list[str]()
 
-    def reading(owner: str) -> asyncio.Task[None]:
+    def start_read(owner: str) -> asyncio.Task[None]:
         def read(connection: sqlite3.Connection) -> None:
             gate.wait(30)
             order.append(owner)
 
         return asyncio.create_task(readers.run(read, owner=owner))
 
-    reads = [*(reading("ann") for _ in range(100)), reading("bob")]
-    await asyncio.sleep(0)  # all of them are asked for, and the first is being read
+    reads = [*(start_read("ann") for _ in range(100)), start_read("bob")]
+    await asyncio.sleep(0)  # all reads are queued, and the first one runs
     gate.set()
     await asyncio.gather(*reads)
     await readers.close()
@@ -193,11 +193,13 @@ AS_BEFORE_OWNERS = (
 )
 
 
-async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(path: Path) -> None:
-    used = Usage(input_tokens=5, output_tokens=3, cached_tokens=2, reasoning_tokens=1, cost=0.5)
+async def test_the_migration_sums_the_usage_of_earlier_runs(path: Path) -> None:
+    run_usage = Usage(
+        input_tokens=5, output_tokens=3, cached_tokens=2, reasoning_tokens=1, cost=0.5
+    )
     async with open_store(path) as store:
         await add_thread(store, 9, parent_id="thread_1")
-        for number, usage in enumerate((used, replace(used, cost=None), Usage()), 1):
+        for number, usage in enumerate((run_usage, replace(run_usage, cost=None), Usage()), 1):
             await spend(store, number, usage)
         await add_thread(store, 4)
         await add_run(store, 4, "thread_4")
@@ -317,7 +319,7 @@ async def test_two_stores_on_one_file_never_claim_the_same_run(path: Path) -> No
 async def test_two_stores_on_one_file_begin_one_run_in_a_thread(path: Path) -> None:
     async with open_store(path) as one, open_store(path) as two:
         await add_thread(one)
-        begun = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(
                 store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(a_run(number)))
                 for number, store in enumerate((one, two) * 16)
@@ -325,46 +327,46 @@ async def test_two_stores_on_one_file_begin_one_run_in_a_thread(path: Path) -> N
             return_exceptions=True,
         )
 
-        assert len([outcome for outcome in begun if isinstance(outcome, Committed)]) == 1
-        assert len([fault for fault in begun if isinstance(fault, errors.RunActive)]) == 31
+        assert len([outcome for outcome in outcomes if isinstance(outcome, Committed)]) == 1
+        assert len([fault for fault in outcomes if isinstance(fault, errors.RunActive)]) == 31
 
 
 async def test_a_store_hears_which_runs_another_has_added_to(path: Path) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    notified: asyncio.Queue[str] = asyncio.Queue()
 
-    def hear(run_ids: Sequence[str]) -> None:
+    def notify(run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
-            heard.put_nowait(run_id)
+            notified.put_nowait(run_id)
 
-    async with open_store(path) as one, open_store(path, hear) as two:
+    async with open_store(path) as one, open_store(path, notify) as two:
         claim = await add_claimed(one)
         await append(one, claim, 3, "a")
         async with asyncio.timeout(SOON):
-            assert await heard.get() == "run_1"
+            assert await notified.get() == "run_1"
         await add_claimed(two, 2)
         await append(one, claim, 4, "b")
         async with asyncio.timeout(SOON):
-            said = {await heard.get()}
-        said |= {heard.get_nowait() for _ in range(heard.qsize())}
+            notified_runs = {await notified.get()}
+        notified_runs |= {notified.get_nowait() for _ in range(notified.qsize())}
 
-        assert said == {"run_1"}
+        assert notified_runs == {"run_1"}
 
 
 async def test_a_store_hears_of_a_run_whose_events_come_after_others_were_deleted(
     path: Path,
 ) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    notified: asyncio.Queue[str] = asyncio.Queue()
 
-    def hear(run_ids: Sequence[str]) -> None:
+    def notify(run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
-            heard.put_nowait(run_id)
+            notified.put_nowait(run_id)
 
-    async with open_store(path) as one, open_store(path, hear):
+    async with open_store(path) as one, open_store(path, notify):
         await add_thread(one, 2)
         await add_claimed(one, 3)
         await add_claimed(one, 1)
         async with asyncio.timeout(SOON):
-            while await heard.get() != "run_1":
+            while await notified.get() != "run_1":
                 pass
         await asyncio.gather(
             one.delete(Thread, "ann", "thread_3"),
@@ -373,28 +375,28 @@ async def test_a_store_hears_of_a_run_whose_events_come_after_others_were_delete
         )
 
         async with asyncio.timeout(SOON):
-            while await heard.get() != "run_2":
+            while await notified.get() != "run_2":
                 pass
 
 
 async def test_a_store_hears_of_a_run_whose_events_were_folded_before_it_looked(
     path: Path,
 ) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    notified: asyncio.Queue[str] = asyncio.Queue()
 
-    def hear(run_ids: Sequence[str]) -> None:
+    def notify(run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
-            heard.put_nowait(run_id)
+            notified.put_nowait(run_id)
 
     async with open_store(path) as one:
         claim = await add_claimed(one)
-        async with open_store(path, hear):
+        async with open_store(path, notify):
             await append(one, claim, 3, "a")
             await one.delete_expired(0, 0)  # folds, and finds nothing to forget
             assert rows(path, "fresh") == []
 
             async with asyncio.timeout(SOON):
-                assert await heard.get() == "run_1"
+                assert await notified.get() == "run_1"
 
 
 async def test_what_two_processes_wrote_is_folded_in_order_and_tells_who_wrote_it(
@@ -412,14 +414,14 @@ async def test_what_two_processes_wrote_is_folded_in_order_and_tells_who_wrote_i
         third = await one.claim(take())
         assert third is not None
         await append(one, third, 11, "e")
-        told = await whole_log(one, "run_1")
+        log = await whole_log(one, "run_1")
         await one.delete_expired(0, 0)
 
-        assert await whole_log(two, "run_1") == told
-        assert await whole_log(two, "run_1", 7) == told[7:]
-        kept = rows(path, "log")
-        assert [(first, last) for first, last, _ in kept] == [(1, 6), (7, 9), (10, 11)]
-        assert kept[0][2] == kept[2][2] != kept[1][2]
+        assert await whole_log(two, "run_1") == log
+        assert await whole_log(two, "run_1", 7) == log[7:]
+        log_rows = rows(path, "log")
+        assert [(first, last) for first, last, _ in log_rows] == [(1, 6), (7, 9), (10, 11)]
+        assert log_rows[0][2] == log_rows[2][2] != log_rows[1][2]
 
 
 async def test_what_a_killed_process_left_is_folded_by_the_next(path: Path) -> None:
@@ -427,14 +429,14 @@ async def test_what_a_killed_process_left_is_folded_by_the_next(path: Path) -> N
     assert rows(path, "fresh")
 
     async with open_store(path) as store:
-        told = await whole_log(store, "run_1")
+        log = await whole_log(store, "run_1")
     assert rows(path, "fresh") == []
     async with open_store(path) as store:
-        assert await whole_log(store, "run_1") == told
+        assert await whole_log(store, "run_1") == log
 
 
 def rows(path: Path, table: str) -> list[tuple[int, int, int]]:
-    """First and last event and the writer of each row."""
+    """Return the first event, the last event and the writer of each row."""
     with closing(sqlite3.connect(path)) as connection:
         select = f"SELECT first, last, writer FROM {table} ORDER BY seq"
         return connection.execute(select).fetchall()
@@ -509,19 +511,19 @@ async def test_no_statement_of_every_day_scans_a_table_that_grows(path: Path, na
 async def test_the_thread_of_a_name_is_found_by_an_index(path: Path, key: str) -> None:
     async with open_store(path) as store:
         await add_thread(store, 1, metadata={key: "one"})
-        seen: list[str] = []
+        statements: list[str] = []
         with closing(sqlite3.connect(path)) as connection:
-            connection.set_trace_callback(seen.append)
+            connection.set_trace_callback(statements.append)
             reads.list_records(connection, Thread, "ann", 1, None, {"metadata": {key: "one"}})
             connection.set_trace_callback(None)
-            plan = connection.execute(f"EXPLAIN QUERY PLAN {seen[-1]}").fetchall()
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
 
     steps = [step for *_, step in plan]
     assert steps == [f"SEARCH threads USING INDEX threads_by_{key} (owner=? AND <expr>=?)"]
 
 
 async def crash(path: Path, spec: str) -> int:
-    """A process that adds threads and appends to a run until a failpoint ends it; its exit code."""
+    """Run a process that writes until a failpoint ends it; return its exit code."""
     program = textwrap.dedent(
         f"""
         import asyncio, sys
@@ -538,8 +540,8 @@ async def crash(path: Path, spec: str) -> int:
             for number in range(3, 10):
                 await append(store, claim, number, "x")
                 print("appended", number, flush=True)
-                about = ReadSet(owner="ann", thread_id="thread_1", what="message")
-                await store.change(about, say(a_message(number - 2, "x")))
+                read_set = ReadSet(owner="ann", thread_id="thread_1", what="message")
+                await store.change(read_set, say(a_message(number - 2, "x")))
                 print("said", number - 2, flush=True)
 
         asyncio.run(main())
@@ -570,11 +572,11 @@ async def test_a_killed_process_leaves_what_was_committed_and_no_more(
 
     async with open_store(path) as store:
         assert len(await whole_log(store, "run_1")) == events
-        listed = await store.list(Message, "ann", limit=99, thread_id="thread_1")
-        assert len(listed.data) == messages
-        said = path.with_suffix(".out").read_text().split("\n")
-        assert len([line for line in said if line.startswith("appended")]) <= events - 2
-        assert len([line for line in said if line.startswith("said")]) <= messages
+        page = await store.list(Message, "ann", limit=99, thread_id="thread_1")
+        assert len(page.data) == messages
+        output = path.with_suffix(".out").read_text().split("\n")
+        assert len([line for line in output if line.startswith("appended")]) <= events - 2
+        assert len([line for line in output if line.startswith("said")]) <= messages
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -609,12 +611,12 @@ async def test_an_append_from_before_a_commit_is_written_after_it(path: Path) ->
         written: list[Committed] = []
         appended: list[asyncio.Future[None]] = []
 
-        def go_ahead(committed: Committed) -> None:
+        def append_early(committed: Committed) -> None:
             written.append(committed)
             appended.append(append_lines(store, "run_1", 1, 2, lines("early"), urgent=True))
 
         read_set = ReadSet(owner="ann", thread_id="thread_1", what="run")
-        committed = await store.change(read_set, _begin_claimed, go_ahead)
+        committed = await store.change(read_set, _begin_claimed, append_early)
         await appended[0]
 
         assert written == [committed]
@@ -628,14 +630,14 @@ async def test_an_append_from_before_a_commit_is_refused_where_the_commit_fails(
         await add_thread(store)
         appended: list[asyncio.Future[None]] = []
 
-        def go_ahead(_: Committed) -> None:
+        def append_early(_: Committed) -> None:
             appended.append(append_lines(store, "run_1", 1, 2, lines("early"), urgent=True))
 
         read_set = ReadSet(owner="ann", thread_id="thread_1", what="run")
         failpoints.arm("run.before_commit:raise")
         try:
             with pytest.raises(errors.Unavailable):
-                await store.change(read_set, _begin_claimed, go_ahead)
+                await store.change(read_set, _begin_claimed, append_early)
         finally:
             failpoints.arm("")
 
@@ -651,12 +653,13 @@ async def test_a_caller_that_has_left_is_not_told_of_a_commit_on_its_way(path: P
         loop = asyncio.get_running_loop()
         announced: list[Committed] = []
 
-        def leave(records: Snapshot) -> ChangeSet:  # in the writer's thread, before the commit
+        def cancel_caller(records: Snapshot) -> ChangeSet:
+            # This runs in the writer's thread, before the commit.
             loop.call_soon_threadsafe(changing.cancel)
             return _begin_claimed(records)
 
         read_set = ReadSet(owner="ann", thread_id="thread_1", what="run")
-        changing = asyncio.create_task(store.change(read_set, leave, announced.append))
+        changing = asyncio.create_task(store.change(read_set, cancel_caller, announced.append))
         with pytest.raises(asyncio.CancelledError):
             await changing
         await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "on")))
@@ -671,11 +674,11 @@ async def test_a_commit_on_its_way_is_told_to_each_caller_whatever_another_does(
     async with open_store(path) as store:
         for number in (1, 2):
             await add_thread(store, number)
-        queued = threading.Event()
+        all_queued = threading.Event()
         announced: list[Committed] = []
 
         def block(_: Snapshot) -> None:
-            queued.wait()
+            all_queued.wait()
 
         def fail(_: Committed) -> None:
             raise RuntimeError("not my day")
@@ -684,13 +687,13 @@ async def test_a_commit_on_its_way_is_told_to_each_caller_whatever_another_does(
         changes = [
             asyncio.create_task(
                 store.change(
-                    ReadSet(owner="ann", thread_id=name), say(a_message(1, "on", name)), told
+                    ReadSet(owner="ann", thread_id=name), say(a_message(1, "on", name)), on_commit
                 )
             )
-            for name, told in (("thread_1", fail), ("thread_2", announced.append))
+            for name, on_commit in (("thread_1", fail), ("thread_2", announced.append))
         ]
         await asyncio.sleep(0)
-        queued.set()
+        all_queued.set()
         await asyncio.gather(blocking, *changes)
 
         assert announced == [changes[1].result()]
@@ -700,10 +703,10 @@ async def test_a_commit_on_its_way_is_told_to_each_caller_whatever_another_does(
 async def test_of_writes_committed_together_those_that_fail_are_rolled_back_alone(
     path: Path,
 ) -> None:
-    held, go_on = threading.Event(), threading.Event()
+    is_held, go_on = threading.Event(), threading.Event()
 
     def hold_writer(_: object) -> None:
-        held.set()
+        is_held.set()
         assert go_on.wait(SOON)
 
     def refuse(_: object) -> None:
@@ -714,22 +717,22 @@ async def test_of_writes_committed_together_those_that_fail_are_rolled_back_alon
             await add_thread(store, number)
         await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "one")))
         holding = asyncio.create_task(store.change(ReadSet(owner="ann"), hold_writer))
-        assert await asyncio.to_thread(held.wait, SOON)
+        assert await asyncio.to_thread(is_held.wait, SOON)
         # The thread is written before the database refuses its message, whose id is taken.
-        taken = a_message(1, "two", "thread_2", id=a_message(1, "one").id)
-        together = [
+        duplicate = a_message(1, "two", "thread_2", id=a_message(1, "one").id)
+        writes = [
             asyncio.create_task(work)
             for work in (
                 add_thread(store, 3),
                 store.change(ReadSet(owner="ann"), refuse),
-                store.change(ReadSet(owner="ann", thread_id="thread_2"), say(taken)),
+                store.change(ReadSet(owner="ann", thread_id="thread_2"), say(duplicate)),
                 add_thread(store, 4),
             )
         ]
         await asyncio.sleep(0)  # now all of them are queued
         go_on.set()
         await holding
-        outcomes = await asyncio.gather(*together, return_exceptions=True)
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
         failed = [type(each) for each in outcomes if isinstance(each, BaseException)]
         assert failed == [errors.InvalidRequest, errors.Internal]
         assert await page_through(store, Thread, 10) == [f"thread_{n}" for n in (4, 3, 2, 1)]
@@ -845,15 +848,15 @@ async def test_a_client_is_refused_as_soon_as_others_while_the_file_is_locked(
     async with open_store(path) as store:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            known = asyncio.create_task(_change_nothing(store, "thread"))
-            asked = asyncio.create_task(_change_nothing(store, what))
-            await asyncio.wait([known])
+            thread_change = asyncio.create_task(_change_nothing(store, "thread"))
+            client_change = asyncio.create_task(_change_nothing(store, what))
+            await asyncio.wait([thread_change])
             # Both fail in one report of the writer; the longer wait would last some seconds more.
-            done, _ = await asyncio.wait([asked], timeout=2)
+            done, _ = await asyncio.wait([client_change], timeout=2)
             other.execute("ROLLBACK")
-        outcomes = await asyncio.gather(known, asked, return_exceptions=True)
+        outcomes = await asyncio.gather(thread_change, client_change, return_exceptions=True)
 
-    assert done == {asked}
+    assert done == {client_change}
     assert [type(outcome) for outcome in outcomes] == [errors.Unavailable] * 2
 
 

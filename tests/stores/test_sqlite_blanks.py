@@ -32,7 +32,7 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
 
 
 async def fill(store: SqliteStore, number: int, owner: str) -> Claim:
-    """A thread with messages, a run with events that move to the log, and a file."""
+    """Add a thread with messages, a run with events that move to the log, and a file."""
     await add_thread(store, number, owner, title=CANARY)
     thread = f"thread_{number}"
     messages = [a_message(place, CANARY, thread) for place in range(1, 40)]
@@ -66,7 +66,7 @@ async def test_nothing_of_an_owner_is_left_in_the_file_nor_in_its_log(
 ) -> None:
     await fill(store, 1, "ann")
     await fill(store, 2, "ann")
-    await store.delete(Thread, "ann", "thread_2")  # what was deleted before leaves pages, too
+    await store.delete(Thread, "ann", "thread_2")  # earlier deletions leave pages, too
     assert sum(count_canaries(path).values()) > 0
 
     await erase(store, "ann")
@@ -79,7 +79,7 @@ async def test_nothing_of_an_owner_is_left_in_the_file_nor_in_its_log(
         assert connection.execute("SELECT count(*) FROM blank").fetchone() == (0,)
 
 
-async def test_what_is_anothers_is_there_as_before(store: SqliteStore, path: Path) -> None:
+async def test_records_of_another_owner_stay_unchanged(store: SqliteStore, path: Path) -> None:
     claim = await fill(store, 1, "ann")
     await fill(store, 2, "ben")
 
@@ -90,7 +90,7 @@ async def test_what_is_anothers_is_there_as_before(store: SqliteStore, path: Pat
     assert len(await store.content("ann", "file_1")) == len(CANARY) * 3000
 
 
-async def test_many_free_pages_are_blanked_bite_by_bite(store: SqliteStore, path: Path) -> None:
+async def test_many_free_pages_are_blanked_in_steps(store: SqliteStore, path: Path) -> None:
     large = CANARY.encode() * (2 * OVERWRITE_BYTES // len(CANARY))
     upload = Upload(id="file_1", name="x", media_type="text/plain", size=9, created_at=1)
     await store.put("ann", upload, None, large)
@@ -98,7 +98,7 @@ async def test_many_free_pages_are_blanked_bite_by_bite(store: SqliteStore, path
     await erase(store, "ann")
 
     assert set(count_canaries(path).values()) == {0}
-    assert path.stat().st_size > OVERWRITE_BYTES  # the pages are still there, to be used again
+    assert path.stat().st_size > OVERWRITE_BYTES  # the pages are still in the file, for reuse
 
 
 async def test_a_reader_in_the_way_delays_the_logs_end_and_nothing_else(
@@ -111,6 +111,6 @@ async def test_a_reader_in_the_way_delays_the_logs_end_and_nothing_else(
         await erase(store, "ann")
         assert sum(count_canaries(path).values()) > 0
 
-    await store.check()  # the next write finds nobody in the way
+    await store.check()  # the next write can truncate the log
     await store.check()
     assert set(count_canaries(path).values()) == {0}

@@ -34,12 +34,12 @@ async def search(
     return await store.search(owner, parse_query(query), limit=limit, before=before)
 
 
-async def found(store: Store, query: str, owner: str = "ann") -> list[str]:
+async def find_message_ids(store: Store, query: str, owner: str = "ann") -> list[str]:
     return [match.message.id for match in (await search(store, query, owner=owner)).messages]
 
 
-async def tell(store: Store, *texts: str, thread: str = "thread_1", after: int = 0) -> None:
-    """Add messages to a thread that has so many."""
+async def add_messages(store: Store, *texts: str, thread: str = "thread_1", after: int = 0) -> None:
+    """Add messages to a thread that has `after` messages."""
     messages = [
         a_message(number, text, thread, id=f"{thread}_{number}")
         for number, text in enumerate(texts, after + 1)
@@ -63,9 +63,9 @@ async def index_everything(store: Store) -> None:
 async def test_messages_are_found_newest_first_with_their_threads(store: Store) -> None:
     thread = await add_thread(store, 1, title="Bees")
     await add_thread(store, 2, title="Of cows")
-    await tell(store, "bees hum", "cows")
-    await tell(store, "more bees", thread="thread_2")
-    await tell(store, "one bee", after=2)
+    await add_messages(store, "bees hum", "cows")
+    await add_messages(store, "more bees", thread="thread_2")
+    await add_messages(store, "one bee", after=2)
 
     matches = await search(store, "bee")
 
@@ -84,7 +84,7 @@ async def test_messages_are_found_newest_first_with_their_threads(store: Store) 
 
 async def test_further_matches_are_found_below_a_place(store: Store) -> None:
     await add_thread(store, title="bees")
-    await tell(store, *(f"bees {number}" for number in range(5)))
+    await add_messages(store, *(f"bees {number}" for number in range(5)))
 
     first = await search(store, "bees", limit=3)
     rest = await search(store, "bees", limit=3, before=first.messages[-1].place)
@@ -97,7 +97,7 @@ async def test_further_matches_are_found_below_a_place(store: Store) -> None:
 
 async def test_an_answer_has_a_limited_size_but_one_message(store: Store) -> None:
     await add_thread(store)
-    await tell(store, "bees", f"bees {'x' * SEARCH_BYTES}", "bees")
+    await add_messages(store, "bees", f"bees {'x' * SEARCH_BYTES}", "bees")
 
     first = await search(store, "bees")
     second = await search(store, "bees", before=first.messages[-1].place)
@@ -133,11 +133,11 @@ async def test_a_text_is_found_by_its_words(
 ) -> None:
     await add_thread(store, 1)
     await add_thread(store, 2, title=text)
-    await tell(store, text)
+    await add_messages(store, text)
 
-    assert await found(store, query) == (["thread_1_1"] if finds else [])
-    titled = await store.list(Thread, "ann", limit=9, query=query)
-    assert [each.id for each in titled.data] == (["thread_2", "thread_1"] if finds else [])
+    assert await find_message_ids(store, query) == (["thread_1_1"] if finds else [])
+    page = await store.list(Thread, "ann", limit=9, query=query)
+    assert [each.id for each in page.data] == (["thread_2", "thread_1"] if finds else [])
 
 
 @pytest.mark.slow
@@ -152,28 +152,28 @@ async def test_every_text_is_found_by_each_of_its_words(
 ) -> None:
     async with open_store(opener, tmp_path_factory.mktemp("words"), Clock()) as store:
         await add_thread(store)
-        await tell(store, *texts)
+        await add_messages(store, *texts)
         for number, text in enumerate(texts, 1):
             for word in set(index_words(text)):
-                assert f"thread_1_{number}" in await found(store, word)
+                assert f"thread_1_{number}" in await find_message_ids(store, word)
 
 
 async def test_another_owners_text_is_never_found(store: Store) -> None:
     await add_thread(store, 1, owner="bob", title=CANARY)
     await add_thread(store, 2)
-    await tell(store, CANARY, thread="thread_2")
+    await add_messages(store, CANARY, thread="thread_2")
 
-    assert await found(store, CANARY, owner="bob") == []
+    assert await find_message_ids(store, CANARY, owner="bob") == []
     assert [each.id for each in (await search(store, CANARY)).threads] == []
-    assert await found(store, b"bob".hex()) == []
-    assert await found(store, f'"{b"ann".hex()}"') == []
+    assert await find_message_ids(store, b"bob".hex()) == []
+    assert await find_message_ids(store, f'"{b"ann".hex()}"') == []
 
 
 async def test_what_is_deleted_is_not_found(store: Store) -> None:
     await add_thread(store, 1, title=CANARY)
     await add_thread(store, 2)
-    await tell(store, CANARY)
-    await tell(store, f"{CANARY} stays", f"{CANARY} goes", thread="thread_2")
+    await add_messages(store, CANARY)
+    await add_messages(store, f"{CANARY} stays", f"{CANARY} goes", thread="thread_2")
     await store.change(ReadSet(owner="ann", thread_id="thread_2"), say(keep_messages=1))
     await store.delete(Thread, "ann", "thread_1")
 
@@ -194,19 +194,19 @@ async def test_a_new_title_is_found_and_the_old_one_is_not(store: Store) -> None
 
 async def test_text_that_changes_its_owner_is_found_by_the_new_one(store: Store) -> None:
     await add_thread(store, title=CANARY)
-    await tell(store, CANARY)
+    await add_messages(store, CANARY)
 
     while await store.transfer_owned("ann", "bob", 1):
         pass
     await index_everything(store)
 
-    assert await found(store, CANARY, owner="bob") == ["thread_1_1"]
+    assert await find_message_ids(store, CANARY, owner="bob") == ["thread_1_1"]
     assert len((await search(store, CANARY, owner="bob")).threads) == 1
-    assert await found(store, CANARY) == []
+    assert await find_message_ids(store, CANARY) == []
     assert (await search(store, CANARY)).threads == []
 
 
-# Text of the version before, which has no index.
+# Text of an older version, which has no index.
 
 AS_BEFORE: Sequence[str] = (
     "DELETE FROM message_index",
@@ -218,7 +218,7 @@ async def test_text_of_the_version_before_is_indexed_newest_first(tmp_path: Path
     opener = OPENERS["sqlite"]
     async with open_store(opener, tmp_path, Clock()) as store:
         await add_thread(store)
-        await tell(store, *(f"{CANARY} {number}" for number in range(120)))
+        await add_messages(store, *(f"{CANARY} {number}" for number in range(120)))
     with closing(sqlite3.connect(next(tmp_path.glob("**/*.db")))) as file, file:
         for statement in AS_BEFORE:
             file.execute(statement)
@@ -240,7 +240,7 @@ async def test_postgresql_indexes_what_an_older_server_has_written(postgres: Pos
     connection = await asyncpg.connect(address)
     try:
         await add_thread(store, title="Bees")
-        await tell(store, *(f"{CANARY} {number}" for number in range(120)))
+        await add_messages(store, *(f"{CANARY} {number}" for number in range(120)))
         await connection.execute("UPDATE messages SET search = NULL")
         await connection.execute("UPDATE threads SET words = 'bees as before'")
 
@@ -263,7 +263,7 @@ async def test_postgresql_indexes_what_an_older_server_has_written(postgres: Pos
 async def test_a_message_that_an_older_server_writes_is_indexed_later(tmp_path: Path) -> None:
     async with open_store(OPENERS["sqlite"], tmp_path, Clock()) as store:
         await add_thread(store)
-        await tell(store, "here")
+        await add_messages(store, "here")
         with closing(sqlite3.connect(next(tmp_path.glob("**/*.db")))) as file, file:
             file.execute("DELETE FROM message_index")
             file.execute(
@@ -273,14 +273,14 @@ async def test_a_message_that_an_older_server_writes_is_indexed_later(tmp_path: 
             )
         assert (await search(store, "here")).indexing == IndexProgress(1, 2)
         await index_everything(store)
-        assert await found(store, "here") == ["thread_1_1b"]
+        assert await find_message_ids(store, "here") == ["thread_1_1b"]
 
 
 async def test_words_of_an_erased_owner_leave_the_file(tmp_path: Path) -> None:
     async with open_store(OPENERS["sqlite"], tmp_path, Clock()) as store:
         await add_thread(store, 1, title=f"title of {CANARY}")
         await add_thread(store, 2, owner="bob", title="bees")
-        await tell(store, *(f"{CANARY}{number}" for number in range(50)))
+        await add_messages(store, *(f"{CANARY}{number}" for number in range(50)))
         assert CANARY.encode() in b"".join(each.read_bytes() for each in tmp_path.glob("**/*.db*"))
 
         while await store.delete_owned("ann", 100):

@@ -1,4 +1,4 @@
-"""Each store lists threads by their last activity, and one of those that replaced each other."""
+"""Each store lists threads by their last activity, and one thread of each family."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ from tests.support.stores.openers import Clock, Opener, open_store
 
 
 async def add(
-    store: Store, name: str, at: int, replaces: str | None = None, *, owner: str = "ann", **of: Any
+    store: Store,
+    name: str,
+    at: int,
+    replaces: str | None = None,
+    *,
+    owner: str = "ann",
+    **more: Any,
 ) -> Thread:
-    """Add a thread with one message, which was changed at that time."""
-    fields = {"messages": 1, "metadata": {REPLACES: replaces} if replaces else {}, **of}
+    """Add a thread with one message and this time of its last change."""
+    fields = {"messages": 1, "metadata": {REPLACES: replaces} if replaces else {}, **more}
     thread = Thread(id=name, created_at=1, updated_at=at, **fields)
     await store.change(ReadSet(owner=owner), lambda _: ChangeSet(thread=thread, owner=owner))
     return thread
@@ -53,21 +59,21 @@ async def say(store: Store, name: str, *texts: str) -> None:
             )
             for number, text in enumerate(texts, 1)
         )
-        grown = replace(thread, messages=len(texts), version=thread.version + 1)
-        return ChangeSet(thread=grown, messages=messages)
+        changed_thread = replace(thread, messages=len(texts), version=thread.version + 1)
+        return ChangeSet(thread=changed_thread, messages=messages)
 
     await store.change(ReadSet(owner="ann", thread_id=name), decide)
 
 
 async def ids(store: Store, limit: int = 100, owner: str = "ann", **where: str) -> list[str]:
-    """The ids of a list by activity, read page by page."""
-    found: list[str] = []
+    """Return the ids of a list by activity, read page by page."""
+    thread_ids: list[str] = []
     after = None
     while True:
         page = await store.list(Thread, owner, limit=limit, after=after, order="activity", **where)
-        found += [each.id for each in page.data]
+        thread_ids += [each.id for each in page.data]
         if not page.has_more:
-            return found
+            return thread_ids
         assert len(page.data) == limit
         after = position_of(page.data[-1]).cursor()
 
@@ -170,8 +176,8 @@ async def test_a_thread_of_another_owner_is_no_family(store: Store) -> None:
 
 
 async def test_a_search_lists_of_each_family_the_last_that_has_the_words(store: Store) -> None:
-    for name, at, replaced in (("a", 1, None), ("b", 2, "a"), ("c", 3, "b"), ("d", 4, "b")):
-        await add(store, name, at, replaced, messages=0, title=f"about {name}")
+    for name, at, replaces in (("a", 1, None), ("b", 2, "a"), ("c", 3, "b"), ("d", 4, "b")):
+        await add(store, name, at, replaces, messages=0, title=f"about {name}")
     await say(store, "a", "bees", "hum")
     await say(store, "b", "bees", "dance")
     await say(store, "c", "cows", "dance")
@@ -225,7 +231,7 @@ async def test_a_page_behind_what_is_no_cursor_is_refused(store: Store, after: s
 )
 @given(
     limit=st.integers(1, 4),
-    there=st.lists(st.tuples(st.integers(1, 5), st.integers(-4, 9)), min_size=1, max_size=12),
+    threads=st.lists(st.tuples(st.integers(1, 5), st.integers(-4, 9)), min_size=1, max_size=12),
     steps=st.lists(
         st.one_of(st.tuples(st.sampled_from(["touch", "remove"]), st.integers(0, 11))), max_size=6
     ),
@@ -234,40 +240,40 @@ async def test_pages_repeat_no_family_and_skip_none_that_stayed(
     opener: Opener,
     tmp_path_factory: pytest.TempPathFactory,
     limit: int,
-    there: list[tuple[int, int]],
+    threads: list[tuple[int, int]],
     steps: list[tuple[str, int]],
 ) -> None:
     async with open_store(opener, tmp_path_factory.mktemp("paging"), Clock()) as store:
         family: dict[str, str] = {}
-        for number, (at, replaced) in enumerate(there):
+        for number, (at, replaced_number) in enumerate(threads):
             name = f"t{number}"
-            above = f"t{replaced}" if 0 <= replaced < number else None
-            family[name] = family[above] if above else name
-            await add(store, name, at, above)
+            replaced_name = f"t{replaced_number}" if 0 <= replaced_number < number else None
+            family[name] = family[replaced_name] if replaced_name else name
+            await add(store, name, at, replaced_name)
         before = await latest(store)
         assert len(before) == len(set(family.values()))
-        seen: list[str] = []
-        changed: set[str] = set()
-        after, clock, todo = None, 100, iter(steps)
+        listed_ids: list[str] = []
+        changed_families: set[str] = set()
+        after, clock, step_iterator = None, 100, iter(steps)
         while True:
             page = await store.list(
                 Thread, "ann", limit=limit, after=after, order="activity", branches="latest"
             )
-            seen += [each.id for each in page.data]
+            listed_ids += [each.id for each in page.data]
             if not page.has_more:
                 break
             after = position_of(page.data[-1]).cursor()
-            what, number = next(todo, ("", 0))
+            action, number = next(step_iterator, ("", 0))
             name = f"t{number}"
-            if what and number < len(there) and family[name] not in changed:
-                changed.add(family[name])
-                if what == "touch":
+            if action and number < len(threads) and family[name] not in changed_families:
+                changed_families.add(family[name])
+                if action == "touch":
                     clock += 1
                     await amend(store, name, updated_at=clock)
                 else:
                     await store.delete(Thread, "ann", name)
-        stayed = [one for one in before if family[one] not in changed]
-        assert [one for one in seen if family[one] not in changed] == stayed
+        expected_ids = [one for one in before if family[one] not in changed_families]
+        assert [one for one in listed_ids if family[one] not in changed_families] == expected_ids
 
 
 async def test_the_latest_branch_decides_whether_its_family_is_pinned(store: Store) -> None:

@@ -30,7 +30,7 @@ MANY = 100_000
 def a_row(
     name: str, at: int, replaces: str | None = None, owner: str = "ann", **fields: Any
 ) -> tuple[str, str, bytes]:
-    """A thread as older versions have written it: id, owner, JSON."""
+    """Return a thread as older versions have written it: id, owner, JSON."""
     thread = {
         "id": name,
         "title": "Bees",
@@ -58,7 +58,7 @@ OLD = [
 ]
 
 
-def in_sqlite(path: Path, rows: Iterator[tuple[str, str, bytes]]) -> None:
+def make_sqlite_file(path: Path, rows: Iterator[tuple[str, str, bytes]]) -> None:
     """Make a file as it was before the migration."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
@@ -78,7 +78,7 @@ def in_sqlite(path: Path, rows: Iterator[tuple[str, str, bytes]]) -> None:
         )
 
 
-async def in_postgres(address: str, rows: Iterator[tuple[str, str, bytes]]) -> None:
+async def make_postgres_database(address: str, rows: Iterator[tuple[str, str, bytes]]) -> None:
     """Make a database as it was before the migration."""
     connection = await asyncpg.connect(address)
     before = [*itertools.takewhile(lambda each: each.name != NAME, KNOWN)]
@@ -91,7 +91,7 @@ async def in_postgres(address: str, rows: Iterator[tuple[str, str, bytes]]) -> N
     await connection.close()
 
 
-async def judge(store: Store) -> None:
+async def assert_threads_are_ordered(store: Store) -> None:
     latest = await store.list(Thread, "ann", limit=9, order="activity", branches="latest")
     assert [each.id for each in latest.data] in (
         ["d", "d2", "a2", "b2", "c"],
@@ -99,22 +99,22 @@ async def judge(store: Store) -> None:
     )
     family = await store.list(Thread, "ann", limit=9, order="activity", family="a3")
     assert [each.id for each in family.data] == ["a2", "a3", "a"]
-    theirs = await store.list(Thread, "bob", limit=9, order="activity", branches="latest")
-    assert [each.id for each in theirs.data] == ["e"]
+    bobs = await store.list(Thread, "bob", limit=9, order="activity", branches="latest")
+    assert [each.id for each in bobs.data] == ["e"]
 
 
 async def test_a_file_of_an_older_version_has_its_threads_in_order(tmp_path: Path) -> None:
-    in_sqlite(tmp_path / "old.db", iter(OLD))
+    make_sqlite_file(tmp_path / "old.db", iter(OLD))
     store = await SqliteStore.open(tmp_path / "old.db")
-    await judge(store)
+    await assert_threads_are_ordered(store)
     await store.close()
 
 
 async def test_a_server_of_an_older_version_has_its_threads_in_order(postgres: Postgres) -> None:
     address = await postgres.create()
-    await in_postgres(address, iter(OLD))
+    await make_postgres_database(address, iter(OLD))
     store = await PostgresStore.open(address, timeouts=PATIENT)
-    await judge(store)
+    await assert_threads_are_ordered(store)
     await store.close()
 
 
@@ -147,8 +147,8 @@ async def test_threads_that_an_older_version_writes_beside_this_one_are_in_order
         await store.close()
 
 
-def many(count: int) -> Iterator[tuple[str, str, bytes]]:
-    """Of every ten threads three are a family; and a thread was edited a thousand times."""
+def old_rows(count: int) -> Iterator[tuple[str, str, bytes]]:
+    """Yield threads: of every ten three are a family, and the last thousand are one family."""
     for number in range(count):
         above = f"t{number - 1}" if number % 10 in (1, 2) or number >= count - 1000 else None
         yield a_row(f"t{number}", number, above)
@@ -159,18 +159,20 @@ async def test_a_hundred_thousand_threads_are_put_in_order_in_seconds(
     tmp_path: Path, postgres: Postgres
 ) -> None:
     address = await postgres.create()
-    in_sqlite(tmp_path / "old.db", many(MANY))
-    await in_postgres(address, many(MANY))
+    make_sqlite_file(tmp_path / "old.db", old_rows(MANY))
+    await make_postgres_database(address, old_rows(MANY))
     for opening in (
         SqliteStore.open(tmp_path / "old.db"),
         PostgresStore.open(address, timeouts=PATIENT),
     ):
         began = time.monotonic()
         store = await opening
-        took = time.monotonic() - began
+        open_seconds = time.monotonic() - began
         page = await store.list(Thread, "ann", limit=100, order="activity", branches="latest")
-        listed = time.monotonic() - began - took
-        print(type(store).__name__, f"opened in {took:.2f} s, listed in {listed:.3f} s")
+        list_seconds = time.monotonic() - began - open_seconds
+        print(
+            type(store).__name__, f"opened in {open_seconds:.2f} s, listed in {list_seconds:.3f} s"
+        )
         assert page.data[0].id == f"t{MANY - 1}"
         assert len({each.id for each in page.data}) == 100
         await store.close()

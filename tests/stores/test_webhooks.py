@@ -59,7 +59,7 @@ async def test_a_webhook_of_another_owner_is_not_found(store: Store) -> None:
 async def test_an_owner_has_a_limited_number_of_webhooks_however_many_are_added_at_once(
     store: Store,
 ) -> None:
-    added = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(
             store.add_webhook("ann", a_webhook(number), b"", 2, an_entry(number))
             for number in range(5)
@@ -67,7 +67,7 @@ async def test_an_owner_has_a_limited_number_of_webhooks_however_many_are_added_
         return_exceptions=True,
     )
 
-    assert sum(isinstance(each, errors.Conflict) for each in added) == 3
+    assert sum(isinstance(each, errors.Conflict) for each in outcomes) == 3
     assert len(await store.webhooks("ann")) == 2
     assert len((await store.audit_entries(10)).data) == 2
 
@@ -84,9 +84,9 @@ async def test_a_change_is_stored_with_its_audit_entry_or_not_at_all(store: Stor
     with pytest.raises(errors.Conflict):
         await store.change_webhook("ann", webhook.id, refuse, an_entry(1))
     await store.change_webhook("ann", webhook.id, lambda stored: stored, an_entry(2))
-    changed = await store.change_webhook("ann", webhook.id, rename, an_entry(3))
+    changed_webhook = await store.change_webhook("ann", webhook.id, rename, an_entry(3))
 
-    assert changed == replace(webhook, description="new")
+    assert changed_webhook == replace(webhook, description="new")
     assert (await store.find_webhook("ann", webhook.id)).sealed == b"other"
     ids = [entry.id for entry in (await store.audit_entries(10)).data]
     assert ids == ["audit_hook_3", "audit_added_1"]
@@ -159,10 +159,10 @@ async def test_events_of_a_run_are_claimed_in_order_and_those_of_others_beside_i
     clock.now += 4_000
     assert not await store.has_due_deliveries()
     clock.now += 2_000
-    (again,) = await claim(store)
-    assert (again.delivery.id, again.delivery.attempts) == ("evt_1", 2)
+    (retried,) = await claim(store)
+    assert (retried.delivery.id, retried.delivery.attempts) == ("evt_1", 2)
 
-    await settle_claim(store, again)
+    await settle_claim(store, retried)
     (second,) = await claim(store)
     await settle_claim(store, second)
     (last,) = await claim(store)
@@ -189,15 +189,15 @@ async def test_workers_claim_a_delivery_once_at_a_time(store: Store) -> None:
         await add_claimed(store, number)
         await announce(store, an_event(number, run=f"run_{number}"), run=f"run_{number}")
 
-    claimed = [
+    delivery_ids = [
         each.delivery.id
         for claims in await asyncio.gather(*(claim(store, 2) for _ in range(6)))
         for each in claims
     ]
     while more := await claim(store, 2):
-        claimed += [each.delivery.id for each in more]
+        delivery_ids += [each.delivery.id for each in more]
 
-    assert sorted(claimed) == [f"evt_{number}" for number in range(1, 6)]
+    assert sorted(delivery_ids) == [f"evt_{number}" for number in range(1, 6)]
 
 
 async def test_a_webhook_has_a_limited_number_of_claims_and_one_that_fails_has_one(
@@ -209,9 +209,9 @@ async def test_a_webhook_has_a_limited_number_of_claims_and_one_that_fails_has_o
         await add_claimed(store, number)
         await announce(store, an_event(number, run=f"run_{number}"), run=f"run_{number}")
 
-    found = await claim_ids(store, per_webhook=3)
+    claim_names = await claim_ids(store, per_webhook=3)
 
-    assert [each[:6] for each in found] == ["hook_1"] * 3 + ["hook_2"]
+    assert [each[:6] for each in claim_names] == ["hook_1"] * 3 + ["hook_2"]
     assert await claim_ids(store, per_webhook=3) == []
     clock.now += LEASE_MS
     assert len(await claim_ids(store, per_webhook=3)) == 4
@@ -234,19 +234,19 @@ async def test_a_claim_that_is_never_settled_is_due_again_and_its_worker_is_refu
     await add_webhook(store)
     await add_claimed(store)
     await announce(store, an_event())
-    (lost,) = await claim(store)
+    (lost_claim,) = await claim(store)
 
     clock.now += LEASE_MS
     assert await store.has_due_deliveries()
-    (taken,) = await claim(store)
+    (new_claim,) = await claim(store)
 
-    assert taken.delivery.attempts == 2
-    assert await settle_claim(store, lost) is None
-    settled = await settle_claim(store, taken)
-    assert settled is not None
+    assert new_claim.delivery.attempts == 2
+    assert await settle_claim(store, lost_claim) is None
+    outcome = await settle_claim(store, new_claim)
+    assert outcome is not None
     (delivery,) = (await store.deliveries("ann", "hook_1", 10)).data
     assert (delivery.status, delivery.attempts, delivery.next_attempt_at) == ("delivered", 2, None)
-    assert await settle_claim(store, taken) is None
+    assert await settle_claim(store, new_claim) is None
 
 
 async def test_a_failure_says_what_came_and_when_it_is_tried_again(
@@ -362,9 +362,9 @@ async def test_a_delivery_is_sent_again_by_hand_whatever_became_of_it(
     busy = await store.resend_delivery("ann", "hook_1", "evt_1")
     assert busy == claimed.delivery
     await settle_claim(store, claimed)
-    again = await store.resend_delivery("ann", "hook_1", "evt_1")
+    resent = await store.resend_delivery("ann", "hook_1", "evt_1")
 
-    assert (again.status, again.next_attempt_at) == ("pending", clock.now)
+    assert (resent.status, resent.next_attempt_at) == ("pending", clock.now)
     (claimed,) = await claim(store)
     assert (claimed.delivery.attempts, claimed.outcome.retry_from) == (2, clock.now)
     with pytest.raises(errors.NotFound):
@@ -399,8 +399,8 @@ async def test_a_removed_webhook_takes_its_deliveries_with_it(store: Store) -> N
 
     assert await store.change_webhook("ann", "hook_1", lambda _: None, an_entry()) is None
 
-    settled = [await settle_claim(store, each) for each in claims]
-    assert [each is None for each in settled] == [
+    outcomes = [await settle_claim(store, each) for each in claims]
+    assert [each is None for each in outcomes] == [
         each.delivery.webhook_id == "hook_1" for each in claims
     ]
     assert [each.webhook.id for each in await store.webhooks("ann")] == ["hook_2"]

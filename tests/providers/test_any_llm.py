@@ -1,4 +1,4 @@
-"""Vendors through any-llm, over servers that speak as Anthropic and Gemini do."""
+"""Vendors through any-llm, with servers that speak the protocols of Anthropic and Gemini."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -89,15 +89,15 @@ async def read_chunks(provider: AnyLlmProvider, model: str, **more: Any) -> list
         return [chunk async for page in pages for chunk in page]
 
 
-async def cut(provider: AnyLlmProvider, model: str) -> tuple[list[Chunk], Exception]:
-    said: list[Chunk] = []
+async def read_until_error(provider: AnyLlmProvider, model: str) -> tuple[list[Chunk], Exception]:
+    chunks: list[Chunk] = []
     question = ModelRequest(model=model, messages=HELLO)
     async with asyncio.timeout(60):
         with pytest.raises((ProviderError, Cut)) as caught:  # noqa: PT012
             async with aclosing(provider.stream(question)) as pages:
                 async for page in pages:
-                    said += page
-    return said, caught.value
+                    chunks += page
+    return chunks, caught.value
 
 
 def text_in(chunks: Sequence[Chunk]) -> str:
@@ -111,9 +111,12 @@ def join_reasoning(chunks: Sequence[Chunk]) -> str:
 def calls_in(chunks: Sequence[Chunk]) -> list[ToolCall]:
     calls: dict[Any, ToolCall] = {}
     for piece in (chunk for chunk in chunks if isinstance(chunk, CallPiece)):
-        old = calls.get(piece.index) or ToolCall(piece.id or "", piece.name or "", "")
+        known_call = calls.get(piece.index) or ToolCall(piece.id or "", piece.name or "", "")
         calls[piece.index] = ToolCall(
-            old.id, old.name, old.arguments + piece.arguments, extra=piece.extra or old.extra
+            known_call.id,
+            known_call.name,
+            known_call.arguments + piece.arguments,
+            extra=piece.extra or known_call.extra,
         )
     return list(calls.values())
 
@@ -136,9 +139,9 @@ async def test_tokens_are_counted_the_cached_and_the_reasoning_ones_too(
     chunks = await read_chunks(provider, "text")
 
     reports = [chunk.usage for chunk in chunks if isinstance(chunk, UsagePiece)]
-    thinking = {"gemini": 2}.get(vendor, 0)  # Anthropic tells no number of its own
+    reasoning_tokens = {"gemini": 2}.get(vendor, 0)  # Anthropic reports no number
     assert reports[-1] == Usage(
-        input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=thinking
+        input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=reasoning_tokens
     )
 
 
@@ -212,7 +215,7 @@ async def test_outputs_go_back_with_the_calls_and_what_only_the_vendor_reads(
     provider: AnyLlmProvider, upstream: AnthropicUpstream, vendor: str
 ):
     calls = calls_in(await read_chunks(provider, "parallel", tools=(TOOL,)))
-    told = [
+    messages = [
         HELLO,
         to_chat_completions(
             a_message("assistant", tool_calls=tuple(calls), reasoning="They fly often.")
@@ -220,7 +223,7 @@ async def test_outputs_go_back_with_the_calls_and_what_only_the_vendor_reads(
         *(to_chat_completions(a_message("tool", tool_call_id=call.id)) for call in calls),
     ]
 
-    chunks = await read_chunks(provider, "parallel", messages=b",".join(told), tools=(TOOL,))
+    chunks = await read_chunks(provider, "parallel", messages=b",".join(messages), tools=(TOOL,))
 
     assert (text_in(chunks), upstream.rejected) == ("All done.", [])
     body = upstream.requests[1].body
@@ -244,13 +247,13 @@ async def test_calls_that_another_vendor_made_are_taken_too(
     provider: AnyLlmProvider, upstream: AnthropicUpstream
 ):
     call = ToolCall("functions.f:0", "f", "{}", extra={"extra_content": {"other": {"a": 1}}})
-    told = [
+    messages = [
         HELLO,
         to_chat_completions(a_message("assistant", tool_calls=(call,), reasoning="Elsewhere.")),
         to_chat_completions(a_message("tool", tool_call_id=call.id)),
     ]
 
-    chunks = await read_chunks(provider, "text", messages=b",".join(told), tools=(TOOL,))
+    chunks = await read_chunks(provider, "text", messages=b",".join(messages), tools=(TOOL,))
 
     assert (text_in(chunks), upstream.rejected) == ("All done.", [])
 
@@ -262,15 +265,15 @@ async def test_why_a_reply_ended_is_told(provider: AnyLlmProvider, name: str, re
 
 @pytest.mark.parametrize("name", ["401", "400", "404", "429", "500", "html", "reset_first"])
 async def test_a_refusal_has_our_name(provider: AnyLlmProvider, vendor: str, name: str):
-    said, error = await cut(provider, name)
+    chunks, error = await read_until_error(provider, name)
 
     assert type(error) is class_for_code(TABLES[vendor][name].expect)
-    assert said == []
+    assert chunks == []
     assert KEY not in str(error)
 
 
 async def test_a_refusal_says_what_the_vendor_said(provider: AnyLlmProvider, vendor: str):
-    _, error = await cut(provider, "400")
+    _, error = await read_until_error(provider, "400")
 
     assert str(error) == f"{vendor} answered 400: No such field."
 
@@ -287,7 +290,7 @@ async def test_what_passes_is_tried_again(
 async def test_what_does_not_pass_is_tried_three_times(
     provider: AnyLlmProvider, upstream: AnthropicUpstream, name: str
 ):
-    await cut(provider, name)
+    await read_until_error(provider, name)
 
     assert len(upstream.requests) == 3
 
@@ -295,10 +298,10 @@ async def test_what_does_not_pass_is_tried_three_times(
 async def test_it_is_tried_again_as_often_as_its_terms_say(
     vendor: str, upstream: AnthropicUpstream
 ):
-    once = replace(VENDORS[vendor], retries=0)
-    provider = AnyLlmProvider(vendor, once, KEY, base_url=upstream.url, backoff_seconds=0.01)
+    terms = replace(VENDORS[vendor], retries=0)
+    provider = AnyLlmProvider(vendor, terms, KEY, base_url=upstream.url, backoff_seconds=0.01)
 
-    await cut(provider, "500")
+    await read_until_error(provider, "500")
     await provider.close()
 
     assert len(upstream.requests) == 1
@@ -308,9 +311,9 @@ async def test_it_is_tried_again_as_often_as_its_terms_say(
 async def test_a_reply_that_is_broken_off_is_cut_and_not_asked_again(
     provider: AnyLlmProvider, upstream: AnthropicUpstream, name: str
 ):
-    said, error = await cut(provider, name)
+    chunks, error = await read_until_error(provider, name)
 
-    assert (text_in(said), type(error)) == ("Hi", Disconnected)
+    assert (text_in(chunks), type(error)) == ("Hi", Disconnected)
     assert len(upstream.requests) == 1
 
 
@@ -323,26 +326,26 @@ async def test_a_reply_that_ends_early_has_no_end(provider: AnyLlmProvider):
 async def test_an_error_in_the_middle_is_the_providers(
     provider: AnyLlmProvider, upstream: AnthropicUpstream
 ):
-    said, error = await cut(provider, "error_event")
+    chunks, error = await read_until_error(provider, "error_event")
 
-    assert (text_in(said), type(error), str(error)) == ("Hi", ProviderError, "Overloaded!")
+    assert (text_in(chunks), type(error), str(error)) == ("Hi", ProviderError, "Overloaded!")
     assert len(upstream.requests) == 1
 
 
 async def test_what_is_no_json_is_no_reply(provider: AnyLlmProvider):
-    said, error = await cut(provider, "garbage_event")
+    chunks, error = await read_until_error(provider, "garbage_event")
 
-    assert (text_in(said), type(error)) == ("Hi", ProviderProtocol)
+    assert (text_in(chunks), type(error)) == ("Hi", ProviderProtocol)
 
 
 @pytest.mark.parametrize("name", ["stall", "silent"])
 async def test_whoever_leaves_closes_the_connection(
     provider: AnyLlmProvider, upstream: AnthropicUpstream, name: str
 ):
-    reading = asyncio.create_task(read_chunks(provider, name))
+    read_task = asyncio.create_task(read_chunks(provider, name))
     async with asyncio.timeout(60):
         await upstream.wait_for_request(1)
-    reading.cancel()
+    read_task.cancel()
 
     async with asyncio.timeout(60):
         await upstream.requests[0].done.wait()
@@ -367,9 +370,9 @@ async def test_the_models_are_those_the_vendor_lists(provider: AnyLlmProvider, v
 
 
 def test_a_limit_of_the_callers_goes_before_ours():
-    asked = ModelRequest(model="m", messages=HELLO, sampling=Sampling(max_output_tokens=7))
+    request = ModelRequest(model="m", messages=HELLO, sampling=Sampling(max_output_tokens=7))
 
-    assert request_arguments(asked, VENDORS["anthropic"])["max_tokens"] == 7
+    assert request_arguments(request, VENDORS["anthropic"])["max_tokens"] == 7
     assert "max_tokens" not in request_arguments(
         ModelRequest(model="m", messages=HELLO), VENDORS["cohere"]
     )
@@ -386,18 +389,18 @@ async def test_a_whole_run_hands_its_calls_off_and_goes_on(
         model=f"{vendor}:parallel", database="memory:", base_url=upstream.url, provider_key=KEY
     )
     async with AsyncClient(settings=settings) as client:
-        events = client.converse("Hello", tools=[f])
-        said = [event async for event in events]
+        turn = client.converse("Hello", tools=[f])
+        events = [event async for event in turn]
 
-    assert (events.status, upstream.rejected) == (Status.COMPLETED, [])
-    thought = "".join(event.text for event in said if isinstance(event, ReasoningDelta))
-    assert thought.startswith("They fly often.")
-    assert "".join(event.text for event in said if isinstance(event, TextDelta)) == "All done."
+    assert (turn.status, upstream.rejected) == (Status.COMPLETED, [])
+    reasoning = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+    assert reasoning.startswith("They fly often.")
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "All done."
     assert OUTPUTS[vendor](upstream.requests[1]) == ["2", "3"]
 
 
 @pytest.fixture
-async def blocking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AnyLlmProvider]:
+async def blocking_provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AnyLlmProvider]:
     for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "us-east-1")  # a bearer key is taken over HTTPS only
     async with BedrockUpstream() as upstream:
@@ -407,30 +410,30 @@ async def blocking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AnyLlmProvi
 
 
 @pytest.mark.slow
-async def test_a_library_that_blocks_says_the_same(blocking: AnyLlmProvider):
-    chunks = await read_chunks(blocking, "text")
+async def test_a_library_that_blocks_says_the_same(blocking_provider: AnyLlmProvider):
+    chunks = await read_chunks(blocking_provider, "text")
 
     assert (text_in(chunks), ends_in(chunks)) == ("Hi 世界", ["stop"])
-    (call,) = calls_in(await read_chunks(blocking, "call", tools=(TOOL,)))
+    (call,) = calls_in(await read_chunks(blocking_provider, "call", tools=(TOOL,)))
     assert (call.id, call.arguments) == ("tooluse_1", '{"x": 1}')
 
 
-async def test_a_library_that_blocks_holds_up_nobody(blocking: AnyLlmProvider):
-    stalled = blocking.stream(ModelRequest(model="stall", messages=HELLO))
-    async with asyncio.timeout(20), aclosing(stalled) as pages:
-        said = [await anext(pages)]
-        while not text_in(said[-1]):
-            said.append(await anext(pages))
-        waiting = asyncio.ensure_future(anext(pages))
-        meanwhile = await read_chunks(blocking, "text")
-        waiting.cancel()
-        await asyncio.wait([waiting])
+async def test_a_library_that_blocks_holds_up_nobody(blocking_provider: AnyLlmProvider):
+    stalled_stream = blocking_provider.stream(ModelRequest(model="stall", messages=HELLO))
+    async with asyncio.timeout(20), aclosing(stalled_stream) as pages:
+        first_pages = [await anext(pages)]
+        while not text_in(first_pages[-1]):
+            first_pages.append(await anext(pages))
+        next_page = asyncio.ensure_future(anext(pages))
+        chunks = await read_chunks(blocking_provider, "text")
+        next_page.cancel()
+        await asyncio.wait([next_page])
 
-    assert text_in(meanwhile) == "Hi 世界"
+    assert text_in(chunks) == "Hi 世界"
 
 
-async def test_a_refusal_in_a_thread_has_our_name_too(blocking: AnyLlmProvider):
-    _, error = await cut(blocking, "400")
+async def test_a_refusal_in_a_thread_has_our_name_too(blocking_provider: AnyLlmProvider):
+    _, error = await read_until_error(blocking_provider, "400")
 
     assert type(error) is ProviderRejected
     assert "No such field." in str(error)
@@ -438,21 +441,21 @@ async def test_a_refusal_in_a_thread_has_our_name_too(blocking: AnyLlmProvider):
 
 @pytest.mark.parametrize("read", [any_llm._read_in_task, any_llm._read_in_thread])
 async def test_a_flood_waits_for_whoever_takes_it(read: Any) -> None:
-    told = 0
+    count = 0
 
     async def flood() -> AsyncGenerator[Any, None]:
-        nonlocal told
-        while told < 100_000:
-            told += 1
-            yield told
+        nonlocal count
+        while count < 100_000:
+            count += 1
+            yield count
 
     async def ask() -> Any:
         return flood()
 
     async with aclosing(read(ask)) as chunks:
-        taken = [await anext(chunks) for _ in range(10)]
+        numbers = [await anext(chunks) for _ in range(10)]
         await asyncio.sleep(0)
-        before = told
+        count_before = count
 
-    assert taken == list(range(1, 11))
-    assert before < 100_000
+    assert numbers == list(range(1, 11))
+    assert count_before < 100_000

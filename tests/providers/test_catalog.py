@@ -16,7 +16,7 @@ from antiphon.types.runs import Sampling
 from tests.support.providers.upstream import Upstream
 from tests.support.trust import trust_file
 
-SAID = b'{"role":"user","content":"hello"}'
+HELLO = b'{"role":"user","content":"hello"}'
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield upstream
 
 
-def catalog(environ: Mapping[str, str] | None = None, **settings: Any) -> Catalog:
+def make_catalog(environ: Mapping[str, str] | None = None, **settings: Any) -> Catalog:
     return Catalog(Settings(**settings), environ or {})
 
 
@@ -34,9 +34,9 @@ def no_ollama(port: int) -> dict[str, dict[str, Any]]:
 
 
 async def ask(catalog: Catalog, model: str) -> None:
-    opened = await catalog.open(model)
+    resolved = await catalog.open(model)
     try:
-        async for _ in opened.provider.stream(ModelRequest(model=opened.model, messages=SAID)):
+        async for _ in resolved.provider.stream(ModelRequest(model=resolved.model, messages=HELLO)):
             pass
     finally:
         await catalog.close()
@@ -45,63 +45,63 @@ async def ask(catalog: Catalog, model: str) -> None:
 async def test_the_configured_model_is_chosen_first():
     keys = {"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1"}
 
-    chosen = await catalog(keys, model="groq:llama").choose()
+    choice = await make_catalog(keys, model="groq:llama").choose()
 
-    assert chosen == ModelChoice("groq:llama", "it is configured")
+    assert choice == ModelChoice("groq:llama", "it is configured")
 
 
 @pytest.mark.parametrize("model", ["nope:x", "demi", "groq:llama"])
 async def test_a_configured_model_that_nobody_has_is_not_chosen(model: str):
     with pytest.raises(BadSettings):
-        await catalog(model=model).choose()
+        await make_catalog(model=model).choose()
 
 
 async def test_a_key_in_the_environment_chooses_its_provider():
-    chosen = await catalog({"GROQ_API_KEY": "k", "XAI_API_KEY": ""}).choose()
+    choice = await make_catalog({"GROQ_API_KEY": "k", "XAI_API_KEY": ""}).choose()
 
-    assert chosen == ModelChoice(f"groq:{SERVERS['groq'].default}", "GROQ_API_KEY is set")
+    assert choice == ModelChoice(f"groq:{SERVERS['groq'].default}", "GROQ_API_KEY is set")
 
 
 async def test_an_ollama_on_this_machine_is_chosen_where_no_key_is(upstream: Upstream):
-    found = catalog(providers={"ollama": {"base_url": upstream.url}})
+    catalog = make_catalog(providers={"ollama": {"base_url": upstream.url}})
 
-    chosen = await found.choose()
-    await found.close()
+    choice = await catalog.choose()
+    await catalog.close()
 
-    assert chosen.model.startswith("ollama:quirk:")
+    assert choice.model.startswith("ollama:quirk:")
 
 
 async def test_an_ollama_elsewhere_is_not_asked_unbidden():
-    elsewhere = catalog(providers={"ollama": {"base_url": "http://ollama.invalid/v1"}})
+    catalog = make_catalog(providers={"ollama": {"base_url": "http://ollama.invalid/v1"}})
 
-    assert (await elsewhere.choose()).model == "demo"
+    assert (await catalog.choose()).model == "demo"
 
 
 async def test_with_nothing_at_all_it_is_the_demo_and_says_why(unused_tcp_port: int):
-    nothing = catalog(providers=no_ollama(unused_tcp_port))
+    catalog = make_catalog(providers=no_ollama(unused_tcp_port))
 
-    chosen = await nothing.choose()
-    await nothing.close()
+    choice = await catalog.choose()
+    await catalog.close()
 
-    assert chosen.model == "demo"
-    assert "no key" in chosen.why
+    assert choice.model == "demo"
+    assert "no key" in choice.why
 
 
 async def test_a_base_url_alone_chooses_the_first_model_it_lists(upstream: Upstream):
-    found = catalog(base_url=upstream.url)
+    catalog = make_catalog(base_url=upstream.url)
 
-    chosen = await found.choose()
-    await found.close()
+    choice = await catalog.choose()
+    await catalog.close()
 
-    assert chosen.model == "quirk:ok"
+    assert choice.model == "quirk:ok"
 
 
 async def test_a_base_url_that_cannot_be_reached_is_named_with_the_reason(unused_tcp_port: int):
-    found = catalog(base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
+    catalog = make_catalog(base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
 
     with pytest.raises(BadSettings, match="does not list its models") as refused:
-        await found.choose()
-    await found.close()
+        await catalog.choose()
+    await catalog.close()
 
     assert f"127.0.0.1:{unused_tcp_port} did not answer" in refused.value.full_message
     assert "--model" in refused.value.full_message
@@ -109,36 +109,38 @@ async def test_a_base_url_that_cannot_be_reached_is_named_with_the_reason(unused
 
 async def test_a_base_url_that_lists_nothing_asks_for_a_name(upstream: Upstream):
     upstream.models = {"object": "list", "data": []}
-    found = catalog(base_url=upstream.url)
+    catalog = make_catalog(base_url=upstream.url)
 
     with pytest.raises(BadSettings, match="lists no models") as refused:
-        await found.choose()
-    await found.close()
+        await catalog.choose()
+    await catalog.close()
 
     assert "--model" in refused.value.full_message
 
 
 async def test_a_name_opens_its_provider_once():
-    found = catalog({"OPENAI_API_KEY": "sk-1"})
+    catalog = make_catalog({"OPENAI_API_KEY": "sk-1"})
 
-    first = await found.open("openai:gpt-5")
-    second = await found.open("openai:gpt-5-mini")
+    first = await catalog.open("openai:gpt-5")
+    second = await catalog.open("openai:gpt-5-mini")
 
     assert (first.name, first.model) == ("openai", "gpt-5")
     assert first.provider is second.provider
 
 
 async def test_the_demo_needs_no_name_behind_it():
-    opened = await catalog().open("demo")
+    resolved = await make_catalog().open("demo")
 
-    assert isinstance(opened.provider, DemoProvider)
-    assert opened.model == "demo"
+    assert isinstance(resolved.provider, DemoProvider)
+    assert resolved.model == "demo"
 
 
 async def test_any_name_goes_to_the_base_url_with_its_key(upstream: Upstream):
-    found = catalog({"OPENAI_API_KEY": "sk-other"}, base_url=upstream.url, provider_key="sk-mine\n")
+    catalog = make_catalog(
+        {"OPENAI_API_KEY": "sk-other"}, base_url=upstream.url, provider_key="sk-mine\n"
+    )
 
-    await ask(found, "quirk:ok")
+    await ask(catalog, "quirk:ok")
 
     request = await upstream.wait_for_request(1)
     assert request.headers["authorization"] == "Bearer sk-mine"
@@ -146,9 +148,9 @@ async def test_any_name_goes_to_the_base_url_with_its_key(upstream: Upstream):
 
 
 async def test_a_known_provider_may_be_asked_at_another_address(upstream: Upstream):
-    found = catalog({"MISTRAL_API_KEY": "k"}, base_url=upstream.url)
+    catalog = make_catalog({"MISTRAL_API_KEY": "k"}, base_url=upstream.url)
 
-    await ask(found, "mistral:quirk:ok")
+    await ask(catalog, "mistral:quirk:ok")
 
     request = await upstream.wait_for_request(1)
     assert request.body["model"] == "quirk:ok"
@@ -158,7 +160,7 @@ async def test_a_known_provider_may_be_asked_at_another_address(upstream: Upstre
 async def test_a_table_of_the_settings_is_a_provider(upstream: Upstream):
     table = {"base_url": upstream.url, "key": "k", "quirks": {"max_tokens": "max_new_tokens"}}
 
-    await ask(catalog(providers={"house": table}), "house:quirk:ok")
+    await ask(make_catalog(providers={"house": table}), "house:quirk:ok")
 
     assert (await upstream.wait_for_request(1)).headers["authorization"] == "Bearer k"
 
@@ -167,7 +169,7 @@ async def test_an_address_may_come_from_the_environment(upstream: Upstream):
     endpoint = upstream.url.removesuffix("/v1") + "/"
     environ = {"AZURE_OPENAI_ENDPOINT": endpoint, "AZURE_OPENAI_API_KEY": "k"}
 
-    await ask(catalog(environ), "azure:quirk:ok")
+    await ask(make_catalog(environ), "azure:quirk:ok")
 
     request = await upstream.wait_for_request(1)
     assert request.path == "/openai/v1/chat/completions"
@@ -175,7 +177,7 @@ async def test_an_address_may_come_from_the_environment(upstream: Upstream):
 
 
 @pytest.mark.parametrize(
-    ("model", "settings", "said"),
+    ("model", "settings", "message"),
     [
         ("nonsense:x", {}, "no provider"),
         ("gpt-5", {}, "no provider"),
@@ -193,16 +195,16 @@ async def test_an_address_may_come_from_the_environment(upstream: Upstream):
         ("x", {"base_url": "http://host/v1", "provider_key": "a\nb"}, "cannot be sent"),
     ],
 )
-async def test_what_cannot_be_opened_is_named(model: str, settings: dict[str, Any], said: str):
-    with pytest.raises(BadSettings, match=said) as raised:
-        await catalog(**settings).open(model)
+async def test_what_cannot_be_opened_is_named(model: str, settings: dict[str, Any], message: str):
+    with pytest.raises(BadSettings, match=message) as raised:
+        await make_catalog(**settings).open(model)
 
     assert "secret" not in str(raised.value.details)
 
 
 async def test_an_unknown_model_is_answered_by_what_is_known():
     with pytest.raises(BadSettings) as raised:
-        await catalog().open("nonsense:x")
+        await make_catalog().open("nonsense:x")
 
     assert "openai" in raised.value.details["expected"]
 
@@ -210,52 +212,56 @@ async def test_an_unknown_model_is_answered_by_what_is_known():
 @pytest.mark.parametrize("table", [{"base_url": 1}, {"base_url": "http://h", "quirk": {}}, {}])
 def test_a_table_that_cannot_be_used_is_named(table: dict[str, Any]):
     with pytest.raises(BadSettings, match=r"providers\.house"):
-        catalog(providers={"house": table})
+        make_catalog(providers={"house": table})
 
 
 async def test_every_server_is_asked_for_its_models_and_one_that_is_away_is_named(
     upstream: Upstream, unused_tcp_port: int
 ):
-    away = f"http://127.0.0.1:{unused_tcp_port}/v1"
-    found = catalog(providers={"house": {"base_url": upstream.url}, "gone": {"base_url": away}})
+    dead_address = f"http://127.0.0.1:{unused_tcp_port}/v1"
+    catalog = make_catalog(
+        providers={"house": {"base_url": upstream.url}, "gone": {"base_url": dead_address}}
+    )
 
-    listings = {each.provider: each for each in await found.list_all()}
-    await found.close()
+    listings = {each.provider: each for each in await catalog.list_all()}
+    await catalog.close()
 
     assert "quirk:ok" in listings["house"].names
-    assert (listings["gone"].where, listings["gone"].names) == (away, ())
+    assert (listings["gone"].where, listings["gone"].names) == (dead_address, ())
     assert isinstance(listings["gone"].error, ProviderUnavailable)
 
 
 async def test_an_ollama_is_missed_only_where_it_was_named(unused_tcp_port: int):
-    unnamed, named = catalog(), catalog(providers=no_ollama(unused_tcp_port))
+    without_table, with_table = make_catalog(), make_catalog(providers=no_ollama(unused_tcp_port))
 
-    listings = [await found.list_all() for found in (unnamed, named)]
-    for found in (unnamed, named):
-        await found.close()
+    listings = [await catalog.list_all() for catalog in (without_table, with_table)]
+    for catalog in (without_table, with_table):
+        await catalog.close()
 
     missed = [[each.provider for each in listing if each.error] for listing in listings]
     assert missed == [[], ["ollama"]]
 
 
 async def test_a_server_that_is_down_is_a_provider_error(unused_tcp_port: int):
-    found = catalog(base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
+    catalog = make_catalog(base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
 
     with pytest.raises(ProviderError):
-        await ask(found, "x")
+        await ask(catalog, "x")
 
 
 async def test_an_address_that_a_folder_named_gets_no_providers_key(upstream: Upstream):
     keys = {"OPENAI_API_KEY": "sk-mine"}
-    own = catalog(keys, base_url=upstream.url)
-    foreign = catalog(keys, base_url=upstream.url, foreign_base_url=True)
-    meant = catalog(keys, base_url=upstream.url, foreign_base_url=True, provider_key="sk-for-it")
+    own_address = make_catalog(keys, base_url=upstream.url)
+    foreign_address = make_catalog(keys, base_url=upstream.url, foreign_base_url=True)
+    foreign_address_with_key = make_catalog(
+        keys, base_url=upstream.url, foreign_base_url=True, provider_key="sk-for-it"
+    )
 
-    for found in (own, foreign, meant):
-        await ask(found, "openai:quirk:ok")
+    for catalog in (own_address, foreign_address, foreign_address_with_key):
+        await ask(catalog, "openai:quirk:ok")
 
-    sent = [request.headers.get("authorization") for request in upstream.requests]
-    assert sent == ["Bearer sk-mine", None, "Bearer sk-for-it"]
+    sent_keys = [request.headers.get("authorization") for request in upstream.requests]
+    assert sent_keys == ["Bearer sk-mine", None, "Bearer sk-for-it"]
 
 
 async def test_a_known_provider_that_a_folder_moved_gets_no_key(upstream: Upstream, tmp_path: Path):
@@ -272,15 +278,15 @@ async def test_a_known_provider_that_a_folder_moved_gets_no_key(upstream: Upstre
 
 async def test_a_table_changes_of_a_known_entry_only_what_it_names(upstream: Upstream):
     table = {"base_url": upstream.url, "quirks": {"stream_options": False}}
-    found = catalog({"OPENAI_API_KEY": "k"}, providers={"openai": table})
-    opened = await found.open("openai:quirk:ok")
+    catalog = make_catalog({"OPENAI_API_KEY": "k"}, providers={"openai": table})
+    resolved = await catalog.open("openai:quirk:ok")
     short = Sampling(max_output_tokens=7)
 
-    async for _ in opened.provider.stream(
-        ModelRequest(model=opened.model, messages=SAID, sampling=short)
+    async for _ in resolved.provider.stream(
+        ModelRequest(model=resolved.model, messages=HELLO, sampling=short)
     ):
         pass
-    await found.close()
+    await catalog.close()
 
     body = (await upstream.wait_for_request(1)).body
     assert "stream_options" not in body
@@ -306,7 +312,7 @@ async def test_a_table_changes_of_a_known_entry_only_what_it_names(upstream: Ups
 )
 def test_what_a_table_cannot_say_is_refused_by_name(table: dict[str, Any]):
     with pytest.raises(BadSettings, match=r"providers\.openai"):
-        catalog(providers={"openai": table})
+        make_catalog(providers={"openai": table})
 
 
 @pytest.mark.parametrize(
@@ -324,7 +330,7 @@ def test_what_a_table_cannot_say_is_refused_by_name(table: dict[str, Any]):
 )
 def test_a_slip_in_a_table_is_told_with_what_was_meant(name: str, table: dict[str, Any], hint: str):
     with pytest.raises(BadSettings, match=name) as raised:
-        catalog(providers={name: table})
+        make_catalog(providers={name: table})
 
     assert hint in raised.value.details["hint"]
 
@@ -340,7 +346,7 @@ def test_a_slip_in_a_table_is_told_with_what_was_meant(name: str, table: dict[st
 )
 async def test_a_model_that_nobody_has_is_told_with_what_may_have_been_meant(model: str, hint: str):
     with pytest.raises(BadSettings) as raised:
-        await catalog().open(model)
+        await make_catalog().open(model)
 
     assert hint in raised.value.details["hint"]
 
@@ -348,13 +354,13 @@ async def test_a_model_that_nobody_has_is_told_with_what_may_have_been_meant(mod
 @pytest.mark.parametrize("name", ["demo", "a:b", ""])
 def test_a_table_that_no_model_could_name_is_refused(name: str):
     with pytest.raises(BadSettings, match="never"):
-        catalog(providers={name: {"base_url": "http://h"}})
+        make_catalog(providers={name: {"base_url": "http://h"}})
 
 
 def test_an_own_price_holds_for_a_vendor_too():
-    found = catalog(providers={"anthropic": {"prices": {"*": {"input": 1, "output": 2}}}})
+    catalog = make_catalog(providers={"anthropic": {"prices": {"*": {"input": 1, "output": 2}}}})
 
-    offer = found.find_offer("anthropic:claude")
+    offer = catalog.find_offer("anthropic:claude")
 
     assert offer.price
     assert (offer.model, offer.vendor) == ("claude", "anthropic")
@@ -365,16 +371,16 @@ async def test_installed_packages_are_searched_for_providers_once_and_not_for_ea
 ) -> None:
     searches = CountedSearches()
     monkeypatch.setattr("sys.meta_path", [*sys.meta_path, searches])
-    here = catalog()
+    catalog = make_catalog()
     for _ in range(3):
         with pytest.raises(BadSettings, match="no provider"):
-            await here.open("nothing-of-this-name:model")
+            await catalog.open("nothing-of-this-name:model")
 
     assert searches.count <= 1
 
 
 class CountedSearches:
-    """A place where packages can be, which has none and counts how often they are looked for."""
+    """Finder of packages that finds none and counts the searches."""
 
     count = 0
 

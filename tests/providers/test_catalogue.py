@@ -1,4 +1,4 @@
-"""The catalogue of quirks is whole: every row is played, every scenario belongs to one."""
+"""The catalogue of quirks is complete: every row has scenarios, every scenario has one row."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tests.support.providers.upstream import SCENARIOS
 
 
 def test_every_scenario_stands_in_one_row_and_every_row_has_one() -> None:
-    named = [name for quirk in CATALOGUE for name in quirk.scenarios]
+    scenario_names = [name for quirk in CATALOGUE for name in quirk.scenarios]
 
-    assert sorted(named) == sorted(SCENARIOS.keys() - {"after_tools"})
+    assert sorted(scenario_names) == sorted(SCENARIOS.keys() - {"after_tools"})
     assert all(quirk.scenarios for quirk in CATALOGUE)
 
 

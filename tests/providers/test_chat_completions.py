@@ -40,7 +40,7 @@ from antiphon.types.runs import Sampling, Usage
 from tests.support.providers.upstream import AFTER_TOOLS, SCENARIOS, Upstream
 
 KEY = "sk-canary-0123456789"
-SAID = b'{"role":"user","content":"hello"}'
+HELLO = b'{"role":"user","content":"hello"}'
 WHOLE_CALL = '{"x":1}'
 
 
@@ -52,10 +52,10 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 def ask(name: str, **more: Any) -> ModelRequest:
-    return ModelRequest(model=f"quirk:{name}", **{"messages": SAID, **more})
+    return ModelRequest(model=f"quirk:{name}", **{"messages": HELLO, **more})
 
 
-async def listen(
+async def read_reply(
     upstream: Upstream, name: str, quirks: Quirks = PLAIN
 ) -> tuple[list[Chunk], AntiphonError | None]:
     provider = ChatCompletionsProvider(upstream.url, KEY, quirks=quirks, backoff_seconds=0.001)
@@ -85,13 +85,15 @@ def calls_in(chunks: Sequence[Chunk]) -> list[CallPiece]:
 
 WHOLE = [
     name
-    for name, one in SCENARIOS.items()
-    if one.expect in ("completed", "length", "content_filter", "action_required")
+    for name, scenario in SCENARIOS.items()
+    if scenario.expect in ("completed", "length", "content_filter", "action_required")
 ]
 FAILED = [
     name
-    for name, one in SCENARIOS.items()
-    if one.expect.startswith("provider_") and name != "t_finish_without_call" and not one.whole_only
+    for name, scenario in SCENARIOS.items()
+    if scenario.expect.startswith("provider_")
+    and name != "t_finish_without_call"
+    and not scenario.whole_only
 ]
 
 
@@ -102,7 +104,7 @@ def quirks_of(name: str) -> Quirks:
 
 @pytest.mark.parametrize("name", WHOLE)
 async def test_a_reply_with_a_terminal_marker_is_read_whole(upstream: Upstream, name: str):
-    chunks, error = await listen(upstream, name, quirks_of(name))
+    chunks, error = await read_reply(upstream, name, quirks_of(name))
 
     assert error is None
     assert text_in(chunks) == SCENARIOS[name].text
@@ -111,7 +113,7 @@ async def test_a_reply_with_a_terminal_marker_is_read_whole(upstream: Upstream, 
 
 @pytest.mark.parametrize("name", ["no_finish_no_done", "truncated_json", "t_whole_then_cut"])
 async def test_an_end_without_a_marker_gives_no_finish(upstream: Upstream, name: str):
-    chunks, error = await listen(upstream, name)
+    chunks, error = await read_reply(upstream, name)
 
     assert error is None
     assert text_in(chunks) == SCENARIOS[name].text
@@ -120,7 +122,7 @@ async def test_an_end_without_a_marker_gives_no_finish(upstream: Upstream, name:
 
 @pytest.mark.parametrize("name", ["reset_mid", "truncated_close"])
 async def test_a_broken_connection_is_a_cut_and_what_came_is_kept(upstream: Upstream, name: str):
-    chunks, error = await listen(upstream, name)
+    chunks, error = await read_reply(upstream, name)
 
     assert isinstance(error, Disconnected)
     assert text_in(chunks) == "hi"
@@ -128,7 +130,7 @@ async def test_a_broken_connection_is_a_cut_and_what_came_is_kept(upstream: Upst
 
 @pytest.mark.parametrize("name", FAILED)
 async def test_a_failure_has_the_name_that_the_table_gives_it(upstream: Upstream, name: str):
-    _, error = await listen(upstream, name)
+    _, error = await read_reply(upstream, name)
 
     assert type(error) is class_for_code(SCENARIOS[name].expect)
     assert KEY not in str(error)
@@ -141,14 +143,14 @@ async def test_a_failure_has_the_name_that_the_table_gives_it(upstream: Upstream
 async def test_what_was_said_before_a_failure_is_kept_however_it_was_sent(
     upstream: Upstream, name: str, cut: str
 ):
-    chunks, error = await listen(upstream, name + cut)
+    chunks, error = await read_reply(upstream, name + cut)
 
     assert isinstance(error, ProviderError)
     assert text_in(chunks) == "hi"
 
 
 @pytest.mark.parametrize(
-    ("name", "quirks", "text", "thought"),
+    ("name", "quirks", "text", "reasoning"),
     [
         ("cumulative", Quirks(cumulative=True), "hel", ""),
         ("think_tags", Quirks(think_tags=True), "hi", "hm"),
@@ -158,40 +160,40 @@ async def test_what_was_said_before_a_failure_is_kept_however_it_was_sent(
     ],
 )
 async def test_quirks_are_read_as_they_are_declared(
-    upstream: Upstream, name: str, quirks: Quirks, text: str, thought: str
+    upstream: Upstream, name: str, quirks: Quirks, text: str, reasoning: str
 ):
     upstream.scenarios["frag1"] = SCENARIOS["ok"]
 
-    chunks, _ = await listen(upstream, name, quirks)
+    chunks, _ = await read_reply(upstream, name, quirks)
 
-    thoughts = "".join(chunk.text for chunk in chunks if isinstance(chunk, ReasoningPiece))
-    assert (text_in(chunks), thoughts) == (text, thought)
+    read_reasoning = "".join(chunk.text for chunk in chunks if isinstance(chunk, ReasoningPiece))
+    assert (text_in(chunks), read_reasoning) == (text, reasoning)
 
 
-def piece(index: int | None, arguments: str = "", *, named: str | None = None, **more: Any):
+def piece(index: int | None, arguments: str = "", *, call_id: str | None = None, **more: Any):
     return CallPiece(
-        index=index, name="f" if named else None, id=named, arguments=arguments, **more
+        index=index, name="f" if call_id else None, id=call_id, arguments=arguments, **more
     )
 
 
 OPENED = '{"x"'
-ONE = piece(0, WHOLE_CALL, named="c1")
-SPLIT = [piece(0, OPENED, named="c1"), piece(0, ":1}")]
+ONE = piece(0, WHOLE_CALL, call_id="c1")
+SPLIT = [piece(0, OPENED, call_id="c1"), piece(0, ":1}")]
 TWO = '{"x":2}'
 
 
 @pytest.mark.parametrize(
     ("name", "pieces"),
     [
-        ("t_normal", [piece(0, named="c1"), *(piece(0, part) for part in (OPENED, ":1}"))]),
+        ("t_normal", [piece(0, call_id="c1"), *(piece(0, part) for part in (OPENED, ":1}"))]),
         ("t_one_piece", [ONE]),
         ("t_finish_stop", [ONE]),
         ("t_no_finish", [ONE]),
-        ("t_args_object", [piece(0, WHOLE_CALL, named="c1")]),
-        ("t_no_index_single", [piece(None, OPENED, named="c1"), piece(None, ":1}")]),
+        ("t_args_object", [piece(0, WHOLE_CALL, call_id="c1")]),
+        ("t_no_index_single", [piece(None, OPENED, call_id="c1"), piece(None, ":1}")]),
         ("t_empty_id_repeat", SPLIT),
-        ("t_meta_repeat", [SPLIT[0], piece(0, ":1}", named="c1")]),
-        ("t_index_starts_1", [piece(1, WHOLE_CALL, named="c1")]),
+        ("t_meta_repeat", [SPLIT[0], piece(0, ":1}", call_id="c1")]),
+        ("t_index_starts_1", [piece(1, WHOLE_CALL, call_id="c1")]),
         ("t_after_finish", [ONE]),
         ("t_args_on_finish", SPLIT),
         ("t_content_and_tool", [ONE]),
@@ -200,13 +202,13 @@ TWO = '{"x":2}'
             [
                 piece(
                     *(0, WHOLE_CALL),
-                    named="c1",
+                    call_id="c1",
                     extra={"extra_content": {"google": {"thought_signature": "s\ufffd"}}},
                 )
             ],
         ),
-        ("t_empty_args", [piece(0, named="c1")]),
-        ("t_null_args", [piece(0, named="c1")]),
+        ("t_empty_args", [piece(0, call_id="c1")]),
+        ("t_null_args", [piece(0, call_id="c1")]),
         ("t_no_id", [CallPiece(index=0, name="f", arguments=WHOLE_CALL)]),
         (
             "t_legacy_function_call",
@@ -220,26 +222,26 @@ TWO = '{"x":2}'
                 CallPiece(position=1, name="f", arguments=TWO),
             ],
         ),
-        ("t_index0_all", [ONE, piece(0, TWO, named="c2")]),
-        ("t_index0_all_frag", [*SPLIT, piece(0, OPENED, named="c2"), piece(0, ":2}")]),
+        ("t_index0_all", [ONE, piece(0, TWO, call_id="c2")]),
+        ("t_index0_all_frag", [*SPLIT, piece(0, OPENED, call_id="c2"), piece(0, ":2}")]),
         (
             "t_interleaved",
-            [SPLIT[0], piece(1, OPENED, named="c2"), SPLIT[1], piece(1, ":2}")],
+            [SPLIT[0], piece(1, OPENED, call_id="c2"), SPLIT[1], piece(1, ":2}")],
         ),
-        ("t_index_gap", [ONE, piece(5, TWO, named="c2")]),
-        ("t_dup_ids", [ONE, piece(1, TWO, named="c1")]),
+        ("t_index_gap", [ONE, piece(5, TWO, call_id="c2")]),
+        ("t_dup_ids", [ONE, piece(1, TWO, call_id="c1")]),
         ("t_truncated_args_length", SPLIT[:1]),
         ("t_whole_then_cut", [ONE]),
         ("t_finish_without_call", []),
-        ("t_invalid_json", [piece(0, '{"x":1]', named="c1")]),
+        ("t_invalid_json", [piece(0, '{"x":1]', call_id="c1")]),
         ("t_second_args_on_first", [ONE, piece(0, TWO)]),
-        ("t_bad_utf8", [piece(0, '{"x":"\x1a"}', named="c1")]),
+        ("t_bad_utf8", [piece(0, '{"x":"\x1a"}', call_id="c1")]),
     ],
 )
 async def test_pieces_of_calls_say_exactly_what_the_server_said(
     upstream: Upstream, name: str, pieces: list[CallPiece]
 ):
-    chunks, error = await listen(upstream, name)
+    chunks, error = await read_reply(upstream, name)
 
     assert error is None
     assert calls_in(chunks) == pieces
@@ -264,14 +266,14 @@ async def test_pieces_of_calls_say_exactly_what_the_server_said(
 async def test_the_finish_says_the_servers_word_or_none(
     upstream: Upstream, name: str, reason: str | None
 ):
-    chunks, _ = await listen(upstream, name)
+    chunks, _ = await read_reply(upstream, name)
 
     assert reasons(chunks) == [reason]
 
 
 @pytest.mark.parametrize("name", ["usage_final", "usage_every", "http200_json_completion"])
 async def test_the_last_usage_is_what_was_used(upstream: Upstream, name: str):
-    chunks, _ = await listen(upstream, name)
+    chunks, _ = await read_reply(upstream, name)
 
     reports = [chunk.usage for chunk in chunks if isinstance(chunk, UsagePiece)]
     assert reports[-1] == Usage(
@@ -280,7 +282,7 @@ async def test_the_last_usage_is_what_was_used(upstream: Upstream, name: str):
 
 
 async def test_a_key_that_the_server_echoes_is_not_repeated(upstream: Upstream):
-    _, error = await listen(upstream, "401")
+    _, error = await read_reply(upstream, "401")
 
     assert isinstance(error, ProviderAuth)
     assert "Incorrect key" in error.message
@@ -289,13 +291,13 @@ async def test_a_key_that_the_server_echoes_is_not_repeated(upstream: Upstream):
 
 @pytest.mark.parametrize(("name", "count"), [("429", 3), ("500", 3), ("429_late", 1), ("400", 1)])
 async def test_only_what_may_pass_is_asked_again(upstream: Upstream, name: str, count: int):
-    await listen(upstream, name)
+    await read_reply(upstream, name)
 
     assert len(upstream.requests) == count
 
 
 async def test_who_must_wait_too_long_is_told_how_long(upstream: Upstream):
-    _, error = await listen(upstream, "429_late")
+    _, error = await read_reply(upstream, "429_late")
 
     assert isinstance(error, ProviderRateLimited)
     assert error.details["retry_after"] == 3600
@@ -320,7 +322,7 @@ async def test_a_server_that_is_not_there_is_unavailable(upstream: Upstream, unu
 
 
 async def test_after_done_nobody_waits_for_the_close(upstream: Upstream):
-    chunks, error = await listen(upstream, "done_no_close")
+    chunks, error = await read_reply(upstream, "done_no_close")
 
     assert (text_in(chunks), reasons(chunks), error) == ("hi", ["stop"], None)
 
@@ -365,9 +367,9 @@ async def test_the_first_chunk_is_not_held_back(upstream: Upstream):
 def test_comments_are_signs_of_life_where_that_is_declared(declared: bool):
     reply = ChatCompletionsParser(Quirks(comments_are_life=declared))
 
-    seen = [reply.feed(part) for part in (b": ping\n\n", b": pi", b"ng\n")]
+    results = [reply.feed(part) for part in (b": ping\n\n", b": pi", b"ng\n")]
 
-    assert seen == ([[], None, []] if declared else [None, None, None])
+    assert results == ([[], None, []] if declared else [None, None, None])
 
 
 async def test_models_are_those_the_server_lists(upstream: Upstream):
@@ -379,9 +381,13 @@ async def test_models_are_those_the_server_lists(upstream: Upstream):
     assert "quirk:ok" in models
 
 
-# The reader alone, fed in any pieces.
+# The parser alone, fed with any pieces.
 
-SHORT = [name for name, one in SCENARIOS.items() if len(one.body) < 4_000 and "gzip" not in name]
+SHORT = [
+    name
+    for name, scenario in SCENARIOS.items()
+    if len(scenario.body) < 4_000 and "gzip" not in name
+]
 VARIED = [
     Quirks(),
     Quirks(cumulative="auto"),
@@ -406,13 +412,13 @@ def read(pieces: Sequence[bytes], quirks: Quirks) -> tuple[list[Chunk], str | No
 
 
 def join_chunks(chunks: Sequence[Chunk]) -> list[Chunk]:
-    whole: list[Chunk] = []
+    joined: list[Chunk] = []
     for kind, group in itertools.groupby(chunks, type):
         if kind in (TextPiece, ReasoningPiece):
-            whole.append(kind("".join(chunk.text for chunk in group)))
+            joined.append(kind("".join(chunk.text for chunk in group)))
         else:
-            whole += group
-    return whole
+            joined += group
+    return joined
 
 
 @pytest.mark.parametrize("name", SHORT)
@@ -477,7 +483,7 @@ def test_a_reply_has_a_longest_length():
 
 
 def delta(fields: str) -> str:
-    """An event's JSON with this delta."""
+    """Return the JSON of an event with this delta."""
     return '{"choices":[{"delta":{' + fields + "}}]}"
 
 
@@ -495,12 +501,12 @@ MANY = {
 def test_an_event_of_too_many_values_ends_the_reply_and_what_came_before_is_kept(
     values: str, form: bytes
 ):
-    said = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n' if b"data" in form else b""
+    beginning = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n' if b"data" in form else b""
 
-    chunks, code, words = read([said, form % values.encode()], Quirks())
+    chunks, code, message = read([beginning, form % values.encode()], Quirks())
 
-    assert (text_in(chunks), code) == ("hi" if said else "", "provider_protocol")
-    assert "values" in words
+    assert (text_in(chunks), code) == ("hi" if beginning else "", "provider_protocol")
+    assert "values" in message
 
 
 def test_texts_of_any_signs_are_no_values():
@@ -535,15 +541,18 @@ async def test_other_tasks_have_turns_while_a_large_event_is_read():
 @pytest.mark.slow
 @pytest.mark.usefixtures("cpu_limit")
 def test_blanks_that_come_one_by_one_are_looked_at_once():
-    blanks, whole = 100_000, b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
+    blanks, event = 100_000, b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
     spaces = b'data: {"choices":[{"delta":{"content":" "}}]}\n\n'
 
-    plain, thinking = ChatCompletionsParser(), ChatCompletionsParser(Quirks(think_tags=True))
+    plain_parser, thinking_parser = (
+        ChatCompletionsParser(),
+        ChatCompletionsParser(Quirks(think_tags=True)),
+    )
     for _ in range(blanks):
-        plain.feed(b"\n")
-    letters = sum(len(text_in(thinking.feed(spaces) or [])) for _ in range(blanks))
+        plain_parser.feed(b"\n")
+    letters = sum(len(text_in(thinking_parser.feed(spaces) or [])) for _ in range(blanks))
 
-    assert text_in(plain.feed(whole) or []) == "hi"
+    assert text_in(plain_parser.feed(event) or []) == "hi"
     assert letters == blanks
 
 
@@ -575,7 +584,7 @@ def test_a_request_is_one_that_the_official_client_could_have_sent(choice: Any, 
     )
     question = ask(
         "ok",
-        messages=SAID + b"," + call,
+        messages=HELLO + b"," + call,
         instructions="Be brief.",
         tools=(TOOL,),
         sampling=Sampling(**{**_sent_sampling(EVERYTHING), "tool_choice": choice}),
@@ -626,7 +635,7 @@ async def test_a_request_with_tool_outputs_is_a_legal_history(upstream: Upstream
     )
 
     chunks: list[Chunk] = []
-    async for page in provider.stream(ask("t_normal", messages=SAID + b"," + call)):
+    async for page in provider.stream(ask("t_normal", messages=HELLO + b"," + call)):
         chunks += page
     await provider.close()
 
@@ -637,10 +646,10 @@ async def test_a_request_with_tool_outputs_is_a_legal_history(upstream: Upstream
 def test_a_parsed_reply_is_freed_without_the_cycle_collector() -> None:
     reply = ChatCompletionsParser()
     reply.feed(b'data: {"choices":[{"index":0,"delta":{"content":"hello"}}]}\n\n')
-    known = weakref.ref(reply)
+    reference = weakref.ref(reply)
     gc.disable()
     try:
         del reply
-        assert known() is None
+        assert reference() is None
     finally:
         gc.enable()

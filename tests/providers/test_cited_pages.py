@@ -89,7 +89,7 @@ SERVERS = {
 
 
 def read(pieces: list[bytes]) -> tuple[str, tuple[Citation, ...]]:
-    """Text and citations of a reply that arrives in these pieces."""
+    """Return text and citations of a reply that arrives in these pieces."""
     parser = ChatCompletionsParser()
     chunks: list[Chunk] = []
     for piece in pieces:
@@ -129,10 +129,10 @@ def test_each_byte_may_come_alone(name: str) -> None:
 
 def test_a_whole_answer_has_citations_too() -> None:
     message = {"content": TEXT, "annotations": [annotation(MOON, "The moon", 0, 8)]}
-    whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    completion = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
 
-    assert read([json.dumps(whole).encode()]) == (TEXT, (PLACED,))
-    assert read([json.dumps({**whole, **LISTS}).encode()])[1] == (PLACED, SUN_PAGE)
+    assert read([json.dumps(completion).encode()]) == (TEXT, (PLACED,))
+    assert read([json.dumps({**completion, **LISTS}).encode()])[1] == (PLACED, SUN_PAGE)
 
 
 def test_the_whole_message_at_the_end_of_a_stream_may_be_what_cites() -> None:
@@ -163,8 +163,8 @@ def test_an_event_with_annotations_is_no_plain_text() -> None:
         for piece in (chunk({"content": "plain"}), chunk({"content": " text"}), cited, cited)
     ]
 
-    said = read([*body, sse(chunk({}, "stop"))])
-    assert said == ("plain text cited cited", (PLACED,))
+    result = read([*body, sse(chunk({}, "stop"))])
+    assert result == ("plain text cited cited", (PLACED,))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Accumulated text is cut to what is new, and no other text is ever taken for it."""
+"""Cumulative text is cut to its new part, and other text is never mistaken for it."""
 
 from __future__ import annotations
 

@@ -34,11 +34,11 @@ BOTH = (FLIGHTS, WEATHER)
 
 
 def ask(
-    asked: str, tools: tuple[ToolSpec, ...] = (), *more: dict[str, Any], **how: Any
+    user_text: str, tools: tuple[ToolSpec, ...] = (), *more: dict[str, Any], **sampling: Any
 ) -> ModelRequest:
-    messages = [{"role": "user", "content": asked}, *more]
+    messages = [{"role": "user", "content": user_text}, *more]
     joined = ",".join(map(json.dumps, messages)).encode()
-    return ModelRequest(model="demo", messages=joined, tools=tools, sampling=Sampling(**how))
+    return ModelRequest(model="demo", messages=joined, tools=tools, sampling=Sampling(**sampling))
 
 
 def text(question: ModelRequest) -> str:
@@ -56,30 +56,32 @@ def calls(question: ModelRequest) -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "user_text",
     [
         "When does the next LAX-JFK flight leave?",
         "I want to fly from LAX to JFK",
         "Please use get_flight_times for LAX and JFK.",
     ],
 )
-def test_asked_about_flights_it_calls_the_tool_for_them(asked: str):
-    assert calls(ask(asked, BOTH)) == [("get_flight_times", {"departure": "LAX", "arrival": "JFK"})]
+def test_asked_about_flights_it_calls_the_tool_for_them(user_text: str):
+    assert calls(ask(user_text, BOTH)) == [
+        ("get_flight_times", {"departure": "LAX", "arrival": "JFK"})
+    ]
 
 
 def test_two_tools_are_called_together_when_both_are_asked_for():
-    asked = "Flights from LAX to JFK and the weather in New York, both please"
+    user_text = "Flights from LAX to JFK and the weather in New York, both please"
 
-    assert calls(ask(asked, BOTH)) == [
+    assert calls(ask(user_text, BOTH)) == [
         ("get_flight_times", {"departure": "LAX", "arrival": "JFK"}),
         ("weather__get_weather", {"city": "New York", "unit": "celsius"}),
     ]
 
 
 def test_one_tool_is_called_twice_in_parallel_with_other_arguments():
-    asked = "The weather in Oslo and Paris in fahrenheit, in parallel"
+    user_text = "The weather in Oslo and Paris in fahrenheit, in parallel"
 
-    assert calls(ask(asked, BOTH)) == [
+    assert calls(ask(user_text, BOTH)) == [
         ("weather__get_weather", {"city": "Oslo", "unit": "fahrenheit"}),
         ("weather__get_weather", {"city": "Paris", "unit": "fahrenheit"}),
     ]
@@ -138,16 +140,16 @@ def test_a_long_answer_has_as_many_words_as_were_asked_for(count: int):
 
 
 def test_asked_to_sum_up_it_repeats_what_the_user_said_in_short():
-    asked = f"User: 500 words\n\nAssistant: One voice\n\nUser: {'x' * 200}\n\n(End.) Sum it up."
+    user_text = f"User: 500 words\n\nAssistant: One voice\n\nUser: {'x' * 200}\n\n(End.) Sum it up."
 
-    assert text(ask(asked)) == f"The user said:\n\n- 500 words\n- {'x' * 80}"
+    assert text(ask(user_text)) == f"The user said:\n\n- 500 words\n- {'x' * 80}"
 
 
 def test_markdown_of_every_kind_is_shown_on_request():
-    shown = text(ask("Show me some Markdown"))
+    markdown = text(ask("Show me some Markdown"))
 
     for sign in ("# ", "**", "`", "1. ", "- [x]", "| ", "```python", "> ", "---", "]("):
-        assert sign in shown
+        assert sign in markdown
 
 
 def test_a_limit_of_tokens_ends_the_reply_by_length():
@@ -158,15 +160,15 @@ def test_a_limit_of_tokens_ends_the_reply_by_length():
 
 
 def test_a_cut_answer_is_continued_from_its_last_words_without_a_call():
-    whole = text(ask("500 words"))
-    cut = whole[:1000]
-    said = {"role": "assistant", "content": cut}
-    rest = {"role": "user", "content": make_rest_prompt(cut)}
+    full_text = text(ask("500 words"))
+    beginning = full_text[:1000]
+    answer_message = {"role": "assistant", "content": beginning}
+    request_message = {"role": "user", "content": make_rest_prompt(beginning)}
 
-    seam = Seam(cut)
-    continued = text(ask("500 words", BOTH, said, rest))
+    seam = Seam(beginning)
+    continuation = text(ask("500 words", BOTH, answer_message, request_message))
 
-    assert cut + seam.feed(continued) + seam.close() == whole
+    assert beginning + seam.feed(continuation) + seam.close() == full_text
 
 
 def test_usage_is_reported():
@@ -181,9 +183,9 @@ def test_usage_is_reported():
 async def test_the_delay_changes_when_chunks_come_and_not_which(delay: float):
     question = ask("Hello")
 
-    streamed = [chunk async for page in DemoProvider(delay).stream(question) for chunk in page]
+    chunks = [chunk async for page in DemoProvider(delay).stream(question) for chunk in page]
 
-    assert streamed == list(reply(question))
+    assert chunks == list(reply(question))
 
 
 def test_a_schema_is_filled_as_it_says():
@@ -206,9 +208,9 @@ def test_a_schema_is_filled_as_it_says():
         "place": {"type": "object", "properties": {"city": STRING}, "required": ["city"]}
     }
 
-    filled = ArgumentFiller('Plan "Anastasia" for 9 days from 2027-01-02 at 0.5').arguments(spec)
+    arguments = ArgumentFiller('Plan "Anastasia" for 9 days from 2027-01-02 at 0.5').arguments(spec)
 
-    assert filled == {
+    assert arguments == {
         "who": "Anast",
         "when": "2027-01-02",
         "days": 5,
@@ -223,18 +225,18 @@ def test_a_schema_is_filled_as_it_says():
 
 
 def test_json_without_a_schema_has_the_quoted_words_as_its_keys():
-    wanted = {"response_format": {"type": "json_object"}}
+    sampling = {"response_format": {"type": "json_object"}}
 
-    told = text(ask("A joke about a dog's life, with 'setup' and \"punch line\".", **wanted))
+    answer = text(ask("A joke about a dog's life, with 'setup' and \"punch line\".", **sampling))
 
-    assert list(json.loads(told)) == ["setup", "punch line"]
-    assert json.loads(text(ask("Anything", **wanted))) == {"answer": "Anything"}
+    assert list(json.loads(answer)) == ["setup", "punch line"]
+    assert json.loads(text(ask("Anything", **sampling))) == {"answer": "Anything"}
 
 
 def test_words_between_single_quotes_are_quotations():
-    asked = "Weather in Ann's town 'São Paulo', please"
+    user_text = "Weather in Ann's town 'São Paulo', please"
 
-    assert calls(ask(asked, (WEATHER,))) == [
+    assert calls(ask(user_text, (WEATHER,))) == [
         ("weather__get_weather", {"city": "São Paulo", "unit": "celsius"})
     ]
 
@@ -275,19 +277,19 @@ CHOICES = (
 
 
 @given(st.text(), JSON)
-def test_every_history_gets_an_answer(asked: str, output: Any):
+def test_every_history_gets_an_answer(user_text: str, output: Any):
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    answered = {"role": "tool", "tool_call_id": "c", "content": json.dumps(output)}
+    output_message = {"role": "tool", "tool_call_id": "c", "content": json.dumps(output)}
 
-    for more in ([], [{"role": "assistant", "tool_calls": [call]}, answered]):
-        assert isinstance(list(reply(ask(asked, BOTH, *more)))[-1], Finish)
+    for more in ([], [{"role": "assistant", "tool_calls": [call]}, output_message]):
+        assert isinstance(list(reply(ask(user_text, BOTH, *more)))[-1], Finish)
 
 
 @given(st.text() | st.just("call f with LAX, 7 and 2027-01-02"), SCHEMAS, CHOICES)
 def test_whatever_a_tool_says_of_its_parameters_its_arguments_are_an_object(
-    asked: str, schema: dict[str, Any], choice: Any
+    user_text: str, schema: dict[str, Any], choice: Any
 ):
-    for name, arguments in calls(ask(asked, (ToolSpec("f", "", schema),), tool_choice=choice)):
+    for name, arguments in calls(ask(user_text, (ToolSpec("f", "", schema),), tool_choice=choice)):
         assert name == "f"
         assert isinstance(arguments, dict)
 
@@ -360,9 +362,9 @@ MEGABYTE = 1_000_000
     ],
 )
 def test_a_long_question_is_answered_in_a_time_that_grows_no_faster_than_it(piece: str):
-    asked = piece * (MEGABYTE // len(piece))
+    user_text = piece * (MEGABYTE // len(piece))
 
-    for question in (ask(asked, BOTH), ask(asked, BOTH, tool_choice="required")):
+    for question in (ask(user_text, BOTH), ask(user_text, BOTH, tool_choice="required")):
         assert isinstance(list(reply(question))[-1], Finish)
 
 
@@ -371,8 +373,8 @@ def test_an_output_of_a_megabyte_is_repeated():
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
     for output in ("[" * MEGABYTE, '{"a":' * (MEGABYTE // 5), " " * MEGABYTE, '{"a":"\\ud800"}'):
-        answered = {"role": "tool", "tool_call_id": "c", "content": output}
-        question = ask("f", BOTH, {"role": "assistant", "tool_calls": [call]}, answered)
+        output_message = {"role": "tool", "tool_call_id": "c", "content": output}
+        question = ask("f", BOTH, {"role": "assistant", "tool_calls": [call]}, output_message)
         assert isinstance(list(reply(question))[-1], Finish)
 
 

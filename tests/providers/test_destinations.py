@@ -1,4 +1,4 @@
-"""Which programs send a run to the same destination, and what makes a difference."""
+"""Destinations of runs: programs with the same destination, and differences that make another."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ KEY = {"FAR_KEY": "sk-1", "OPENAI_API_KEY": "sk-1"}
 Program = tuple[Mapping[str, Any], Mapping[str, str]]
 
 
-def catalog(program: Program, **options: Any) -> Catalog:
+def make_catalog(program: Program, **options: Any) -> Catalog:
     settings, environ = program
     return Catalog(Settings(**settings), environ, **options)
 
 
-async def destination(program: Program, model: str) -> Destination:
-    there = (await catalog(program).open(model)).destination
-    assert there is not None
-    assert Destination.parse(there.text) == there
-    return there
+async def resolve_destination(program: Program, model: str) -> Destination:
+    destination = (await make_catalog(program).open(model)).destination
+    assert destination is not None
+    assert Destination.parse(destination.text) == destination
+    return destination
 
 
 SAME: Mapping[str, tuple[str, Program, Program]] = {
@@ -87,18 +87,18 @@ OTHER: Mapping[str, tuple[str, Program, Program]] = {
 
 @pytest.mark.parametrize("case", SAME.values(), ids=SAME)
 async def test_it_is_served_alike(case: tuple[str, Program, Program]) -> None:
-    model, began, comes = case
+    model, first_program, other_program = case
 
-    assert catalog(comes).serves(await destination(began, model))
+    assert make_catalog(other_program).serves(await resolve_destination(first_program, model))
 
 
 @pytest.mark.parametrize("case", OTHER.values(), ids=OTHER)
 async def test_it_is_not_served(case: tuple[str, Program, Program]) -> None:
-    model, began, comes = case
-    there = await destination(began, model)
+    model, first_program, other_program = case
+    destination = await resolve_destination(first_program, model)
 
-    assert not catalog(comes).serves(there)
-    assert catalog(began).serves(there)
+    assert not make_catalog(other_program).serves(destination)
+    assert make_catalog(first_program).serves(destination)
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ async def test_it_is_not_served(case: tuple[str, Program, Program]) -> None:
 async def test_who_is_asked_for_a_model_is_where_the_words_of_its_runs_go(
     program: Program, model: str
 ) -> None:
-    there = await destination(program, model)
+    destination = await resolve_destination(program, model)
 
-    assert catalog(program).find_server(model) == (there.provider, there.address)
+    assert make_catalog(program).find_server(model) == (destination.provider, destination.address)
 
 
 def test_a_region_is_another_place() -> None:
@@ -134,22 +134,25 @@ async def test_an_owners_key_is_served_where_it_can_be_opened_and_no_other_is_ne
     async def keys_of(owner: str, provider: str) -> OwnerProviderKey | None:
         return OwnerProviderKey(key="sk-own") if owner == "ann" else None
 
-    def marks(*names: str) -> Catalog:
-        return catalog(({}, {}), keys_of=keys_of, fingerprints=lambda: names)
+    def catalog_with_keys(*names: str) -> Catalog:
+        return make_catalog(({}, {}), keys_of=keys_of, fingerprints=lambda: names)
 
-    there = (await marks("new", "old").open("openai:m", "ann")).destination
-    assert there is not None
-    assert there.seal == "new"
-    assert marks("newest", "new").serves(there)
-    assert not marks("another").serves(there)
-    assert not catalog(({}, KEY)).serves(there)
+    destination = (await catalog_with_keys("new", "old").open("openai:m", "ann")).destination
+    assert destination is not None
+    assert destination.seal == "new"
+    assert catalog_with_keys("newest", "new").serves(destination)
+    assert not catalog_with_keys("another").serves(destination)
+    assert not make_catalog(({}, KEY)).serves(destination)
 
 
 async def test_a_mark_tells_neither_key_nor_path() -> None:
-    where = {"base_url": "https://gate.example:8443/token-canary/v1", "provider_key": "sk-canary"}
+    settings = {
+        "base_url": "https://gate.example:8443/token-canary/v1",
+        "provider_key": "sk-canary",
+    }
 
-    there = await destination((where, {}), "m")
+    destination = await resolve_destination((settings, {}), "m")
 
-    assert there.address == "https://gate.example:8443"
-    assert there.name == "gate.example:8443"
-    assert "canary" not in there.text
+    assert destination.address == "https://gate.example:8443"
+    assert destination.name == "gate.example:8443"
+    assert "canary" not in destination.text

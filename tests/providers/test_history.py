@@ -76,10 +76,10 @@ def list_messages(
     instructions: str | None = None,
     origin: str | None = None,
 ) -> list[Any]:
-    """The messages as the server gets them."""
-    sent = adapt_history(b",".join(messages), instructions, quirks, origin)
-    found: list[Any] = json.loads(b"[" + sent + b"]")
-    return found
+    """Return the messages as the server gets them."""
+    adapted = adapt_history(b",".join(messages), instructions, quirks, origin)
+    adapted_messages: list[Any] = json.loads(b"[" + adapted + b"]")
+    return adapted_messages
 
 
 def refusal_line(refusal: str, text: str = "") -> bytes:
@@ -98,11 +98,11 @@ HI = message_line("user", "Hi.")
 
 
 def test_reasoning_stays_at_home_where_nobody_asks_for_it():
-    thought = message_line(
+    message = message_line(
         "assistant", 'It "is" so.', reasoning='I said: "tool_calls":[ \\ ","content":"'
     )
 
-    assert list_messages(HI, thought, call_line("c1", reasoning="Hm."), output("c1")) == [
+    assert list_messages(HI, message, call_line("c1", reasoning="Hm."), output("c1")) == [
         {"role": "user", "content": "Hi."},
         {"role": "assistant", "content": 'It "is" so.'},
         *json.loads(b"[" + call_line("c1") + b"," + output("c1") + b"]"),
@@ -111,12 +111,12 @@ def test_reasoning_stays_at_home_where_nobody_asks_for_it():
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 def test_reasoning_goes_back_under_the_servers_name_for_it(name: str):
-    thought = 'I said: "antiphon:reasoning":"x" \\'
+    reasoning = 'I said: "antiphon:reasoning":"x" \\'
     history = list_messages(
-        HI, call_line("c1", reasoning=thought), output("c1"), quirks=Quirks(reasoning_back=name)
+        HI, call_line("c1", reasoning=reasoning), output("c1"), quirks=Quirks(reasoning_back=name)
     )
 
-    assert history[1][name] == thought
+    assert history[1][name] == reasoning
     assert name not in history[0]
 
 
@@ -128,18 +128,20 @@ def test_where_reasoning_is_required_no_reply_is_without_it():
         quirks=deepseek,
     )
 
-    assert [one["reasoning_content"] for one in history if one["role"] == "assistant"] == [
-        *("Hm.", " ", " ")
-    ]
+    assert [
+        message["reasoning_content"] for message in history if message["role"] == "assistant"
+    ] == [*("Hm.", " ", " ")]
 
 
 @given(st.text(), st.text().map("So: {}".format), st.booleans())
-def test_whatever_was_thought_takes_nothing_else_with_it(thought: str, text: str, back: bool):
-    question = (message_line("user", text), message_line("assistant", text, reasoning=thought))
-    history = list_messages(*question, HI, quirks=BACK if back else PLAIN)
+def test_whatever_was_thought_takes_nothing_else_with_it(
+    reasoning: str, text: str, goes_back: bool
+):
+    question = (message_line("user", text), message_line("assistant", text, reasoning=reasoning))
+    history = list_messages(*question, HI, quirks=BACK if goes_back else PLAIN)
 
     assert [message["content"] for message in history] == [text, text, "Hi."]
-    assert history[1].get("reasoning_content") == (thought or None if back else None)
+    assert history[1].get("reasoning_content") == (reasoning or None if goes_back else None)
 
 
 def test_objects_have_what_only_some_servers_take():
@@ -177,14 +179,18 @@ def test_a_refusal_goes_back_as_the_server_takes_it(name: str, text: str):
 
 
 @given(st.text(), st.text().map("No: {}".format), st.booleans())
-def test_whatever_is_refused_takes_nothing_else_with_it(text: str, refusal: str, back: bool):
-    spoken = "" if not text.strip() else text
-    history = list_messages(HI, refusal_line(refusal, text), HI, quirks=Quirks(refusal_back=back))
+def test_whatever_is_refused_takes_nothing_else_with_it(text: str, refusal: str, goes_back: bool):
+    expected_text = "" if not text.strip() else text
+    history = list_messages(
+        HI, refusal_line(refusal, text), HI, quirks=Quirks(refusal_back=goes_back)
+    )
 
-    if back:
-        assert (history[1]["content"] or "", history[1]["refusal"]) == (spoken, refusal)
+    if goes_back:
+        assert (history[1]["content"] or "", history[1]["refusal"]) == (expected_text, refusal)
     else:
-        assert history[1]["content"] == (f"{spoken}\n\n{refusal}" if spoken else refusal)
+        assert history[1]["content"] == (
+            f"{expected_text}\n\n{refusal}" if expected_text else refusal
+        )
     assert [message["content"] for message in (history[0], history[2])] == ["Hi.", "Hi."]
 
 
@@ -218,8 +224,8 @@ def test_details_go_back_to_the_server_that_gave_them_and_to_no_other(name: str,
     )
 
     answers = [message for message in history if message["role"] == "assistant"]
-    there = [list(DETAILS.details)] * 2 if origin == "here" else [None] * 2
-    assert [answer.get("reasoning_details") for answer in answers] == there
+    expected = [list(DETAILS.details)] * 2 if origin == "here" else [None] * 2
+    assert [answer.get("reasoning_details") for answer in answers] == expected
     assert [answer.get("content") for answer in answers] == [None, "Done."]
     for answer in answers:
         assert not any("antiphon" in key for key in answer)
@@ -237,13 +243,15 @@ def test_details_stay_at_home_where_they_are_not_wanted():
 
 
 def test_details_name_a_call_by_the_id_that_it_is_sent_under():
-    long = "tool_" + "x" * 60
-    details = ReasoningDetails("here", ({"type": "reasoning.encrypted", "id": long},))
-    history = list_messages(call_line(long, reasoning_details=details), output(long), origin="here")
+    long_id = "tool_" + "x" * 60
+    details = ReasoningDetails("here", ({"type": "reasoning.encrypted", "id": long_id},))
+    history = list_messages(
+        call_line(long_id, reasoning_details=details), output(long_id), origin="here"
+    )
 
-    sent = history[0]["tool_calls"][0]["id"]
-    assert sent != long
-    assert history[0]["reasoning_details"] == [{"type": "reasoning.encrypted", "id": sent}]
+    sent_id = history[0]["tool_calls"][0]["id"]
+    assert sent_id != long_id
+    assert history[0]["reasoning_details"] == [{"type": "reasoning.encrypted", "id": sent_id}]
 
 
 def test_details_name_a_call_whose_id_came_twice_by_the_one_that_it_gets():
@@ -267,8 +275,8 @@ def test_details_name_each_call_once_where_one_gets_an_id_that_another_had():
     )
 
     answer = [message for message in history if message["role"] == "assistant"][1]
-    sent = [call["id"] for call in answer["tool_calls"]]
-    assert [detail["id"] for detail in answer["reasoning_details"]] == sent
+    sent_ids = [call["id"] for call in answer["tool_calls"]]
+    assert [detail["id"] for detail in answer["reasoning_details"]] == sent_ids
 
 
 def test_objects_have_no_details_of_a_server():
@@ -295,22 +303,22 @@ def test_an_extra_goes_back_to_who_takes_it_only(takes: bool):
 def test_ids_fit_stay_apart_and_name_the_same_calls(ids: list[str]):
     for quirks in (PLAIN, NINE):
         history = list_messages(HI, call_line(*ids), *map(output, ids), quirks=quirks)
-        sent = [call["id"] for call in history[1]["tool_calls"]]
+        sent_ids = [call["id"] for call in history[1]["tool_calls"]]
 
-        assert sent == [message["tool_call_id"] for message in history[2:]]
-        assert len(set(sent)) == len(ids)
+        assert sent_ids == [message["tool_call_id"] for message in history[2:]]
+        assert len(set(sent_ids)) == len(ids)
         assert not faults(b'{"messages":' + json.dumps(history).encode() + b"}", quirks)
 
 
 @pytest.mark.parametrize("quirks", [PLAIN, NINE])
 def test_an_id_that_comes_again_is_another(quirks: Quirks):
-    again = (call_line("c1"), output("c1"))
+    turn = (call_line("c1"), output("c1"))
     history = list_messages(
-        HI, *again, call_line("c1_2", "c1"), output("c1_2"), output("c1"), quirks=quirks
+        HI, *turn, call_line("c1_2", "c1"), output("c1_2"), output("c1"), quirks=quirks
     )
 
     assert not faults(b'{"messages":' + json.dumps(history).encode() + b"}", quirks)
-    assert [one["content"] for one in history if one["role"] == "tool"] == ["42"] * 3
+    assert [message["content"] for message in history if message["role"] == "tool"] == ["42"] * 3
 
 
 def test_an_id_that_fits_is_not_touched():
@@ -318,7 +326,7 @@ def test_an_id_that_fits_is_not_touched():
     assert history[1]["tool_calls"][0]["id"] == "functions.look:0"
 
 
-# What says nothing, and what was never answered.
+# Empty messages, and calls without outputs.
 
 
 @pytest.mark.parametrize("role", ["assistant", "system"])
@@ -351,7 +359,7 @@ def test_an_empty_text_beside_a_picture_is_no_part():
 def test_a_call_without_an_output_gets_one_that_says_so():
     history = list_messages(HI, call_line("c1", "c2"), output("c2"), HI)
 
-    assert [(one["role"], one.get("tool_call_id")) for one in history[2:]] == [
+    assert [(message["role"], message.get("tool_call_id")) for message in history[2:]] == [
         *(("tool", "c1"), ("tool", "c2"), ("user", None))
     ]
     assert "was not saved" in history[2]["content"]
@@ -398,47 +406,47 @@ ANY = st.lists(
 
 
 def texts(messages: list[Any], role: str) -> str:
-    """All that a role says, less what was put in, without the gaps between."""
-    ours = {history.UNKEPT, history.NO_ANSWER, history.BEGIN, history.GO_ON, "(empty)"}
-    heard = [one.get("content", "") for one in messages if one["role"] == role]
-    return "".join(text for text in heard if text not in ours).replace("\n\n", "")
+    """Return the joined texts of a role, without inserted texts and the gaps between messages."""
+    inserted = {history.UNKEPT, history.NO_ANSWER, history.BEGIN, history.GO_ON, "(empty)"}
+    contents = [message.get("content", "") for message in messages if message["role"] == role]
+    return "".join(text for text in contents if text not in inserted).replace("\n\n", "")
 
 
 @given(ANY)
 def test_any_messages_become_a_history_that_a_strict_server_takes(messages: list[bytes]):
-    plain = [json.loads(message) for message in messages]
-    mended = history.alternate_roles(
-        history.merge_system_messages(history.pair_outputs(history.rename_duplicate_ids(plain)))
+    original = [json.loads(message) for message in messages]
+    adapted = history.alternate_roles(
+        history.merge_system_messages(history.pair_outputs(history.rename_duplicate_ids(original)))
     )
 
-    body = json.dumps({"messages": mended}).encode()
+    body = json.dumps({"messages": adapted}).encode()
     assert faults(body, ALTERNATE) == []
     assert (
         history.alternate_roles(
             history.merge_system_messages(
-                history.pair_outputs(history.rename_duplicate_ids(mended))
+                history.pair_outputs(history.rename_duplicate_ids(adapted))
             )
         )
-        == mended
+        == adapted
     )
 
 
 @given(ANY)
 def test_what_is_made_acceptable_loses_no_text_and_keeps_its_order(messages: list[bytes]):
-    plain = [json.loads(message) for message in messages]
-    answered = history.pair_outputs(plain)
-    mended = history.alternate_roles(history.merge_system_messages(answered))
+    original = [json.loads(message) for message in messages]
+    paired = history.pair_outputs(original)
+    adapted = history.alternate_roles(history.merge_system_messages(paired))
 
     for role in ("system", "user", "assistant"):
-        assert texts(mended, role) == texts(answered, role)
+        assert texts(adapted, role) == texts(paired, role)
     for role in ("system", "assistant"):
-        assert texts(answered, role) == texts(plain, role)
-    heard = sorted(texts(answered, "user") + texts(answered, "tool"))
-    assert heard == sorted(texts(plain, "user") + texts(plain, "tool"))
+        assert texts(paired, role) == texts(original, role)
+    letters = sorted(texts(paired, "user") + texts(paired, "tool"))
+    assert letters == sorted(texts(original, "user") + texts(original, "tool"))
 
 
 def test_what_is_in_order_is_not_changed():
-    chat = [json.loads(one) for one in (HI, call_line("c1"), output("c1"))]
+    chat = [json.loads(message) for message in (HI, call_line("c1"), output("c1"))]
     assert (
         history.alternate_roles(history.merge_system_messages(history.pair_outputs(chat))) == chat
     )

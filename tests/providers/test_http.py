@@ -1,4 +1,4 @@
-"""Requests to a provider's server, on their way through a proxy of the environment."""
+"""Requests to a provider's server through a proxy of the environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODELS = "http://models.example/v1"
 
 @asynccontextmanager
 async def run_proxy() -> AsyncIterator[tuple[str, list[str]]]:
-    """A proxy that notes the heads of requests, and answers each by itself."""
+    """Run a proxy that records the heads of requests, and answers them itself."""
     heads: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,7 +35,7 @@ async def run_proxy() -> AsyncIterator[tuple[str, list[str]]]:
 
 @pytest.fixture
 def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords of the person who started the program, for any host."""
+    """Write a netrc file with a password for any host."""
     file = tmp_path / "netrc"
     file.write_text("default login me password canary\n")
     monkeypatch.setenv("NETRC", str(file))
@@ -56,8 +56,8 @@ async def test_a_provider_gets_no_password_of_a_netrc_file(
     assert body == b"{}"
     assert head.startswith("GET http://models.example/v1/models HTTP/1.1")
     assert "Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=" in head
-    sent = [line for line in head.splitlines() if line.startswith("Authorization")]
-    assert sent == [f"{name}: {value}" for name, value in headers.items()]
+    authorization_lines = [line for line in head.splitlines() if line.startswith("Authorization")]
+    assert authorization_lines == [f"{name}: {value}" for name, value in headers.items()]
 
 
 async def test_hosts_of_no_proxy_are_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:

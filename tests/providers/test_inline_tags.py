@@ -1,4 +1,4 @@
-"""Calls that a model leaks into its text are found however the text is cut."""
+"""Calls that a model leaks into its text are found in whatever pieces the text comes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ F = CallPiece(leaked=True, index=0, name="f", arguments='{"x":1}')
 
 
 def read(pieces: Sequence[str]) -> list[str | CallPiece]:
-    """Text joined, and calls, in their order."""
-    leaked = LeakedCallParser()
-    found = [part for piece in pieces for part in leaked.feed(piece)]
+    """Return joined text and calls, in their order."""
+    parser = LeakedCallParser()
+    parts = [part for piece in pieces for part in parser.feed(piece)]
     joined: list[str | CallPiece] = []
-    for part in [*found, *leaked.close()]:
+    for part in [*parts, *parser.close()]:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):
             joined[-1] += part
         else:
@@ -31,7 +31,7 @@ def read(pieces: Sequence[str]) -> list[str | CallPiece]:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         (CALL, [F]),
         (f"one\n{CALL} two", ["one\n", F, " two"]),
@@ -60,9 +60,9 @@ def read(pieces: Sequence[str]) -> list[str | CallPiece]:
         ('<tool_call>{"name": "f"', [CallPiece(leaked=True, index=0, arguments='{"name": "f"')]),
     ],
 )
-def test_calls_in_text_are_told_from_text(text: str, found: list[str | CallPiece]) -> None:
-    assert read([text]) == found
-    assert read(list(text)) == found
+def test_calls_in_text_are_told_from_text(text: str, expected: list[str | CallPiece]) -> None:
+    assert read([text]) == expected
+    assert read(list(text)) == expected
 
 
 def test_a_call_that_may_have_lost_bytes_is_broken() -> None:

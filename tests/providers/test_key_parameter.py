@@ -1,4 +1,4 @@
-"""Keys in the query of the address: they reach the server whole, and nothing else."""
+"""Keys in the query of the address: they reach the server unchanged, and no error shows them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from antiphon.types.errors import Disconnected, ProviderError, ProviderUnavailab
 from tests.support.providers.upstream import Request, Scenario, Upstream
 
 KEY = "canary/7f+3a=&?#% '\""
-SAID = b'{"role":"user","content":"hello"}'
-PLACED = {"key": KEY, "key_parameter": "key"}
+HELLO = b'{"role":"user","content":"hello"}'
+KEY_SETTINGS = {"key": KEY, "key_parameter": "key"}
 
 
 @pytest.fixture
@@ -45,28 +45,28 @@ def sent_key(request: Request) -> list[str]:
 async def use(providers: dict[str, dict[str, Any]], name: str) -> None:
     """List the models, and ask one."""
     catalog = Catalog(Settings(providers=providers), {"OPENAI_API_KEY": KEY})
-    opened = await catalog.open(f"{name}:quirk:ok")
-    assert await opened.provider.models()
-    async for _ in opened.provider.stream(ModelRequest(model=opened.model, messages=SAID)):
+    resolved = await catalog.open(f"{name}:quirk:ok")
+    assert await resolved.provider.models()
+    async for _ in resolved.provider.stream(ModelRequest(model=resolved.model, messages=HELLO)):
         pass
     await catalog.close()
 
 
 @pytest.mark.parametrize("name", ["mine", "openai", "azure"])
 async def test_a_table_puts_the_key_into_the_query(upstream: Upstream, name: str) -> None:
-    await use({name: {"base_url": upstream.url, "models": "models", **PLACED}}, name)
+    await use({name: {"base_url": upstream.url, "models": "models", **KEY_SETTINGS}}, name)
 
-    listing, asking = upstream.requests
-    assert listing.path.startswith("/v1/models?key=")
-    assert asking.path.startswith("/v1/chat/completions?key=")
-    assert sent_key(listing) == sent_key(asking) == [KEY]
+    list_request, chat_request = upstream.requests
+    assert list_request.path.startswith("/v1/models?key=")
+    assert chat_request.path.startswith("/v1/chat/completions?key=")
+    assert sent_key(list_request) == sent_key(chat_request) == [KEY]
 
 
 async def test_a_known_server_may_want_the_key_in_the_query(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = replace(SERVERS["openai"], base_url=upstream.url, key_parameter="key")
-    monkeypatch.setitem(SERVERS, "openai", known)
+    server = replace(SERVERS["openai"], base_url=upstream.url, key_parameter="key")
+    monkeypatch.setitem(SERVERS, "openai", server)
 
     await use({}, "openai")
 
@@ -76,8 +76,8 @@ async def test_a_known_server_may_want_the_key_in_the_query(
 async def test_a_header_in_a_table_replaces_the_parameter_of_a_known_server(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = replace(SERVERS["openai"], base_url=upstream.url, key_parameter="key")
-    monkeypatch.setitem(SERVERS, "openai", known)
+    server = replace(SERVERS["openai"], base_url=upstream.url, key_parameter="key")
+    monkeypatch.setitem(SERVERS, "openai", server)
 
     await use({"openai": {"key_header": "api-key", "key": "k"}}, "openai")
 
@@ -86,7 +86,9 @@ async def test_a_header_in_a_table_replaces_the_parameter_of_a_known_server(
 
 
 async def test_a_list_of_models_with_a_query_of_its_own_keeps_it(upstream: Upstream) -> None:
-    await use({"mine": {"base_url": upstream.url, "models": "models?limit=9", **PLACED}}, "mine")
+    await use(
+        {"mine": {"base_url": upstream.url, "models": "models?limit=9", **KEY_SETTINGS}}, "mine"
+    )
 
     path = upstream.requests[0].path
     assert parse_qs(urlsplit(path).query) == {"limit": ["9"], "key": [KEY]}
@@ -102,7 +104,7 @@ async def test_without_a_key_there_is_no_query(upstream: Upstream) -> None:
 
 
 def show(error: BaseException) -> str:
-    """What a program that prints the error shows."""
+    """Return the text that a program shows when it prints the error."""
     return "".join(traceback.format_exception(error))
 
 
@@ -119,7 +121,7 @@ async def fail(base_url: str, name: str, **more: Any) -> ProviderError:
         limits=HttpLimits(retries=0, **more),
     )
     with pytest.raises(ProviderError) as raised:
-        async for _ in provider.stream(ModelRequest(model=f"quirk:{name}", messages=SAID)):
+        async for _ in provider.stream(ModelRequest(model=f"quirk:{name}", messages=HELLO)):
             pass
     await provider.close()
     return raised.value
@@ -129,8 +131,8 @@ async def fail(base_url: str, name: str, **more: Any) -> ProviderError:
 async def test_a_key_in_an_address_that_the_server_repeats_is_not_told(
     upstream: Upstream, name: str
 ) -> None:
-    repeated = b'data: {"error": {"message": "Not for http://h{PATH}"}}\n\n'
-    upstream.scenarios["in_stream"] = Scenario(repeated)
+    body = b'data: {"error": {"message": "Not for http://h{PATH}"}}\n\n'
+    upstream.scenarios["in_stream"] = Scenario(body)
 
     error = await fail(upstream.url, name)
 
@@ -139,15 +141,15 @@ async def test_a_key_in_an_address_that_the_server_repeats_is_not_told(
 
 
 async def test_a_redirect_does_not_carry_the_key_on(upstream: Upstream) -> None:
-    async with Upstream() as elsewhere:
-        there = f"{elsewhere.url}/chat/completions"
+    async with Upstream() as other_server:
+        location = f"{other_server.url}/chat/completions"
         body = b"moved to {PATH}"
-        upstream.scenarios["moved"] = Scenario(body, status=307, headers=(("Location", there),))
+        upstream.scenarios["moved"] = Scenario(body, status=307, headers=(("Location", location),))
 
         error = await fail(upstream.url, "moved")
 
-        assert elsewhere.requests == []
-        assert elsewhere.connections == 0
+        assert other_server.requests == []
+        assert other_server.connections == 0
     assert "answered 307: moved to /v1/chat/completions?key=[redacted]" in error.message
     check_hidden(show(error))
 
@@ -164,10 +166,10 @@ async def test_a_server_that_is_not_there_gives_an_error_without_the_address(
 async def test_a_connection_that_takes_too_long_gives_an_error_without_the_address(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(*_: object, **__: object) -> None:
+    async def wait_forever(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("aiohttp.TCPConnector._create_connection", never)
+    monkeypatch.setattr("aiohttp.TCPConnector._create_connection", wait_forever)
 
     error = await fail(upstream.url, "ok", connect_seconds=0.01)
 
@@ -181,7 +183,7 @@ async def test_a_reply_that_breaks_off_gives_an_error_without_the_address(
     provider = ChatCompletionsProvider(upstream.url, KEY, key_parameter="key")
     upstream.scenarios["cut"] = Scenario(b"data: ", ending="close")
     with pytest.raises(Disconnected) as raised:
-        async for _ in provider.stream(ModelRequest(model="quirk:cut", messages=SAID)):
+        async for _ in provider.stream(ModelRequest(model="quirk:cut", messages=HELLO)):
             pass
     await provider.close()
 

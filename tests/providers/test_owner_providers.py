@@ -1,4 +1,4 @@
-"""Owners with keys of their own: each run is asked with its owner's key, and no other."""
+"""Owners with their own keys: each request has the key of the run's owner, and no other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from antiphon.types.errors import BadSettings, InvalidRequest
 from tests.support.providers.upstream import Upstream
 from tests.support.trust import trust_file
 
-SAID = b'{"role":"user","content":"hello"}'
+HELLO = b'{"role":"user","content":"hello"}'
 MODEL = "openai:quirk:ok"
 
 
@@ -41,18 +41,20 @@ class Keys(dict[tuple[str, str], OwnerProviderKey]):
         self[owner, "openai"] = OwnerProviderKey(key=key, base_url=base_url)
 
 
-def catalog(keys: Keys, upstream: Upstream, environ: Mapping[str, str] | None = None) -> Catalog:
+def make_catalog(
+    keys: Keys, upstream: Upstream, environ: Mapping[str, str] | None = None
+) -> Catalog:
     table = {"openai": {"base_url": upstream.url}}
     return Catalog(Settings(providers=table), environ or {}, keys.of)
 
 
-def question(opened: ResolvedModel) -> ModelRequest:
-    return ModelRequest(model=opened.model, messages=SAID)
+def question(resolved: ResolvedModel) -> ModelRequest:
+    return ModelRequest(model=resolved.model, messages=HELLO)
 
 
 async def ask(catalog: Catalog, owner: str | None) -> None:
-    opened = await catalog.open(MODEL, owner)
-    async for _ in opened.provider.stream(question(opened)):
+    resolved = await catalog.open(MODEL, owner)
+    async for _ in resolved.provider.stream(question(resolved)):
         pass
 
 
@@ -66,15 +68,15 @@ async def test_each_is_asked_with_their_own_key_and_who_has_none_with_the_instal
     keys = Keys()
     keys.give("ada", "sk-ada")
     keys.give("bo", "sk-bo")
-    found = catalog(keys, upstream, {"OPENAI_API_KEY": "sk-house"})
+    catalog = make_catalog(keys, upstream, {"OPENAI_API_KEY": "sk-house"})
 
     for owner in ("ada", "bo", "cy", None, "ada"):
-        await ask(found, owner)
-    await found.close()
+        await ask(catalog, owner)
+    await catalog.close()
 
-    named = ["ada", "bo", "house", "house", "ada"]
-    assert list_sent_keys(upstream) == [f"Bearer sk-{name}" for name in named]
-    assert upstream.connections == 3  # an owner's are kept, and are nobody else's
+    expected_names = ["ada", "bo", "house", "house", "ada"]
+    assert list_sent_keys(upstream) == [f"Bearer sk-{name}" for name in expected_names]
+    assert upstream.connections == 3  # each owner has connections of its own, which stay open
 
 
 async def test_where_the_installation_has_no_key_only_owners_with_one_are_let_in(
@@ -82,28 +84,28 @@ async def test_where_the_installation_has_no_key_only_owners_with_one_are_let_in
 ) -> None:
     keys = Keys()
     keys.give("ada", "sk-ada")
-    found = catalog(keys, upstream)
+    catalog = make_catalog(keys, upstream)
 
-    await ask(found, "ada")
+    await ask(catalog, "ada")
 
     for owner in ("bo", None):
         with pytest.raises(BadSettings, match="needs a key"):
-            await found.open(MODEL, owner)
-    await found.close()
+            await catalog.open(MODEL, owner)
+    await catalog.close()
 
 
 async def test_the_address_that_goes_with_a_key_is_the_only_place_it_is_sent_to(
     upstream: Upstream,
 ) -> None:
     keys = Keys()
-    async with Upstream() as elsewhere:
-        keys.give("ada", "sk-ada", elsewhere.url)
-        found = catalog(keys, upstream, {"OPENAI_API_KEY": "sk-house"})
-        await ask(found, "ada")
-        await ask(found, "bo")
-        await found.close()
+    async with Upstream() as other_server:
+        keys.give("ada", "sk-ada", other_server.url)
+        catalog = make_catalog(keys, upstream, {"OPENAI_API_KEY": "sk-house"})
+        await ask(catalog, "ada")
+        await ask(catalog, "bo")
+        await catalog.close()
 
-        assert list_sent_keys(elsewhere) == ["Bearer sk-ada"]
+        assert list_sent_keys(other_server) == ["Bearer sk-ada"]
     assert list_sent_keys(upstream) == ["Bearer sk-house"]
 
 
@@ -112,14 +114,14 @@ async def test_a_key_that_was_taken_away_is_not_used_again_and_a_new_one_is(
 ) -> None:
     keys = Keys()
     keys.give("ada", "sk-old")
-    found = catalog(keys, upstream, {"OPENAI_API_KEY": "sk-house"})
+    catalog = make_catalog(keys, upstream, {"OPENAI_API_KEY": "sk-house"})
 
-    await ask(found, "ada")
+    await ask(catalog, "ada")
     keys.give("ada", "sk-new")
-    await ask(found, "ada")
+    await ask(catalog, "ada")
     keys.clear()
-    await ask(found, "ada")
-    await found.close()
+    await ask(catalog, "ada")
+    await catalog.close()
 
     assert list_sent_keys(upstream) == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-house"]
 
@@ -127,17 +129,17 @@ async def test_a_key_that_was_taken_away_is_not_used_again_and_a_new_one_is(
 async def test_a_reply_under_way_comes_to_its_end_when_the_key_changes(upstream: Upstream) -> None:
     keys = Keys()
     keys.give("ada", "sk-old")
-    found = catalog(keys, upstream)
-    opened = await found.open(f"{MODEL}@1", "ada")
+    catalog = make_catalog(keys, upstream)
+    resolved = await catalog.open(f"{MODEL}@1", "ada")
 
     pieces = 0
-    async with aclosing(opened.provider.stream(question(opened))) as stream:
+    async with aclosing(resolved.provider.stream(question(resolved))) as stream:
         async for chunks in stream:
             pieces += len(chunks)
             if pieces == 1:
                 keys.give("ada", "sk-new")
-                await found.open(MODEL, "ada")
-    await found.close()
+                await catalog.open(MODEL, "ada")
+    await catalog.close()
 
     assert pieces > 1
     assert (await upstream.wait_for_request(1)).answered
@@ -148,21 +150,21 @@ async def test_who_was_given_a_provider_just_before_it_is_given_up_can_still_ask
 ) -> None:
     keys = Keys()
     keys.give("ada", "sk-old")
-    found = catalog(keys, upstream)
-    await ask(found, "ada")
-    opened = await found.open(MODEL, "ada")
+    catalog = make_catalog(keys, upstream)
+    await ask(catalog, "ada")
+    resolved = await catalog.open(MODEL, "ada")
     keys.give("ada", "sk-new")
-    await ask(found, "ada")
+    await ask(catalog, "ada")
 
-    async for _ in opened.provider.stream(question(opened)):
+    async for _ in resolved.provider.stream(question(resolved)):
         pass
-    await found.close()
+    await catalog.close()
 
     assert list_sent_keys(upstream) == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-old"]
 
 
-class Silent:
-    """A provider that says nothing."""
+class CloseRecorder:
+    """Provider that only records its close."""
 
     def __init__(self, closed: list[str], name: str) -> None:
         self._closed, self._name = closed, name
@@ -173,64 +175,64 @@ class Silent:
 
 async def test_only_so_many_are_kept_open_and_what_was_used_longest_ago_goes_first() -> None:
     closed: list[str] = []
-    lending = OwnerProviderPool(most=2)
+    pool = OwnerProviderPool(most=2)
 
-    async def lend(owner: str) -> None:
+    async def request_provider(owner: str) -> None:
         async def make() -> Any:
-            return Silent(closed, owner)
+            return CloseRecorder(closed, owner)
 
-        await lending.provider(owner, "openai", OwnerProviderKey(key="k"), make)
+        await pool.provider(owner, "openai", OwnerProviderKey(key="k"), make)
 
     for owner in ("ada", "bo", "ada", "cy"):
-        await lend(owner)
+        await request_provider(owner)
     assert closed == ["bo"]
-    await lending.close()
+    await pool.close()
     assert sorted(closed) == ["ada", "bo", "cy"]
 
 
 async def test_who_ask_for_the_same_at_one_time_share_what_is_made_for_the_first() -> None:
     closed: list[str] = []
-    lending = OwnerProviderPool()
+    pool = OwnerProviderPool()
     loaded = asyncio.Event()
 
     async def make() -> Any:
         await loaded.wait()
-        return Silent(closed, "made")
+        return CloseRecorder(closed, "made")
 
-    asking = [
-        asyncio.create_task(lending.provider("ada", "anthropic", OwnerProviderKey(key="k"), make))
+    tasks = [
+        asyncio.create_task(pool.provider("ada", "anthropic", OwnerProviderKey(key="k"), make))
         for _ in range(3)
     ]
     await asyncio.sleep(0)
     loaded.set()
-    given = await asyncio.gather(*asking)
+    providers = await asyncio.gather(*tasks)
 
-    assert given[0] is given[1] is given[2]
+    assert providers[0] is providers[1] is providers[2]
     assert closed.count("made") == 2
-    await lending.close()
+    await pool.close()
     assert closed.count("made") == 3
 
 
 @pytest.mark.parametrize(
-    "said", ['base_url = "{url}"\n', '[providers.openai]\nbase_url = "{url}"\n']
+    "config", ['base_url = "{url}"\n', '[providers.openai]\nbase_url = "{url}"\n']
 )
 async def test_no_owners_key_goes_to_an_address_that_a_folder_named(
-    upstream: Upstream, tmp_path: Path, said: str
+    upstream: Upstream, tmp_path: Path, config: str
 ) -> None:
     environ = {"HOME": str(tmp_path / "home")}
-    (tmp_path / "antiphon.toml").write_text(said.format(url=upstream.url))
+    (tmp_path / "antiphon.toml").write_text(config.format(url=upstream.url))
     trust_file(tmp_path / "antiphon.toml", environ)
     keys = Keys()
     keys.give("ada", "sk-ada")
-    found = Catalog(load({}, environ, tmp_path), {}, keys.of)
+    catalog = Catalog(load({}, environ, tmp_path), {}, keys.of)
 
     with pytest.raises(BadSettings, match="a folder named"):
-        await found.open(MODEL, "ada")
-    await found.close()
+        await catalog.open(MODEL, "ada")
+    await catalog.close()
 
 
 @pytest.mark.parametrize(
-    ("provider", "own"),
+    ("provider", "owner_key"),
     [
         ("demo", OwnerProviderKey(key="k")),
         ("nope", OwnerProviderKey(key="k")),
@@ -245,17 +247,17 @@ async def test_no_owners_key_goes_to_an_address_that_a_folder_named(
     ],
 )
 def test_a_key_that_nobody_could_be_asked_with_is_refused(
-    provider: str, own: OwnerProviderKey
+    provider: str, owner_key: OwnerProviderKey
 ) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        Catalog(Settings(), {}).check_own(provider, own)
+        Catalog(Settings(), {}).check_own(provider, owner_key)
 
     assert "canary-1" not in refused.value.full_message
 
 
 def test_keys_for_known_providers_are_taken_and_never_printed() -> None:
-    own = OwnerProviderKey(key="canary-1", base_url="https://gateway.example/v1")
+    owner_key = OwnerProviderKey(key="canary-1", base_url="https://gateway.example/v1")
 
     for provider in ("openai", "mistral", "ollama", "anthropic"):
-        Catalog(Settings(), {}).check_own(provider, own)
-    assert "canary-1" not in repr(own)
+        Catalog(Settings(), {}).check_own(provider, owner_key)
+    assert "canary-1" not in repr(owner_key)

@@ -28,35 +28,37 @@ def prices(load: PriceList | None = cost, **settings: object) -> Prices:
     return Prices(catalog(**settings).find_offer, lambda: load)
 
 
-def own(**tables: dict[str, float]) -> dict[str, object]:
-    """Settings with these prices for the models of a server named `mine`."""
+def own_prices(**tables: dict[str, float]) -> dict[str, object]:
+    """Return settings with these prices for the models of a server named `mine`."""
     return {"providers": {"mine": {"base_url": "http://127.0.0.1:1/v1", "prices": tables}}}
 
 
-def unloadable() -> PriceList | None:
+def fail_to_load() -> PriceList | None:
     raise AssertionError("nobody needs the list")
 
 
 async def test_an_own_price_is_for_a_million_tokens_of_each_kind():
-    mine = own(**{"big-*": {"input": 2.0, "cached": 0.5, "output": 10.0}})
-    assert await prices(**mine).cost("mine:big-one", USED) == 0.0034
+    own_settings = own_prices(**{"big-*": {"input": 2.0, "cached": 0.5, "output": 10.0}})
+    assert await prices(**own_settings).cost("mine:big-one", USED) == 0.0034
 
 
 async def test_without_a_price_for_them_cached_tokens_cost_as_the_rest():
-    mine = own(big={"input": 2.0, "output": 10.0})
-    assert await prices(**mine).cost("mine:big", USED) == 0.004
+    own_settings = own_prices(big={"input": 2.0, "output": 10.0})
+    assert await prices(**own_settings).cost("mine:big", USED) == 0.004
 
 
 async def test_the_first_pattern_that_fits_a_models_name_gives_its_price():
-    mine = own(**{"big": {"input": 1.0, "output": 1.0}, "*": {"input": 0.0, "output": 0.0}})
-    assert await prices(**mine).cost("mine:big", USED) == 0.0012
-    assert await prices(**mine).cost("mine:other", USED) == 0.0
+    own_settings = own_prices(
+        **{"big": {"input": 1.0, "output": 1.0}, "*": {"input": 0.0, "output": 0.0}}
+    )
+    assert await prices(**own_settings).cost("mine:big", USED) == 0.0012
+    assert await prices(**own_settings).cost("mine:other", USED) == 0.0
 
 
 async def test_an_own_price_wins_over_the_list():
-    mine = {"openai": {"prices": {"gpt-4o-mini": {"input": 1.0, "output": 1.0}}}}
-    assert await prices(providers=mine).cost("openai:gpt-4o-mini", USED) == 0.0012
-    assert await prices(providers=mine).cost("openai:gpt-4o", USED) != 0.0012
+    own_settings = {"openai": {"prices": {"gpt-4o-mini": {"input": 1.0, "output": 1.0}}}}
+    assert await prices(providers=own_settings).cost("openai:gpt-4o-mini", USED) == 0.0012
+    assert await prices(providers=own_settings).cost("openai:gpt-4o", USED) != 0.0012
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ async def test_an_own_price_wins_over_the_list():
 )
 def test_a_price_that_is_none_is_refused_with_its_place(price: dict[str, float]):
     with pytest.raises(BadSettings) as refused:
-        catalog(**own(big=price))
+        catalog(**own_prices(big=price))
 
     assert "[providers.mine]" in refused.value.message
     assert "prices" in refused.value.message
@@ -93,10 +95,10 @@ def test_a_price_that_is_none_is_refused_with_its_place(price: dict[str, float])
 )
 async def test_the_list_gives_what_its_keepers_compute(model: str, seller: str, name: str):
     tokens = genai_prices.Usage(input_tokens=1_000, cache_read_tokens=400, output_tokens=200)
-    theirs = genai_prices.calc_price(tokens, name, provider_id=seller)
-    ours = await prices().cost(model, USED)
-    assert ours == pytest.approx(float(theirs.total_price), abs=1e-12)
-    assert ours
+    library_price = genai_prices.calc_price(tokens, name, provider_id=seller)
+    own_cost = await prices().cost(model, USED)
+    assert own_cost == pytest.approx(float(library_price.total_price), abs=1e-12)
+    assert own_cost
 
 
 @pytest.mark.parametrize(
@@ -143,39 +145,41 @@ async def test_what_the_list_does_not_have_is_not_known(model: str, settings: di
 
 @pytest.mark.parametrize("name", [n for n, s in SERVERS.items() if "127.0.0.1" in s.base_url])
 async def test_nobody_lists_what_runs_on_this_machine(name: str):
-    assert await Prices(catalog().find_offer, unloadable).cost(f"{name}:gpt-4o-mini", USED) is None
+    assert (
+        await Prices(catalog().find_offer, fail_to_load).cost(f"{name}:gpt-4o-mini", USED) is None
+    )
 
 
 async def test_the_demo_model_needs_no_list():
-    assert await Prices(catalog().find_offer, unloadable).cost("demo", USED) is None
+    assert await Prices(catalog().find_offer, fail_to_load).cost("demo", USED) is None
 
 
 async def test_without_the_extra_only_own_prices_are_known():
-    mine = own(big={"input": 2.0, "output": 10.0})
-    assert await prices(None, **mine).cost("openai:gpt-4o-mini", USED) is None
-    assert await prices(None, **mine).cost("mine:big", USED) == 0.004
+    own_settings = own_prices(big={"input": 2.0, "output": 10.0})
+    assert await prices(None, **own_settings).cost("openai:gpt-4o-mini", USED) is None
+    assert await prices(None, **own_settings).cost("mine:big", USED) == 0.004
 
 
 async def test_the_list_is_loaded_once_and_not_on_the_loop():
-    loaded: list[str] = []
-    begun, go_on = asyncio.Event(), threading.Event()
+    loading_threads: list[str] = []
+    started, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
     def load() -> PriceList | None:
-        loaded.append(threading.current_thread().name)
-        loop.call_soon_threadsafe(begun.set)
+        loading_threads.append(threading.current_thread().name)
+        loop.call_soon_threadsafe(started.set)
         assert go_on.wait(60)
         return lambda offer, usage: 1.5
 
-    together = Prices(catalog().find_offer, load)
-    asked = [asyncio.create_task(together.cost("openai:gpt-4o", USED)) for _ in range(3)]
+    shared_prices = Prices(catalog().find_offer, load)
+    tasks = [asyncio.create_task(shared_prices.cost("openai:gpt-4o", USED)) for _ in range(3)]
     async with asyncio.timeout(60):
-        await begun.wait()  # which the loop could not have told us while it loads
-        asked[0].cancel()
+        await started.wait()  # the loop runs while the list is loaded
+        tasks[0].cancel()
         go_on.set()
-        assert await asyncio.gather(*asked[1:]) == [1.5, 1.5]
-    assert len(loaded) == 1
-    assert loaded != [threading.main_thread().name]
+        assert await asyncio.gather(*tasks[1:]) == [1.5, 1.5]
+    assert len(loading_threads) == 1
+    assert loading_threads != [threading.main_thread().name]
 
 
 @pytest.mark.parametrize("where", ["loading", "looking"])

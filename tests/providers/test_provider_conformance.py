@@ -1,4 +1,4 @@
-"""Promises of every Provider, tried on all of them."""
+"""Promises of every provider."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -21,42 +21,44 @@ from tests.support.providers.upstream import SCENARIOS, Upstream
 HELLO = b'{"role":"user","content":"Hello"}'
 
 
-Tried = tuple[Provider, str, str]
-"""A provider, a model that it has and one that fails, if there is any."""
+ProviderCase = tuple[Provider, str, str]
+"""A provider, a model of it, and a model that fails, if there is any."""
 
 
-def alone(provider: Callable[[], Provider], model: str, bad_model: str = "") -> Any:
+def case_without_server(provider: Callable[[], Provider], model: str, bad_model: str = "") -> Any:
     @asynccontextmanager
-    async def begin() -> AsyncGenerator[Tried]:
+    async def open_case() -> AsyncGenerator[ProviderCase]:
         yield provider(), model, bad_model
 
-    return begin
+    return open_case
 
 
-def over(
+def case_with_server(
     server: Callable[[], Upstream], provider: Callable[[str], Provider], model: str, bad_model: str
 ) -> Any:
     @asynccontextmanager
-    async def begin() -> AsyncGenerator[Tried]:
+    async def open_case() -> AsyncGenerator[ProviderCase]:
         async with server() as upstream:
             yield provider(upstream.url), model, bad_model
 
-    return begin
+    return open_case
 
 
 def vendor(name: str) -> Callable[[str], Provider]:
     return lambda url: open_provider(name, VENDORS[name], "k", url)
 
 
-OPENERS: dict[str, Callable[[], AbstractAsyncContextManager[Tried]]] = {
-    "openai": over(Upstream, ChatCompletionsProvider, "quirk:ok", "quirk:400"),
-    "demo": alone(DemoProvider, "demo"),
-    "replay": alone(
+OPENERS: dict[str, Callable[[], AbstractAsyncContextManager[ProviderCase]]] = {
+    "openai": case_with_server(Upstream, ChatCompletionsProvider, "quirk:ok", "quirk:400"),
+    "demo": case_without_server(DemoProvider, "demo"),
+    "replay": case_without_server(
         lambda: ReplayProvider({"ok": SCENARIOS["ok"].body}), "ok", "no such recording"
     ),
-    "scripted": alone(lambda: ScriptedProvider("think Hm.\nsay Hello you\nusage 1 2"), "any"),
-    "anthropic": over(AnthropicUpstream, vendor("anthropic"), "text", "400"),
-    "gemini": over(GeminiUpstream, vendor("gemini"), "text", "400"),
+    "scripted": case_without_server(
+        lambda: ScriptedProvider("think Hm.\nsay Hello you\nusage 1 2"), "any"
+    ),
+    "anthropic": case_with_server(AnthropicUpstream, vendor("anthropic"), "text", "400"),
+    "gemini": case_with_server(GeminiUpstream, vendor("gemini"), "text", "400"),
 }
 EXTRA = pytest.mark.skipif(not is_installed(), reason="antiphon[vendors] is not installed")
 PARAMS = [
@@ -65,7 +67,7 @@ PARAMS = [
 
 
 @pytest.fixture(params=PARAMS)
-async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
+async def case(request: pytest.FixtureRequest) -> AsyncIterator[ProviderCase]:
     async with OPENERS[request.param]() as (provider, model, bad_model):
         yield provider, model, bad_model
         await provider.close()
@@ -78,8 +80,8 @@ async def pages_of(provider: Provider, model: str, **more: Any) -> list[Sequence
 
 
 @pytest.mark.slow
-async def test_a_reply_is_chunks_and_ends_with_one_finish(tried: Tried):
-    provider, model, _ = tried
+async def test_a_reply_is_chunks_and_ends_with_one_finish(case: ProviderCase):
+    provider, model, _ = case
 
     chunks = [chunk for page in await pages_of(provider, model) for chunk in page]
 
@@ -88,25 +90,25 @@ async def test_a_reply_is_chunks_and_ends_with_one_finish(tried: Tried):
     assert sum(isinstance(chunk, Finish) for chunk in chunks) == 1
 
 
-async def test_chunks_that_the_caller_takes_are_not_yielded(tried: Tried):
-    provider, model, _ = tried
-    seen: list[Chunk] = []
+async def test_chunks_that_the_caller_takes_are_not_yielded(case: ProviderCase):
+    provider, model, _ = case
+    received: list[Chunk] = []
 
     def take_now(chunks: Sequence[Chunk]) -> bool:
-        seen.extend(chunks)
+        received.extend(chunks)
         return True
 
     question = ModelRequest(model=model, messages=HELLO)
     async with asyncio.timeout(60), aclosing(provider.stream(question, take_now)) as pages:
         async for page in pages:
-            seen += page
+            received += page
 
-    assert any(isinstance(chunk, TextPiece) for chunk in seen)
-    assert sum(isinstance(chunk, Finish) for chunk in seen) == 1
+    assert any(isinstance(chunk, TextPiece) for chunk in received)
+    assert sum(isinstance(chunk, Finish) for chunk in received) == 1
 
 
-async def test_leaving_a_reply_in_the_middle_is_no_error(tried: Tried):
-    provider, model, _ = tried
+async def test_leaving_a_reply_in_the_middle_is_no_error(case: ProviderCase):
+    provider, model, _ = case
 
     async with aclosing(provider.stream(ModelRequest(model=model, messages=HELLO))) as pages:
         first = await anext(pages)
@@ -114,8 +116,8 @@ async def test_leaving_a_reply_in_the_middle_is_no_error(tried: Tried):
     assert isinstance(first, Sequence)
 
 
-async def test_nothing_but_provider_errors_and_cuts_comes_out(tried: Tried):
-    provider, _, bad_model = tried
+async def test_nothing_but_provider_errors_and_cuts_comes_out(case: ProviderCase):
+    provider, _, bad_model = case
     if not bad_model:
         pytest.skip("takes any name")
 
@@ -123,14 +125,14 @@ async def test_nothing_but_provider_errors_and_cuts_comes_out(tried: Tried):
         await pages_of(provider, bad_model)
 
 
-async def test_models_are_names(tried: Tried):
-    provider, _, _ = tried
+async def test_models_are_names(case: ProviderCase):
+    provider, _, _ = case
 
     assert all(isinstance(name, str) for name in await provider.models())
 
 
-async def test_closing_twice_is_no_error(tried: Tried):
-    provider, _, _ = tried
+async def test_closing_twice_is_no_error(case: ProviderCase):
+    provider, _, _ = case
 
     await provider.close()
     await provider.close()

@@ -16,9 +16,9 @@ from antiphon.types.chunks import (
 )
 from antiphon.types.errors import ProviderRejected
 
-OURS = recordings_in(Path(__file__).parents[1] / "recordings")
+OWN_RECORDINGS = recordings_in(Path(__file__).parents[1] / "recordings")
 FOLDER = os.environ.get("ANTIPHON_RECORDINGS")
-THEIRS = recordings_in(Path(FOLDER)) if FOLDER else {}
+FOREIGN_RECORDINGS = recordings_in(Path(FOLDER)) if FOLDER else {}
 
 
 async def play(provider: ReplayProvider, name: str) -> list[Chunk]:
@@ -27,7 +27,7 @@ async def play(provider: ReplayProvider, name: str) -> list[Chunk]:
 
 
 def summary(chunks: Sequence[Chunk]) -> tuple[str, str, str, list[str | None]]:
-    """Text, reasoning, arguments and finish reasons."""
+    """Return text, reasoning, arguments and finish reasons."""
     return (
         "".join(chunk.text for chunk in chunks if isinstance(chunk, TextPiece)),
         "".join(chunk.text for chunk in chunks if isinstance(chunk, ReasoningPiece)),
@@ -37,7 +37,7 @@ def summary(chunks: Sequence[Chunk]) -> tuple[str, str, str, list[str | None]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("text", ("Good morning, 世界.", "", "", ["stop"])),
         ("reasoning-and-call", ("", "I need the time.", '{"city": "Oslo"}', ["tool_calls"])),
@@ -45,27 +45,31 @@ def summary(chunks: Sequence[Chunk]) -> tuple[str, str, str, list[str | None]]:
         ("content-list", ("4", "2 and 2", "", ["stop"])),
     ],
 )
-async def test_our_recordings_say_what_they_say(name: str, said: tuple[str, str, str, list[str]]):
-    assert summary(await play(ReplayProvider(OURS), name)) == said
+async def test_our_recordings_say_what_they_say(
+    name: str, expected: tuple[str, str, str, list[str]]
+):
+    assert summary(await play(ReplayProvider(OWN_RECORDINGS), name)) == expected
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-@pytest.mark.parametrize("name", sorted(OURS))
+@pytest.mark.parametrize("name", sorted(OWN_RECORDINGS))
 async def test_the_cuts_of_a_recording_make_no_difference(name: str, size: int):
-    assert await play(ReplayProvider(OURS, cuts=cut_every(size)), name) == await play(
-        ReplayProvider(OURS), name
+    assert await play(ReplayProvider(OWN_RECORDINGS, cuts=cut_every(size)), name) == await play(
+        ReplayProvider(OWN_RECORDINGS), name
     )
 
 
 async def test_a_recording_may_be_raw_server_sent_events():
-    raw = {"raw": frame_recording(OURS["text"])}
+    raw = {"raw": frame_recording(OWN_RECORDINGS["text"])}
 
-    assert await play(ReplayProvider(raw), "raw") == await play(ReplayProvider(OURS), "text")
+    assert await play(ReplayProvider(raw), "raw") == await play(
+        ReplayProvider(OWN_RECORDINGS), "text"
+    )
 
 
 async def test_a_paced_recording_says_the_same():
-    assert await play(ReplayProvider(OURS, pace=5_000), "text") == await play(
-        ReplayProvider(OURS), "text"
+    assert await play(ReplayProvider(OWN_RECORDINGS, pace=5_000), "text") == await play(
+        ReplayProvider(OWN_RECORDINGS), "text"
     )
 
 
@@ -74,14 +78,16 @@ async def test_a_recording_that_is_not_there_is_refused():
         await play(ReplayProvider({}), "nothing")
 
 
-@pytest.mark.skipif(not THEIRS, reason="ANTIPHON_RECORDINGS names no folder with recordings")
-@pytest.mark.parametrize("name", sorted(THEIRS) or ["none"])
+@pytest.mark.skipif(
+    not FOREIGN_RECORDINGS, reason="ANTIPHON_RECORDINGS names no folder with recordings"
+)
+@pytest.mark.parametrize("name", sorted(FOREIGN_RECORDINGS) or ["none"])
 async def test_foreign_recordings_end_well_however_they_are_cut(name: str):
-    whole = await play(ReplayProvider(THEIRS), name)
+    chunks = await play(ReplayProvider(FOREIGN_RECORDINGS), name)
 
-    text, reasoning, arguments, finishes = summary(whole)
+    text, reasoning, arguments, finishes = summary(chunks)
     assert text or reasoning or arguments
     assert len(finishes) == 1
-    assert any(isinstance(chunk, UsagePiece) for chunk in whole)
+    assert any(isinstance(chunk, UsagePiece) for chunk in chunks)
     for size in (1, 5, 64, 4096):
-        assert await play(ReplayProvider(THEIRS, cuts=cut_every(size)), name) == whole
+        assert await play(ReplayProvider(FOREIGN_RECORDINGS, cuts=cut_every(size)), name) == chunks

@@ -45,12 +45,12 @@ async def test_each_question_gets_the_next_script():
 async def test_a_script_waits_at_its_gate():
     provider = ScriptedProvider("say before\nwait gate\nsay after")
 
-    playing = asyncio.create_task(play(provider))
+    task = asyncio.create_task(play(provider))
     async with asyncio.timeout(60):
         await provider.gates["gate"].reached.wait()
-        assert not playing.done()
+        assert not task.done()
         provider.gates["gate"].opened.set()
-        chunks = await playing
+        chunks = await task
 
     assert chunks == [TextPiece("before"), TextPiece("after"), Finish("stop")]
 

@@ -1,4 +1,4 @@
-"""The table of servers: what each is sent for what a run asks, and how each tells its models."""
+"""The table of servers: the requests that each gets for a run, and the lists of its models."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Sampling
 from tests.support.providers.upstream import Upstream
 
-SAID = b'{"role":"user","content":"hello"}'
+HELLO = b'{"role":"user","content":"hello"}'
 TOOLS = (ToolSpec("f", "does f", {"type": "object"}),)
 FORCED = {"type": "function", "function": {"name": "f"}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
 
-# What is asked, under which of our names, and what then stands in the request, for every server.
-ASKED: dict[str, tuple[Sampling, str, Any]] = {
+# Settings of a run: the sampling, the name of the setting, and its value in every request.
+SETTINGS: dict[str, tuple[Sampling, str, Any]] = {
     "temperature": (Sampling(temperature=0.5), "temperature", 0.5),
     "top_p": (Sampling(top_p=0.9), "top_p", 0.9),
     "max_output_tokens": (Sampling(max_output_tokens=7), "max_output_tokens", 7),
@@ -48,7 +48,7 @@ ASKED: dict[str, tuple[Sampling, str, Any]] = {
     "presence_penalty": (Sampling(presence_penalty=0.5), "presence_penalty", 0.5),
     "frequency_penalty": (Sampling(frequency_penalty=-1), "frequency_penalty", -1),
 }
-NAMED = {
+FIELD_NAMES = {
     "max_output_tokens": {"max_tokens", "max_completion_tokens"},
     "seed": {"seed", "random_seed"},
 }
@@ -63,9 +63,9 @@ async def upstream() -> AsyncIterator[Upstream]:
 async def send_request(
     upstream: Upstream, server: ServerTerms, sampling: Sampling
 ) -> dict[str, Any]:
-    """The request as it arrives."""
+    """Return the request as it arrives at the server."""
     provider = ChatCompletionsProvider(upstream.url, quirks=server.quirks)
-    question = ModelRequest(model="quirk:ok", messages=SAID, tools=TOOLS, sampling=sampling)
+    question = ModelRequest(model="quirk:ok", messages=HELLO, tools=TOOLS, sampling=sampling)
     async for _ in provider.stream(question):
         pass
     await provider.close()
@@ -77,20 +77,20 @@ async def send_request(
 async def test_what_is_asked_is_sent_or_refused_and_never_left_out(upstream: Upstream, name: str):
     server = SERVERS[name]
     lacks = frozenset(server.lacks) - {"tools"}
-    for asked, (sampling, field, value) in ASKED.items():
-        if lacks & {field, asked.partition(",")[0]} and asked != "tool_choice.auto":
+    for setting, (sampling, field, value) in SETTINGS.items():
+        if lacks & {field, setting.partition(",")[0]} and setting != "tool_choice.auto":
             with pytest.raises(UnsupportedByProvider, match=name):
                 validate_provider_support(name, lacks, sampling, TOOLS)
             continue
         validate_provider_support(name, lacks, sampling, TOOLS)
         request = await send_request(upstream, server, sampling)
 
-        (theirs,) = NAMED.get(field, {field}) & set(request)
-        assert request[theirs] == value, asked
+        (sent_field,) = FIELD_NAMES.get(field, {field}) & set(request)
+        assert request[sent_field] == value, setting
 
 
 @pytest.mark.parametrize(
-    ("name", "asked", "field"),
+    ("name", "setting", "field"),
     [
         ("mistral", "seed", "random_seed"),
         ("mistral", "max_output_tokens", "max_tokens"),
@@ -100,15 +100,15 @@ async def test_what_is_asked_is_sent_or_refused_and_never_left_out(upstream: Ups
     ],
 )
 async def test_a_setting_is_sent_under_the_servers_own_name(
-    upstream: Upstream, name: str, asked: str, field: str
+    upstream: Upstream, name: str, setting: str, field: str
 ):
-    sampling, _, value = ASKED[asked]
+    sampling, _, value = SETTINGS[setting]
 
     assert (await send_request(upstream, SERVERS[name], sampling))[field] == value
 
 
 @pytest.mark.parametrize(
-    ("name", "asked"),
+    ("name", "setting"),
     [
         ("groq", "logit_bias"),
         ("mistral", "logit_bias"),
@@ -119,17 +119,19 @@ async def test_a_setting_is_sent_under_the_servers_own_name(
         ("ollama", "tool_choice.function"),
     ],
 )
-def test_what_a_server_has_not_got_is_refused_by_name(name: str, asked: str):
+def test_what_a_server_has_not_got_is_refused_by_name(name: str, setting: str):
     with pytest.raises(UnsupportedByProvider) as raised:
-        validate_provider_support(name, frozenset(SERVERS[name].lacks), ASKED[asked][0], TOOLS)
+        validate_provider_support(name, frozenset(SERVERS[name].lacks), SETTINGS[setting][0], TOOLS)
 
     assert raised.value.details["provider"] == name
-    assert any(asked.startswith(word) for word in raised.value.details["settings"])
+    assert any(setting.startswith(word) for word in raised.value.details["settings"])
 
 
-@pytest.mark.parametrize("asked", ["tool_choice.auto", "temperature"])
-def test_what_every_server_does_is_not_refused(asked: str):
-    validate_provider_support("ollama", frozenset(SERVERS["ollama"].lacks), ASKED[asked][0], TOOLS)
+@pytest.mark.parametrize("setting", ["tool_choice.auto", "temperature"])
+def test_what_every_server_does_is_not_refused(setting: str):
+    validate_provider_support(
+        "ollama", frozenset(SERVERS["ollama"].lacks), SETTINGS[setting][0], TOOLS
+    )
 
 
 def test_what_is_said_of_tools_asks_for_nothing_without_any():
@@ -181,11 +183,11 @@ OTHER = [
 ]
 
 
-@pytest.mark.parametrize("listed", [{"object": "list", "data": CHAT + OTHER}, CHAT + OTHER])
+@pytest.mark.parametrize("listing", [{"object": "list", "data": CHAT + OTHER}, CHAT + OTHER])
 async def test_a_list_is_read_in_both_shapes_without_what_is_not_for_chats(
-    upstream: Upstream, listed: object
+    upstream: Upstream, listing: object
 ):
-    upstream.models = listed
+    upstream.models = listing
     provider = ChatCompletionsProvider(upstream.url)
 
     names = await provider.models()
@@ -197,9 +199,9 @@ async def test_a_list_is_read_in_both_shapes_without_what_is_not_for_chats(
 UNREADABLE = [b'{"data":[{"id":"\xff"}]}', b'[{"id":"x","type":' + b"[" * 100_000]
 
 
-@pytest.mark.parametrize("listed", [{"data": None}, [{"name": "x"}], "models", 7, *UNREADABLE])
-async def test_a_list_of_another_shape_is_a_protocol_error(upstream: Upstream, listed: object):
-    upstream.models = listed
+@pytest.mark.parametrize("listing", [{"data": None}, [{"name": "x"}], "models", 7, *UNREADABLE])
+async def test_a_list_of_another_shape_is_a_protocol_error(upstream: Upstream, listing: object):
+    upstream.models = listing
     provider = ChatCompletionsProvider(upstream.url)
 
     with pytest.raises(ProviderProtocol, match="list of models"):
@@ -208,11 +210,11 @@ async def test_a_list_of_another_shape_is_a_protocol_error(upstream: Upstream, l
 
 
 async def test_a_server_without_a_list_has_its_models_in_its_entry(upstream: Upstream):
-    found = Catalog(Settings(), {"PERPLEXITY_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k"})
+    catalog = Catalog(Settings(), {"PERPLEXITY_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k"})
 
-    listings = await found.list_all()
+    listings = await catalog.list_all()
     models = [each.prefix + name for each in listings for name in each.names]
-    await found.close()
+    await catalog.close()
 
     assert "perplexity:sonar" in models
     assert not any(model.startswith("azure:") for model in models)
@@ -220,13 +222,13 @@ async def test_a_server_without_a_list_has_its_models_in_its_entry(upstream: Ups
 
 
 async def test_a_list_may_have_a_path_of_its_own(upstream: Upstream):
-    found = Catalog(
+    catalog = Catalog(
         Settings(providers={"house": {"base_url": upstream.url, "models": "chat/models"}}), {}
     )
 
-    listings = await found.list_all()
+    listings = await catalog.list_all()
     models = [each.prefix + name for each in listings for name in each.names]
-    await found.close()
+    await catalog.close()
 
     assert "house:quirk:ok" in models
     assert upstream.requests[0].path == "/v1/chat/models"

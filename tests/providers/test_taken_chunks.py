@@ -25,11 +25,11 @@ from antiphon.types.chunks import Chunk, Finish, ModelRequest, TextPiece
 from antiphon.types.errors import Disconnected, Fenced
 from tests.support.providers.upstream import STOP, Scenario, Upstream, sse, text_chunks
 
-SAID = b'{"role":"user","content":"hello"}'
+HELLO = b'{"role":"user","content":"hello"}'
 WORDS = [f"word{number} " for number in range(40)]
 BODY = sse(*text_chunks(*WORDS), STOP)
 TALK = Scenario(BODY, gated_from=b"data: " + BODY.split(b"data: ")[20])
-"""A reply that goes on once its beginning has been read."""
+"""A reply that continues when its beginning has been read."""
 CUT = sse(*text_chunks(*WORDS), done=False)
 PATIENCE = 60.0
 
@@ -41,7 +41,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 class Reply:
-    """What was yielded and what was taken of one reply, in order."""
+    """Reader of one reply: the chunks that were yielded and those that were taken, in order."""
 
     def __init__(self, upstream: Upstream, scenario: Scenario) -> None:
         self.yielded: list[Chunk] = []
@@ -64,7 +64,7 @@ class Reply:
             await provider.close()
 
     async def read_from(self, provider: ChatCompletionsProvider, name: str = "talk") -> None:
-        request = ModelRequest(model=f"quirk:{name}", messages=SAID)
+        request = ModelRequest(model=f"quirk:{name}", messages=HELLO)
         async with (
             asyncio.timeout(PATIENCE),
             aclosing(provider.stream(request, self._take)) as pages,
@@ -142,22 +142,22 @@ async def test_the_connection_of_a_reply_that_was_read_in_rounds_carries_the_nex
     assert upstream.connections == 1
 
 
-# Rounds, over connections to a server whose responses go on as the test says.
+# Rounds, over connections to a server whose responses the test continues.
 
 
 @asynccontextmanager
 async def talking_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[TalkingServer]:
-    """A server whose response goes on for as long as it is asked to."""
-    talking = TalkingServer()
-    async with await asyncio.start_server(talking.serve, "127.0.0.1", 0, ssl=tls) as server:
-        host, port = server.sockets[0].getsockname()
-        talking.url = f"{'https' if tls else 'http'}://{host}:{port}/"
-        yield talking
-        talking.ended.set()
+    """Run a server whose responses continue until the end of the block."""
+    server = TalkingServer()
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls) as listener:
+        host, port = listener.sockets[0].getsockname()
+        server.url = f"{'https' if tls else 'http'}://{host}:{port}/"
+        yield server
+        server.ended.set()
 
 
 class TalkingServer:
-    """Sends what `say` is given to all its connections; `ended` closes them."""
+    """Server that sends the bytes of `send` on all its connections; `ended` closes them."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -171,38 +171,38 @@ class TalkingServer:
         await self.ended.wait()
         writer.close()
 
-    def say(self, words: bytes) -> None:
+    def send(self, data: bytes) -> None:
         for writer in self._writers:
-            writer.write(words)
+            writer.write(data)
 
 
 async def test_a_connection_is_received_in_rounds_and_wakes_nothing_between(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    coalescer, taken = ReadCoalescer(), asyncio.Event()
+    coalescer, first_taken = ReadCoalescer(), asyncio.Event()
 
     def take(piece: bytes) -> bool:
-        taken.set()
-        monkeypatch.setattr(read_coalescer, "ROUND_SECONDS", 3_600.0)  # the next one is far away
+        first_taken.set()
+        monkeypatch.setattr(read_coalescer, "ROUND_SECONDS", 3_600.0)  # there is no next round
         return True
 
     async with (
         asyncio.timeout(PATIENCE),
-        talking_server() as talking,
+        talking_server() as server,
         aiohttp.ClientSession() as session,
-        session.get(talking.url) as response,
+        session.get(server.url) as response,
     ):
-        reading = asyncio.create_task(coalescer.read(response.content, take, response.connection))
+        read_task = asyncio.create_task(coalescer.read(response.content, take, response.connection))
         await asyncio.sleep(0)
-        talking.say(b"one")
-        await taken.wait()
-        talking.say(b"two")
-        async with session.get(talking.url) as other:  # its words come after those of the first
-            talking.say(b"three")
+        server.send(b"one")
+        await first_taken.wait()
+        server.send(b"two")
+        async with session.get(server.url) as other:  # its data comes after that of the first
+            server.send(b"three")
             assert await other.content.readexactly(5) == b"three"
         received_meanwhile = response.content.total_bytes
-        reading.cancel()
-        await asyncio.wait([reading])
+        read_task.cancel()
+        await asyncio.wait([read_task])
         rest = await response.content.readexactly(8)
 
     assert received_meanwhile == len(b"one")
@@ -238,43 +238,43 @@ async def test_a_response_whose_buffer_is_full_is_received_when_it_has_room():
 @pytest.mark.skipif(not shutil.which("openssl"), reason="nothing here makes certificates")
 async def test_an_encrypted_connection_is_read_in_rounds_as_well(tmp_path: Path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
         *("-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
         stderr=asyncio.subprocess.DEVNULL,
     )
-    assert await made.wait() == 0
+    assert await process.wait() == 0
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
-    said = bytearray()
+    received = bytearray()
 
     async with (
         asyncio.timeout(PATIENCE),
-        talking_server(context) as talking,
+        talking_server(context) as server,
         aiohttp.ClientSession() as session,
-        session.get(talking.url, ssl=False) as response,
+        session.get(server.url, ssl=False) as response,
     ):
 
         def take(piece: bytes) -> bool:
-            said.extend(piece)
-            talking.say(b"and on ")
-            return len(said) < 70
+            received.extend(piece)
+            server.send(b"and on ")
+            return len(received) < 70
 
-        talking.say(b"one ")
+        server.send(b"one ")
         rest = await ReadCoalescer().read(response.content, take, response.connection)
 
     assert rest.endswith(b"and on ")
-    assert said.startswith(b"one and on and on ")
+    assert received.startswith(b"one and on and on ")
 
 
-# Rounds, with bytes of our own.
+# Rounds, with bytes that the test feeds.
 
 
 class Connection(BaseProtocol):
     """A connection without a peer: its content is fed by the test."""
 
     def data_received(self, data: bytes) -> None:
-        """Nothing is left over from a pause."""
+        """Do nothing: no data is left over from a pause."""
 
 
 def response() -> aiohttp.StreamReader:
@@ -283,7 +283,7 @@ def response() -> aiohttp.StreamReader:
 
 
 async def test_replies_of_one_round_are_read_one_after_the_other():
-    """Whatever happens between two rounds: no task runs in the middle of one."""
+    """Other tasks run between two rounds, and none within a round."""
     coalescer, order = ReadCoalescer(), []
     contents = [response() for _ in range(REPLIES_PER_ROUND)]
 
@@ -292,7 +292,7 @@ async def test_replies_of_one_round_are_read_one_after_the_other():
         asyncio.get_running_loop().call_soon(order.append, -1)
         return piece != b"end"
 
-    readings = [
+    read_tasks = [
         asyncio.create_task(coalescer.read(content, partial(take, number)))
         for number, content in enumerate(contents)
     ]
@@ -300,7 +300,7 @@ async def test_replies_of_one_round_are_read_one_after_the_other():
     for content in contents:
         content.feed_data(b"end")
     async with asyncio.timeout(PATIENCE):
-        assert set(await asyncio.gather(*readings)) == {b"end"}
+        assert set(await asyncio.gather(*read_tasks)) == {b"end"}
 
     assert order[: len(contents)] == [*range(len(contents))]
 
@@ -315,7 +315,7 @@ async def test_a_large_read_is_followed_by_the_next_without_a_round(
         pieces.append(piece)
         if piece == b"more":
             return False
-        monkeypatch.setattr(read_coalescer, "ROUND_SECONDS", 3_600.0)  # the next one is far away
+        monkeypatch.setattr(read_coalescer, "ROUND_SECONDS", 3_600.0)  # there is no next round
         content.feed_data(b"more")
         return True
 

@@ -21,7 +21,7 @@ from tests.support.providers.upstream import sse, text_chunks
 
 
 def event(text: str, **more: object) -> str:
-    """One event's JSON."""
+    """Return the JSON of one event."""
     choice = {"index": 0, "delta": {"content": text, **more}, "finish_reason": None}
     return json.dumps(
         {"id": "chatcmpl-1", "choices": [choice]}, ensure_ascii=False, separators=(",", ":")
@@ -29,7 +29,7 @@ def event(text: str, **more: object) -> str:
 
 
 def line(text: str, **more: object) -> bytes:
-    """One event as it is sent."""
+    """Return the bytes of one event as they are sent."""
     return b"data: %b\n\n" % event(text, **more).encode("utf-8", "surrogatepass")
 
 
@@ -75,17 +75,17 @@ def test_events_that_differ_otherwise_are_not(template: TextTemplate, data: byte
 
 
 @pytest.mark.parametrize(
-    ("learned", "text"),
+    ("learned_event", "text"),
     [
         pytest.param(event('"'), '"', id="an escape in the text"),
         pytest.param('{"content":"one",' + event("one")[1:], "one", id="another such field"),
     ],
 )
-def test_nothing_is_learned_where_the_place_of_the_text_is_not_plain(learned: str, text: str):
+def test_nothing_is_learned_where_the_place_of_the_text_is_not_plain(learned_event: str, text: str):
     template = TextTemplate()
-    template.learn(learned, text)
+    template.learn(learned_event, text)
 
-    assert template.read(b"data: %b\n\n" % learned.encode()) == ""
+    assert template.read(b"data: %b\n\n" % learned_event.encode()) == ""
 
 
 def test_no_further_template_is_made_for_a_server_whose_events_all_differ():
@@ -97,12 +97,12 @@ def test_no_further_template_is_made_for_a_server_whose_events_all_differ():
 
 
 def test_a_template_that_fits_now_and_then_is_replaced_for_ever():
-    template, read = TextTemplate(), []
+    template, texts = TextTemplate(), []
     for second in range(MAX_TRIES * 2):
         template.learn(event("one", created=second), "one")
-        read.append(template.read(line("two", created=second)))
+        texts.append(template.read(line("two", created=second)))
 
-    assert set(read) == {"two"}
+    assert set(texts) == {"two"}
 
 
 KINDS = st.sampled_from(["plain", "reasoning", "more", "created"])
@@ -122,9 +122,9 @@ def test_most_events_of_a_flood_are_not_decoded(quirks: Quirks, monkeypatch: pyt
     flood = b"".join(map(line, texts))
     size = FLOOD_BYTES + 1
 
-    said = _said([flood[at : at + size] for at in range(0, len(flood), size)], quirks)
+    result = _read_reply([flood[at : at + size] for at in range(0, len(flood), size)], quirks)
 
-    assert said == ("begun" + "".join(texts), "")
+    assert result == ("begun" + "".join(texts), "")
     assert len(decoded) < len(texts) / 5
 
 
@@ -155,7 +155,7 @@ def test_an_event_without_an_end_is_refused_after_what_came_before():
 @pytest.mark.parametrize("flood_bytes", [1, FLOOD_BYTES])
 @given(st.lists(st.tuples(KINDS, TEXTS), max_size=12), st.integers(1, 12), st.data())
 def test_a_reply_says_the_same_however_its_events_come(
-    flood_bytes: int, events: list[tuple[str, str]], together: int, data: st.DataObject
+    flood_bytes: int, events: list[tuple[str, str]], events_per_read: int, data: st.DataObject
 ):
     lines: list[bytes] = []
     for number, (kind, text) in enumerate(events):
@@ -168,20 +168,26 @@ def test_a_reply_says_the_same_however_its_events_come(
                 lines.append(line(text, created=number))
             case _:
                 lines.append(line(text))
-    whole = b"".join(lines)
-    by_event = [b"".join(lines[at : at + together]) for at in range(0, len(lines), together)]
-    cut = data.draw(st.integers(0, len(whole)))
+    stream_bytes = b"".join(lines)
+    by_event = [
+        b"".join(lines[at : at + events_per_read]) for at in range(0, len(lines), events_per_read)
+    ]
+    cut = data.draw(st.integers(0, len(stream_bytes)))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream_parser, "FLOOD_BYTES", flood_bytes)
-        said = [_said(by_event), _said([whole[:cut], whole[cut:]]), _said([whole])]
+        results = [
+            _read_reply(by_event),
+            _read_reply([stream_bytes[:cut], stream_bytes[cut:]]),
+            _read_reply([stream_bytes]),
+        ]
 
-    by_byte = _said([whole[at : at + 1] for at in range(len(whole))])
-    assert said == [by_byte] * len(said)
+    by_byte = _read_reply([stream_bytes[at : at + 1] for at in range(len(stream_bytes))])
+    assert results == [by_byte] * len(results)
 
 
-def _said(pieces: list[bytes], quirks: Quirks = PLAIN) -> tuple[str, str]:
-    """Text and reasoning; the first event comes alone, so that the parser knows the format."""
+def _read_reply(pieces: list[bytes], quirks: Quirks = PLAIN) -> tuple[str, str]:
+    """Return text and reasoning. The first event comes alone, to show the parser the format."""
     reply = ChatCompletionsParser(quirks)
     chunks = [*(reply.feed(sse(*text_chunks("begun"), done=False)) or ())]
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Usage as each server writes it, read in one meaning, through the reply that carries it."""
+"""Usage in the form of each server, read into one form from the reply that contains it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from antiphon.types.runs import Usage
 
 
 def report(**frame: Any) -> Usage:
-    """The usage that a reply with this frame in it tells."""
+    """Return the usage that a reply with this frame reports."""
     reply = ChatCompletionsParser()
     event = b"data: " + json.dumps({"choices": [], **frame}).encode() + b"\n\n"
     chunks = [*(reply.feed(event) or []), *reply.close()]
-    (told,) = [chunk.usage for chunk in chunks if isinstance(chunk, UsagePiece)]
-    return told
+    (usage,) = [chunk.usage for chunk in chunks if isinstance(chunk, UsagePiece)]
+    return usage
 
 
 OPENAI = {
@@ -32,13 +32,13 @@ OPENAI = {
     "prompt_tokens_details": {"cached_tokens": 1_920, "audio_tokens": 0},
     "completion_tokens_details": {"reasoning_tokens": 128, "audio_tokens": 0},
 }
-MEANT = Usage(input_tokens=2_006, output_tokens=300, cached_tokens=1_920, reasoning_tokens=128)
+EXPECTED = Usage(input_tokens=2_006, output_tokens=300, cached_tokens=1_920, reasoning_tokens=128)
 
 
 @pytest.mark.parametrize(
-    ("usage", "meant"),
+    ("usage", "expected"),
     [
-        pytest.param(OPENAI, MEANT, id="openai"),
+        pytest.param(OPENAI, EXPECTED, id="openai"),
         pytest.param(
             {
                 "prompt_tokens": 339,
@@ -165,8 +165,8 @@ MEANT = Usage(input_tokens=2_006, output_tokens=300, cached_tokens=1_920, reason
         ),
     ],
 )
-def test_what_a_server_counts_is_read_in_one_meaning(usage: dict[str, Any], meant: Usage):
-    assert report(usage=usage) == meant
+def test_what_a_server_counts_is_read_in_one_meaning(usage: dict[str, Any], expected: Usage):
+    assert report(usage=usage) == expected
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_what_a_server_counts_is_read_in_one_meaning(usage: dict[str, Any], mean
     ],
 )
 def test_usage_is_found_wherever_a_server_puts_it(frame: dict[str, Any]):
-    assert report(**frame) == MEANT
+    assert report(**frame) == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_what_is_no_count_counts_for_nothing(value: Any):
 
 
 def test_there_is_never_more_in_the_cache_than_was_taken_in():
-    lie = {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 7}}
-    assert report(usage=lie).cached_tokens == 5
+    false_usage = {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 7}}
+    assert report(usage=false_usage).cached_tokens == 5
 
 
 ANYTHING = st.sampled_from([None, True, "12", []]) | st.integers() | st.floats()

@@ -1,4 +1,4 @@
-"""Waits on the way to a server, and their limits."""
+"""Waits before a server answers, and their limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from antiphon.types.chunks import Chunk, ModelRequest, TextPiece
 from antiphon.types.errors import Cut, ProviderError, ProviderRateLimited, ProviderUnavailable
 from tests.support.providers.upstream import OK, TEXT, Scenario, Upstream
 
-SAID = b'{"role":"user","content":"hello"}'
+HELLO = b'{"role":"user","content":"hello"}'
 NOW = datetime(2026, 11, 21, tzinfo=UTC).timestamp()
 
 
@@ -36,7 +36,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 def ask(name: str) -> ModelRequest:
-    return ModelRequest(model=f"quirk:{name}", messages=SAID)
+    return ModelRequest(model=f"quirk:{name}", messages=HELLO)
 
 
 async def refusal(base_url: str, **limits: float) -> ProviderError:
@@ -85,14 +85,14 @@ async def test_a_server_without_the_encryption_it_should_have_is_unavailable(ups
 
 
 async def test_a_connection_that_is_never_made_is_given_up():
-    """The queue of a listener that accepts nobody is full: nothing comes back, not even a no."""
+    """The queue of the listener is full, so that a connection attempt gets no answer at all."""
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
-        for waiting in (first, second):
-            waiting.setblocking(False)
+        for client in (first, second):
+            client.setblocking(False)
             with suppress(BlockingIOError):
-                waiting.connect(listener.getsockname())
+                client.connect(listener.getsockname())
 
         error = await refusal(
             f"http://127.0.0.1:{listener.getsockname()[1]}/v1", connect_seconds=0.2
@@ -103,7 +103,7 @@ async def test_a_connection_that_is_never_made_is_given_up():
 
 
 async def test_an_encryption_that_is_never_agreed_on_is_given_up():
-    left = asyncio.Event()
+    connection_closed = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -111,12 +111,12 @@ async def test_an_encryption_that_is_never_agreed_on_is_given_up():
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
-        left.set()
+        connection_closed.set()
 
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         error = await refusal(f"https://127.0.0.1:{port}/v1", connect_seconds=0.2)
-        await asyncio.wait_for(left.wait(), 60)
+        await asyncio.wait_for(connection_closed.wait(), 60)
 
     assert isinstance(error, ProviderUnavailable)
 
@@ -124,19 +124,19 @@ async def test_an_encryption_that_is_never_agreed_on_is_given_up():
 @pytest.mark.skipif(not shutil.which("openssl"), reason="nothing here makes certificates")
 async def test_a_certificate_that_nobody_vouches_for_is_not_taken(tmp_path: Path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
         *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
         *("-keyout", str(key), "-out", str(certificate)),
         stderr=asyncio.subprocess.DEVNULL,
     )
-    assert await made.wait() == 0
+    assert await process.wait() == 0
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
-    asked: list[bytes] = []
+    received: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.read())
+        received.append(await reader.read())
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
@@ -145,7 +145,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_taken(tmp_path: Path
 
     assert isinstance(error, ProviderUnavailable)
     assert "did not answer: its certificate is not valid: self-signed" in error.message
-    assert asked == []
+    assert received == []
 
 
 # A place in the pool.
@@ -157,12 +157,12 @@ async def test_who_finds_no_connection_waits_in_line_and_is_answered(upstream: U
         await anext(first)
         second = asyncio.ensure_future(text_of(provider, "ok"))
         await asyncio.wait({second}, timeout=0.2)
-        asked_while_busy = len(upstream.requests)
-    told = await second
+        requests_while_busy = len(upstream.requests)
+    text = await second
     await provider.close()
 
-    assert asked_while_busy == 1
-    assert told == TEXT
+    assert requests_while_busy == 1
+    assert text == TEXT
 
 
 async def test_waiting_in_line_shows_signs_of_life(upstream: Upstream):
@@ -175,12 +175,12 @@ async def test_waiting_in_line_shows_signs_of_life(upstream: Upstream):
         aclosing(endpoint.post("chat/completions", body)) as first,
         aclosing(endpoint.post("chat/completions", body)) as second,
     ):
-        said = await anext(first)
-        alive = await anext(second)
+        first_piece = await anext(first)
+        sign_of_life = await anext(second)
     await endpoint.close()
 
-    assert said
-    assert alive == b""
+    assert first_piece
+    assert sign_of_life == b""
 
 
 @pytest.mark.parametrize("name", ["400", "500", "reset_mid", "ok"])
@@ -214,13 +214,13 @@ async def test_a_request_is_made_again_as_often_as_the_entry_says(upstream: Upst
 
 async def test_a_table_of_the_settings_limits_its_server(upstream: Upstream):
     table = {"base_url": upstream.url, "retries": 0, "pool": 1, "connect_timeout": 3}
-    found = Catalog(Settings(providers={"house": table}), {})
-    provider = (await found.open("house:m")).provider
+    catalog = Catalog(Settings(providers={"house": table}), {})
+    provider = (await catalog.open("house:m")).provider
 
     with pytest.raises(ProviderRateLimited):
         async for _ in provider.stream(ask("429")):
             pass
-    await found.close()
+    await catalog.close()
 
     assert len(upstream.requests) == 1
 
@@ -240,8 +240,8 @@ async def test_a_table_of_the_settings_limits_its_server(upstream: Upstream):
     ],
 )
 async def test_a_wait_that_is_none_is_no_wait(upstream: Upstream, header: str):
-    again = Scenario(b"", "", status=503, headers=(("Retry-After", header),))
-    upstream.scenarios["again"] = Scenario(OK, text=TEXT, first=(again,))
+    unavailable = Scenario(b"", "", status=503, headers=(("Retry-After", header),))
+    upstream.scenarios["again"] = Scenario(OK, text=TEXT, first=(unavailable,))
     provider = ChatCompletionsProvider(upstream.url, backoff_seconds=0)
 
     assert await text_of(provider, "again") == TEXT

@@ -23,21 +23,21 @@ def windows(load: WindowList | None = context_tokens, **settings: object) -> Mod
     )
 
 
-def mine(context_tokens: object) -> dict[str, object]:
-    """Settings with a server named `mine`, whose models take so much."""
+def server_settings(context_tokens: object) -> dict[str, object]:
+    """Return settings with a server named `mine`, whose models have this context window."""
     return {"providers": {"mine": {"base_url": ADDRESS, "context_tokens": context_tokens}}}
 
 
-def broken(offer: Offer) -> int | None:
+def raise_error(offer: Offer) -> int | None:
     raise RuntimeError(offer.model)
 
 
 async def test_a_provider_may_say_one_number_for_all_its_models():
-    assert await windows(**mine(8192)).of(["mine:a", "mine:b"]) == [8192, 8192]
+    assert await windows(**server_settings(8192)).of(["mine:a", "mine:b"]) == [8192, 8192]
 
 
 async def test_the_first_pattern_that_fits_a_models_name_says_how_much_it_takes():
-    by_names = windows(**mine({"big-*": 100_000, "big-one": 1, "small": 4096}))
+    by_names = windows(**server_settings({"big-*": 100_000, "big-one": 1, "small": 4096}))
 
     assert await by_names.of(["mine:small", "mine:big-one", "mine:other"]) == [4096, 100_000, None]
 
@@ -45,22 +45,22 @@ async def test_the_first_pattern_that_fits_a_models_name_says_how_much_it_takes(
 @pytest.mark.parametrize("wrong", [0, -1, "8192", {"a": 0}, {"a": None}, 1.5])
 def test_a_window_that_is_none_is_refused_with_its_place(wrong: object):
     with pytest.raises(BadSettings) as refused:
-        windows(**mine(wrong))
+        windows(**server_settings(wrong))
 
     assert "[providers.mine]" in refused.value.message
     assert "context_tokens" in refused.value.message
 
 
 async def test_the_list_knows_models_of_servers_and_of_vendors():
-    known = await windows().of(["openai:gpt-4o-mini", "anthropic:claude-sonnet-4-5", "openai:no"])
+    sizes = await windows().of(["openai:gpt-4o-mini", "anthropic:claude-sonnet-4-5", "openai:no"])
 
-    assert known == [128_000, 200_000, None]
+    assert sizes == [128_000, 200_000, None]
 
 
 async def test_your_own_word_wins_over_the_list():
-    own = windows(providers={"openai": {"context_tokens": {"gpt-4o-mini": 1000}}})
+    model_windows = windows(providers={"openai": {"context_tokens": {"gpt-4o-mini": 1000}}})
 
-    assert await own.of(["openai:gpt-4o-mini", "openai:gpt-4o"]) == [1000, 128_000]
+    assert await model_windows.of(["openai:gpt-4o-mini", "openai:gpt-4o"]) == [1000, 128_000]
 
 
 async def test_what_nobody_says_is_not_known():
@@ -69,14 +69,14 @@ async def test_what_nobody_says_is_not_known():
 
 
 async def test_a_list_that_breaks_says_nothing():
-    own = windows(broken, **mine(8192))
+    model_windows = windows(raise_error, **server_settings(8192))
 
-    assert await own.of(["mine:a", "openai:gpt-4o-mini"]) == [8192, None]
+    assert await model_windows.of(["mine:a", "openai:gpt-4o-mini"]) == [8192, None]
 
 
 async def test_models_are_listed_with_their_windows_in_both_lines():
     settings = Settings(
-        model="mine:small", database="memory:", port=0, **mine({"small": 8192})  # type: ignore[arg-type]
+        model="mine:small", database="memory:", port=0, **server_settings({"small": 8192})  # type: ignore[arg-type]
     )  # fmt: skip
     async with (
         run_server(settings) as url,
@@ -84,32 +84,32 @@ async def test_models_are_listed_with_their_windows_in_both_lines():
         AsyncClient(settings=settings) as embedded,
     ):
         for client in (remote, embedded):
-            every = {model.id: model.context_tokens for model in (await client.list_models()).data}
-            (one,) = (await client.list_models(model="mine:small")).data
-            (other,) = (await client.list_models(model="mine:a/b")).data
+            by_id = {model.id: model.context_tokens for model in (await client.list_models()).data}
+            (default_model,) = (await client.list_models(model="mine:small")).data
+            (other_model,) = (await client.list_models(model="mine:a/b")).data
             with pytest.raises(BadSettings):
                 await client.list_models(model="nobody:x")
 
-            assert every == {"mine:small": 8192, "demo": 32_768}
-            assert one == Model("mine:small", "mine", default=True, context_tokens=8192)
-            assert other == Model("mine:a/b", "mine")
+            assert by_id == {"mine:small": 8192, "demo": 32_768}
+            assert default_model == Model("mine:small", "mine", default=True, context_tokens=8192)
+            assert other_model == Model("mine:a/b", "mine")
 
 
-@pytest.mark.parametrize(("allowed", "told"), [(1000, 1000), (100_000, 32_768), (None, 32_768)])
-async def test_a_model_is_told_no_more_than_the_settings_allow(allowed: int | None, told: int):
+@pytest.mark.parametrize(("allowed", "expected"), [(1000, 1000), (100_000, 32_768), (None, 32_768)])
+async def test_a_model_is_told_no_more_than_the_settings_allow(allowed: int | None, expected: int):
     settings = Settings(model="demo", database="memory:", context_tokens=allowed)
     async with AsyncClient(settings=settings) as client:
         (model,) = (await client.list_models(model="demo")).data
 
-    assert model.context_tokens == told
+    assert model.context_tokens == expected
 
 
 async def test_models_tell_what_their_provider_lacks_as_servers_and_vendors():
     table = {"base_url": ADDRESS, "lacks": ["tools", "images"]}
     settings = Settings(model="mine:x", database="memory:", providers={"mine": table})
     async with AsyncClient(settings=settings) as client:
-        every = {model.id: model.lacks for model in (await client.list_models()).data}
-        (one,) = (await client.list_models(model="mine:other")).data
+        by_id = {model.id: model.lacks for model in (await client.list_models()).data}
+        (other_model,) = (await client.list_models(model="mine:other")).data
 
-    assert every == {"mine:x": ("tools", "images"), "demo": ()}
-    assert one.lacks == ("tools", "images")
+    assert by_id == {"mine:x": ("tools", "images"), "demo": ()}
+    assert other_model.lacks == ("tools", "images")

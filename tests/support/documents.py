@@ -1,4 +1,4 @@
-"""Documents made for tests: of each kind, and such as are made to do harm."""
+"""Documents made for tests: one of each kind, and malicious ones."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def pack(members: Mapping[str, str | bytes]) -> bytes:
 
 
 def repack(content: bytes, changes: Mapping[str, str | bytes]) -> bytes:
-    """The archive with other or further members."""
+    """Return the archive with members replaced or added."""
     with ZipFile(BytesIO(content)) as archive:
         members: dict[str, str | bytes] = {name: archive.read(name) for name in archive.namelist()}
     return pack(members | dict(changes))
 
 
 def make_pdf(*texts: str) -> bytes:
-    """A PDF with a page for each text, in ASCII."""
+    """Return a PDF with a page for each ASCII text."""
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
         "",
@@ -78,24 +78,24 @@ def make_pdf(*texts: str) -> bytes:
     objects[1] = (
         f"<< /Type /Pages /Count {len(kids)} /Kids [{' '.join(f'{k} 0 R' for k in kids)}] >>"
     )
-    written = b"%PDF-1.4\n"
-    places: list[int] = []
+    content = b"%PDF-1.4\n"
+    offsets: list[int] = []
     for number, body in enumerate(objects, 1):
-        places.append(len(written))
-        written += f"{number} 0 obj\n{body}\nendobj\n".encode()
-    table = "".join(f"{place:010} 00000 n \n" for place in places)
+        offsets.append(len(content))
+        content += f"{number} 0 obj\n{body}\nendobj\n".encode()
+    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
     size = len(objects) + 1
     return (
-        written
+        content
         + (
             f"xref\n0 {size}\n0000000000 65535 f \n{table}"
-            f"trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{len(written)}\n%%EOF\n"
+            f"trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{len(content)}\n%%EOF\n"
         ).encode()
     )
 
 
 def make_epub(chapters: Mapping[str, str], **members: str) -> bytes:
-    """A book with these chapters: the address of each, as its package names it, and its XHTML."""
+    """Return a book with these chapters: the XHTML of each by its address in the package."""
     items = "".join(
         f'<item id="c{number}" href="{name}" media-type="application/xhtml+xml"/>'
         for number, name in enumerate(chapters)

@@ -1,7 +1,7 @@
-"""Fixtures and hooks of all tests: order, patience, services and programs of other people.
+"""Fixtures and hooks of all tests: markers, long time limits, services and third-party programs.
 
-Hypothesis tries the same examples each time, without a deadline, so that no change fails by chance
-or on a busy machine. `make soak` searches for other examples, and seven times as many.
+Hypothesis tries the same examples each time, without a deadline, so that tests fail neither by
+chance nor on a busy machine. `make soak` searches for new examples, seven times as many.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SERVICES = {"postgres", "redis", "databases", "chromium", "node", "npm_packages"
 POSTGRES_KINDS = ("postgres", "cached_postgres")
 """Parameters of fixtures that ask for PostgreSQL when they are set up."""
 
-# A shell lets what runs in the background ignore Ctrl+C, and so would every program of a test.
+# A shell makes background jobs ignore Ctrl+C, and all programs that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -59,7 +59,7 @@ share_certificates()
 def pytest_configure() -> None:
     """Let the examples of a test depend on that test alone.
 
-    Hypothesis would also draw constants from whichever of our modules are loaded.
+    Otherwise Hypothesis also draws constants from the modules of Antiphon that are loaded.
     """
     if settings.get_current_profile_name() == "patient":
         assert not len(providers._local_constants)
@@ -84,9 +84,9 @@ def _needs_services(item: pytest.Item) -> bool:
 
 @pytest.fixture
 def cpu_limit() -> Iterator[None]:
-    """Fail a test that takes more than 20 seconds of the processor, on a machine however busy.
+    """Fail a test that takes more than 20 seconds of processor time, however busy the machine.
 
-    Work that grows faster than what it is given takes minutes where others take a second.
+    Work that grows faster than its input takes minutes instead of a second.
     """
     began = time.process_time()
     yield
@@ -95,20 +95,20 @@ def cpu_limit() -> Iterator[None]:
 
 @pytest.fixture
 def unused_tcp_port() -> int:
-    """A port at which nothing listens, and that no other socket is given by chance."""
+    """A port on which nothing listens, and that the system gives to no other socket."""
     return find_port()
 
 
 @pytest.fixture
 def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shared contexts wait for Redis: a busy machine is no slow service."""
+    """Let shared contexts wait long for Redis, which a busy machine makes slow."""
     for limit in ("GET_SECONDS", "PUT_SECONDS", "DROP_SECONDS"):
         monkeypatch.setattr(shared, limit, PATIENCE)
 
 
 @pytest.fixture
 def patient_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stores of this process wait for PostgreSQL: a busy machine is no slow service."""
+    """Let stores of this process wait long for PostgreSQL, which a busy machine makes slow."""
     patient = partial(PostgresStore.open, timeouts=databases.PATIENT)
     monkeypatch.setattr(PostgresStore, "open", patient)
 
@@ -155,7 +155,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder in which a service that runs as another user may live."""
+    """A folder that a service of another user can read."""
     with _open_folder() as folder:
         yield folder
 
@@ -175,7 +175,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 @contextmanager
 def _open_folder() -> Iterator[Path]:
-    """Not in pytest's own, which each run of pytest shuts to other users when it begins."""
+    """Create a folder outside pytest's own, which pytest closes to other users at each start."""
     folder = Path(mkdtemp(prefix="antiphon-"))
     folder.chmod(0o755)
     try:

@@ -2,8 +2,8 @@
 
     python -I -S fork_client.py ADDRESS MODULE:FUNCTION ARGUMENT...
 
-Loads next to nothing itself: `socket` or `signal` would take longer than the fork. A signal is
-handed on, and how the other ends, this ends.
+It imports next to nothing: `socket` or `signal` would take longer than the fork. It forwards
+signals to the fork, and ends as the fork ends.
 """
 
 import _signal
@@ -16,14 +16,14 @@ SIGNALS = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM)
 
 
 def main() -> None:
-    """Hand on what we are and were told, and wait."""
+    """Send the streams, folder and variables of this process to the fork, and wait for its end."""
     _, address, program, *arguments = sys.argv
     line = socket(AF_UNIX)
     line.connect(address)
     streams = b"".join(stream.to_bytes(4, sys.byteorder) for stream in (0, 1, 2))
     line.sendmsg([b"."], [(SOL_SOCKET, SCM_RIGHTS, streams)])
     environ = {decode(name): decode(value) for name, value in posix.environ.items()}
-    early: list[int] = []  # what the other writes may be seen before we know who it is
+    early: list[int] = []  # signals from before the fork's pid is known
     for number in SIGNALS:
         _signal.signal(number, lambda number, _: early.append(number))
     line.sendall(marshal.dumps([program, arguments, posix.getcwd(), environ]))
@@ -33,7 +33,7 @@ def main() -> None:
     for number in early:
         posix.kill(pid, number)
     nowhere = posix.open("/dev/null", posix.O_RDWR)
-    for stream in (0, 1, 2):  # whoever reads them sees their end when the other closes them
+    for stream in (0, 1, 2):  # so that their readers see the end when the fork closes them
         posix.dup2(nowhere, stream)
     code = int(line.recv(16))
     if code < 0:
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def decode(name: bytes) -> str:
-    """A name or value as `os.environ` has it."""
+    """Decode a name or value as `os.environ` does."""
     return name.decode("utf-8", "surrogateescape")
 
 

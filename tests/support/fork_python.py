@@ -1,6 +1,6 @@
 """`python -c PROGRAM ARGUMENT...` and `python FILE ARGUMENT...` in a fork, see `fork_server.py`.
 
-For programs that are about what they do, and not about how Python comes up.
+For tests of what a program does, where it does not matter how Python starts.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from tests.support import fork_server
 
 
 def command(*arguments: str) -> tuple[str, ...]:
-    """Return what to start instead of `python` with these arguments."""
+    """Return the command that replaces `python` with these arguments."""
     return (*fork_server.command("tests.support.fork_python:run"), *arguments)
 
 
 def run() -> None:
-    """Be the program that the arguments name."""
+    """Run the program that the arguments name."""
     _, *arguments = sys.argv
     if arguments[0] == "-c":
         name, text = "<string>", arguments.pop(1)

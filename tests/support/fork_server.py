@@ -1,9 +1,9 @@
-"""A process that has loaded the program once; where tests start the program, it is forked.
+"""A process that has loaded the program once, and that tests fork to start the program.
 
-Loading takes half a second of a processor, a second and a half with MCP, and the program is started
-many hundred times. Tests that are about the start itself start it from nothing.
+Loading takes half a second of processor time, a second and a half with MCP, and the tests start the
+program many hundred times. Tests of the start itself start a new Python process instead.
 
-Run as a program, this is that process; `fork_client.py` is a program that becomes such a fork.
+Run as a program, this module is that process; `fork_client.py` is a program that becomes a fork.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ LOADED = (
     "tests.support.harness.own_runs",
     "uvicorn.loops.uvloop",
 )
-"""What each fork has beside all commands, and beside what it is told to run."""
+"""Modules that each fork has loaded beside all commands."""
 SECONDS = 60
-"""For the process to begin, and to end once nobody speaks to it."""
+"""How long the process may take to start, and to end once its stdin is closed."""
 READ_AT_THE_BEGINNING = ("LANG", "LC_", "PYTHON", "TZ")
-"""Variables that a process does not look at again once it has begun."""
+"""Variables that a process reads only when it starts, by the start of their names."""
 HEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONWARNINGS")
-"""Those that a fork heeds nevertheless."""
+"""Variables among them that a fork applies nevertheless."""
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables that name other certificates than the system's."""
 NOT_NAMED = (None, None)
 CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
-"""Of a hash of a password: as low as argon2 goes."""
+"""The cost of hashing a password: the lowest that argon2 allows."""
 FORKED = Path(__file__).with_name("fork_client.py")
 
 
@@ -73,53 +73,53 @@ def needs_a_beginning(environ: Iterable[str]) -> bool:
 
 
 def share_certificates() -> None:
-    """Let all clients of this process, and of its forks, read the same certificates once.
+    """Let all HTTP clients of this process and of its forks share certificates that are read once.
 
-    To read them takes a tenth of a second, and clients are made many thousand times.
+    Reading them takes a tenth of a second, and tests create many thousand clients.
     """
-    read = httpcore2.default_ssl_context
-    shared: dict[tuple[str | None, ...], SSLContext] = {NOT_NAMED: read(_trust_env=False)}
+    create_context = httpcore2.default_ssl_context
+    shared: dict[tuple[str | None, ...], SSLContext] = {NOT_NAMED: create_context(_trust_env=False)}
 
     def read_once(*, _trust_env: bool = True) -> SSLContext:
-        named = tuple(map(os.environ.get, CERTIFICATES)) if _trust_env else NOT_NAMED
-        if named not in shared:
-            shared[named] = read()
-        return shared[named]
+        names = tuple(map(os.environ.get, CERTIFICATES)) if _trust_env else NOT_NAMED
+        if names not in shared:
+            shared[names] = create_context()
+        return shared[names]
 
     httpcore2.default_ssl_context = read_once
 
 
 class Child:
-    """The program, which was born. It does not outlive whoever holds this."""
+    """A running fork; it is killed when its connection is closed."""
 
-    def __init__(self, pid: int, line: socket.socket) -> None:
+    def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        self._line = line
+        self._connection = connection
 
     async def wait(self) -> int:
-        """The exit code, as `asyncio.subprocess` tells it, once there is one."""
+        """Wait for the end; return the exit code, as `asyncio.subprocess` reports it."""
         if self.returncode is None:
-            told = await get_running_loop().sock_recv(self._line, 16)
-            self.returncode = int(told)
-            self._line.close()
+            code = await get_running_loop().sock_recv(self._connection, 16)
+            self.returncode = int(code)
+            self._connection.close()
         return self.returncode
 
 
 async def start_fork(
     arguments: Sequence[str], folder: Path, environ: Mapping[str, str], streams: Sequence[int]
 ) -> Child:
-    """`antiphon` with these arguments; `streams` are its stdin, stdout and stderr.
+    """Start `antiphon` with these arguments; `streams` are its stdin, stdout and stderr.
 
-    It leads a session of its own. A terminal as stdin is that session's.
+    It leads its own session, which a terminal as stdin controls.
     """
-    line = socket.socket(socket.AF_UNIX)
-    line.connect(address())
-    socket.send_fds(line, [b"."], streams)
-    line.setblocking(False)
-    order = marshal.dumps([ANTIPHON, list(arguments), str(folder), dict(environ)])
-    await get_running_loop().sock_sendall(line, order)
-    return Child(int(await get_running_loop().sock_recv(line, 16)), line)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address())
+    socket.send_fds(connection, [b"."], streams)
+    connection.setblocking(False)
+    request = marshal.dumps([ANTIPHON, list(arguments), str(folder), dict(environ)])
+    await get_running_loop().sock_sendall(connection, request)
+    return Child(int(await get_running_loop().sock_recv(connection, 16)), connection)
 
 
 def run_fork(
@@ -129,28 +129,30 @@ def run_fork(
     given: bytes | None = None,
     missing: tuple[str, ...] = (),
 ) -> tuple[int, bytes, bytes]:
-    """Run `antiphon` to its end; return its exit code, output and errors. `given` is its input.
+    """Run `antiphon` to its end; return its exit code, stdout and stderr. `given` is its stdin.
 
-    A command that waits for a fork would take longer to start than the fork takes to run.
+    Running `fork_client.py` instead would take longer than the fork itself.
     """
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    source, sink = (nothing, None) if given is None else os.pipe()
+    devnull = os.open(os.devnull, os.O_RDONLY)
+    source, sink = (devnull, None) if given is None else os.pipe()
     (out, out_end), (err, err_end) = os.pipe(), os.pipe()
     ends = (source, out_end, err_end)
-    with socket.socket(socket.AF_UNIX) as line, ThreadPoolExecutor(3) as readers:
+    with socket.socket(socket.AF_UNIX) as connection, ThreadPoolExecutor(3) as readers:
         try:
-            line.settimeout(5 * SECONDS)
-            line.connect(address(missing))
-            socket.send_fds(line, [b"."], ends)
-            line.sendall(marshal.dumps([ANTIPHON, list(arguments), str(folder), dict(environ)]))
+            connection.settimeout(5 * SECONDS)
+            connection.connect(address(missing))
+            socket.send_fds(connection, [b"."], ends)
+            connection.sendall(
+                marshal.dumps([ANTIPHON, list(arguments), str(folder), dict(environ)])
+            )
         finally:
-            for end in {nothing, *ends}:
+            for end in {devnull, *ends}:
                 os.close(end)
-        texts = [readers.submit(_read_all, each) for each in (out, err)]
+        texts = [readers.submit(_read_all, pipe) for pipe in (out, err)]
         if sink is not None:
             readers.submit(_write_all, sink, given)
-        line.recv(16)  # the number of its process
-        code = int(line.recv(16))
+        connection.recv(16)  # the number of its process
+        code = int(connection.recv(16))
         return code, *(text.result() for text in texts)
 
 
@@ -159,22 +161,22 @@ def _read_all(descriptor: int) -> bytes:
         return stream.read()
 
 
-def _write_all(descriptor: int, given: bytes) -> None:
+def _write_all(descriptor: int, data: bytes) -> None:
     with suppress(BrokenPipeError), open(descriptor, "wb") as stream:
-        stream.write(given)
+        stream.write(data)
 
 
 def command(program: str = ANTIPHON, missing: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return the command that starts a fork with this function; arguments may follow.
 
-    `missing` are packages that are not installed for it.
+    The fork cannot import the packages `missing`.
     """
     return (sys.executable, "-I", "-S", str(FORKED), address(missing), program)
 
 
 @functools.cache
 def address(missing: tuple[str, ...] = ()) -> str:
-    """Where the process listens that lacks these packages; it ends with this one."""
+    """Return the address of the process that lacks these packages; it ends with this process."""
     folder = TemporaryDirectory(prefix="fork-server-")
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(f"{folder.name}/socket")
@@ -200,7 +202,7 @@ def address(missing: tuple[str, ...] = ()) -> str:
 
 
 def main(listening: socket.socket, missing: Sequence[str]) -> int:
-    """Be forked until our stdin is closed; in each fork, be the program that was asked for."""
+    """Serve forks until stdin is closed; in each fork, run the requested program."""
     sys.modules.update(dict.fromkeys(missing))  # type: ignore[arg-type]
     from antiphon.runtime.admin.accounts import PasswordHasher
 
@@ -218,7 +220,7 @@ def main(listening: socket.socket, missing: Sequence[str]) -> int:
 
 
 def _prepare_answers() -> None:
-    """Do once what each server would do again at its start and for the first page that it sends."""
+    """Fill caches that each server would otherwise fill at its start and for its first page."""
     page = import_module("antiphon.web.routes.page")
     app = import_module("flask").Flask(__name__)
     create_app = import_module("antiphon.server.app").create_app
@@ -231,53 +233,59 @@ def _prepare_answers() -> None:
 
 
 class ForkServer:
-    """The programs that were born here, each with the line to whoever waits for its end."""
+    """Starts a fork for each connection, and reports the end of the fork there."""
 
     def __init__(self, listening: socket.socket) -> None:
         self._listening = listening
-        self._lines: dict[socket.socket, int] = {}
-        self._died, self._death = socket.socketpair()
-        self._death.setblocking(False)
-        signal.set_wakeup_fd(self._death.fileno())
+        self._connections: dict[socket.socket, int] = {}
+        self._wakeup_end, self._wakeup = socket.socketpair()
+        self._wakeup.setblocking(False)
+        signal.set_wakeup_fd(self._wakeup.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def attend(self) -> int:
-        """Fork, tell of each end, and end what nobody waits for any more; return an exit code."""
+        """Serve until stdin is closed; kill forks whose client is gone; return an exit code."""
         waiting = True
         while waiting:
-            ready, _, _ = select.select([0, self._listening, self._died, *self._lines], [], [])
-            if self._died in ready:
-                self._died.recv(1000)
-                self._bury()
-            for line in self._lines.keys() & ready:
-                os.kill(self._lines.pop(line), signal.SIGKILL)
-                line.close()
+            ready, _, _ = select.select(
+                [0, self._listening, self._wakeup_end, *self._connections], [], []
+            )
+            if self._wakeup_end in ready:
+                self._wakeup_end.recv(1000)
+                self._report_ends()
+            for connection in self._connections.keys() & ready:
+                os.kill(self._connections.pop(connection), signal.SIGKILL)
+                connection.close()
             waiting = 0 not in ready
-            if self._listening in ready and (program := self._bear()):
+            if self._listening in ready and (program := self._fork_program()):
                 return program()
-        for pid in self._lines.values():
+        for pid in self._connections.values():
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(Path(self._listening.getsockname()).parent, ignore_errors=True)
         return 0
 
-    def _bury(self) -> None:
-        """Tell of the ends that there were."""
+    def _report_ends(self) -> None:
+        """Send the exit code of each fork that ended to its client."""
         with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                pid, status = ended
-                for line in [line for line, born in self._lines.items() if born == pid]:
-                    del self._lines[line]
-                    with line, suppress(OSError):
-                        line.sendall(b"%16d" % os.waitstatus_to_exitcode(status))
+            while (result := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = result
+                for connection in [
+                    connection
+                    for connection, connection_pid in self._connections.items()
+                    if connection_pid == pid
+                ]:
+                    del self._connections[connection]
+                    with connection, suppress(OSError):
+                        connection.sendall(b"%16d" % os.waitstatus_to_exitcode(status))
 
-    def _bear(self) -> Callable[[], int] | None:
-        """Fork for whoever asks; in the fork, return what it is."""
-        line, _ = self._listening.accept()
-        _, streams, _, _ = socket.recv_fds(line, 1, 3)
+    def _fork_program(self) -> Callable[[], int] | None:
+        """Fork for a client; in the fork, return the function to run."""
+        connection, _ = self._listening.accept()
+        _, streams, _, _ = socket.recv_fds(connection, 1, 3)
         try:
-            with line.makefile("rb") as told:
-                program, arguments, folder, environ = marshal.load(told)
-        except (EOFError, ConnectionError):  # it was killed meanwhile
+            with connection.makefile("rb") as request:
+                program, arguments, folder, environ = marshal.load(request)
+        except (EOFError, ConnectionError):  # the client was killed meanwhile
             pid = -1
         else:
             pid = os.fork()
@@ -285,21 +293,27 @@ class ForkServer:
             for stream in streams:
                 os.close(stream)
             if pid < 0:
-                line.close()
+                connection.close()
             else:
-                self._lines[line] = pid
+                self._connections[connection] = pid
                 with suppress(OSError):
-                    line.sendall(b"%16d" % pid)
+                    connection.sendall(b"%16d" % pid)
             return None
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for each in (line, self._listening, self._died, self._death, *self._lines):
+        for each in (
+            connection,
+            self._listening,
+            self._wakeup_end,
+            self._wakeup,
+            *self._connections,
+        ):
             each.close()
-        _move_in(folder, environ, streams)
-        return lambda: _be(program, arguments)
+        _set_up_process(folder, environ, streams)
+        return lambda: _run_program(program, arguments)
 
 
-def _be(program: str, arguments: Sequence[str]) -> int:
+def _run_program(program: str, arguments: Sequence[str]) -> int:
     import_module("tests.support.harness.own_runs").limit_own_runs()
     module, _, name = program.partition(":")
     sys.argv = [name, *arguments]
@@ -309,12 +323,12 @@ def _be(program: str, arguments: Sequence[str]) -> int:
         if not isinstance(end.code, int):
             raise
         code = end.code
-    _leave(code)
+    _exit_process(code)
     return code
 
 
-def _leave(code: int) -> None:
-    """End as Python ends, but leave the modules to the system: to clear them copies them all."""
+def _exit_process(code: int) -> None:
+    """End as Python ends, but without clearing modules: that would copy their memory."""
     threading._shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -322,8 +336,8 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
-def _move_in(folder: str, environ: dict[str, str], streams: Sequence[int]) -> None:
-    """All that a process is born with is as if it had been started anew."""
+def _set_up_process(folder: str, environ: dict[str, str], streams: Sequence[int]) -> None:
+    """Give the fork the session, streams, folder and variables of a newly started process."""
     os.setsid()
     for file, stream in enumerate(streams):
         os.dup2(stream, file)
@@ -334,8 +348,8 @@ def _move_in(folder: str, environ: dict[str, str], streams: Sequence[int]) -> No
     os.environ.clear()
     os.environ.update(environ)
     sys.path.insert(0, folder)
-    if how := environ.get("PYTHONWARNINGS"):
-        warnings.simplefilter(how)
+    if action := environ.get("PYTHONWARNINGS"):
+        warnings.simplefilter(action)
     for file, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         stream = open(file, mode, encoding="utf-8", errors=getattr(sys, name).errors, closefd=False)  # noqa: SIM115
         stream.reconfigure(

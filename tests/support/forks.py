@@ -31,13 +31,13 @@ from tests.support import fork_server
 SECONDS = 60
 """How long a fork may take to stop the services of its tests."""
 ONE_IN = 3
-"""Of so many forks, one takes tests of the page first."""
+"""One fork in this many takes tests of the page first."""
 PURE = ("engine", "providers", "types", "wires")
 """Folders whose tests take a few milliseconds each."""
 FLOWS = ("system",)
 """Folders whose tests may take a minute each."""
 SIZE = 4
-"""Bytes of a module's number: reading so few from a pipe is atomic."""
+"""Bytes of a module's number: few enough that reading them from a pipe is atomic."""
 
 FORKING = get_context("fork") if hasattr(os, "fork") else None
 
@@ -55,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[Any]:
-    """Collect without garbage collections: all that is made stays."""
+    """Collect without garbage collections: nothing that is created here becomes garbage."""
     gc.disable()
     try:
         return (yield)
@@ -65,7 +65,7 @@ def pytest_collection() -> Iterator[Any]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """Run the tests in forks where that is asked for."""
+    """Run the tests in forks with `--forks`."""
     options = session.config.option
     if not options.forks or FORKING is None or options.collectonly or session.testsfailed:
         return None
@@ -86,7 +86,7 @@ class _Fork:
 
 
 class _Forks:
-    """All forks, and what they share."""
+    """Starts the forks, gives them modules and reports their results."""
 
     def __init__(self, session: pytest.Session) -> None:
         self._session = session
@@ -106,9 +106,9 @@ class _Forks:
         """Run all tests. Raises `Failed` or `Interrupted` where pytest stops early."""
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
-            reporter.showfspath = False  # tests of several modules end in turn
+            reporter.showfspath = False  # tests of several modules end in mixed order
         if any(item.get_closest_marker("processes") for item in self._session.items):
-            fork_server.address()  # one for all
+            fork_server.address()  # started here, so that all forks share it
         gc.collect()
         gc.freeze()  # a collection in a fork would copy everything
         try:
@@ -122,13 +122,13 @@ class _Forks:
             self._stop()
 
     def _estimate_length(self, module: int) -> int:
-        """Return how long the module may take, in tests of a pure folder."""
+        """Return how long the module may take, in units of a test of a pure folder."""
         items = [self._session.items[test] for test in self._modules[module]]
         folder = items[0].path.parent.name
-        started = sum(item.get_closest_marker("processes") is not None for item in items)
+        with_processes = sum(item.get_closest_marker("processes") is not None for item in items)
         if folder in FLOWS:
             return len(items) * 60
-        return len(items) * (1 if folder in PURE else 5) + started * 20
+        return len(items) * (1 if folder in PURE else 5) + with_processes * 20
 
     def _needs_browser(self, module: int) -> bool:
         items = (self._session.items[test] for test in self._modules[module])
@@ -138,18 +138,18 @@ class _Forks:
         number = next(self._folders)
         folder = self._folder / f"fork-{number}"
         folder.mkdir(mode=0o700)
-        todo = tuple(tests)
+        first_tests = tuple(tests)
         queues = self._queues[::-1] if number % ONE_IN else self._queues
 
         def take() -> list[int]:
             """Return the tests of the next module; none where all modules were taken."""
-            taken = (os.read(queue, SIZE) for queue in queues)
-            number = next(filter(None, taken), b"")
+            numbers = (os.read(queue, SIZE) for queue in queues)
+            number = next(filter(None, numbers), b"")
             return self._modules[int.from_bytes(number)] if number else []
 
         def work(line: Connection) -> None:
             self._config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
-            _Worker(self._session, line).work(todo, take)
+            _Worker(self._session, line).work(first_tests, take)
 
         self._forks.append(_Fork(work, tests))
 
@@ -219,9 +219,9 @@ class _Forks:
 
 def _fill_pipe(numbers: list[int]) -> int:
     """Return the end from which forks read these numbers."""
-    queue, full = os.pipe()
-    with open(full, "wb") as filled:
-        filled.writelines(number.to_bytes(SIZE) for number in numbers)
+    queue, write_end = os.pipe()
+    with open(write_end, "wb") as stream:
+        stream.writelines(number.to_bytes(SIZE) for number in numbers)
     return queue
 
 
@@ -256,8 +256,8 @@ class _Worker:
         assert capture is not None
         for stream in (capture._global_capturing.out, capture._global_capturing.err):
             if isinstance(stream, FDCapture):
-                with TemporaryFile() as own:
-                    os.dup2(own.fileno(), stream.tmpfile.fileno())
+                with TemporaryFile() as file:
+                    os.dup2(file.fileno(), stream.tmpfile.fileno())
 
     def _run(self, tests: tuple[int, ...] | list[int]) -> None:
         for test, following in itertools.zip_longest(tests, tests[1:]):
@@ -285,8 +285,8 @@ class _Worker:
         nodeid: str,
         location: tuple[str, int, str] | None,
     ) -> None:
-        """Let the first process tell of the warning; what it is about stays here."""
+        """Let the first process report the warning, without the objects that it is about."""
         message = str(warning_message.message)
-        about = (message, warning_message.category, warning_message.filename)
-        data = {"warning_message": (*about, warning_message.lineno), "when": when}
+        summary = (message, warning_message.category, warning_message.filename)
+        data = {"warning_message": (*summary, warning_message.lineno), "when": when}
         self._line.send(("warning", data | {"nodeid": nodeid, "location": location}))

@@ -1,8 +1,8 @@
-"""Installs the programs of other people that tests drive, where apt-get may: `make test` runs it.
+"""Installs third-party programs that tests drive, if apt-get may; `make test` runs it.
 
     python tests/support/install_programs.py
 
-What cannot be installed is said; the tests that need it are skipped, and say so too.
+It reports what cannot be installed; the tests that need it are skipped with a message.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PACKAGES = {
 }
 """Debian's package for each program."""
 INSTEAD = {"chromium-headless-shell": ("chromium", "chromium-browser", "google-chrome")}
-"""Programs that do as well where the package is not to be had, and take longer."""
+"""Slower programs that serve as well where the package is unavailable."""
 SECONDS = 600
 
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _install(packages: list[str]) -> None:
-    """Where the list of packages is old, or there is none, it is fetched, and all tried anew."""
+    """Install packages; if that fails, update the list of packages and try again."""
     install = ["install", "--yes", "--no-install-recommends", *packages]
     if not _apt_get(*install):
         _apt_get("update")
@@ -54,12 +54,12 @@ def _apt_get(*arguments: str) -> bool:
     command = ["apt-get", "-o", "DPkg::Lock::Timeout=120", *arguments]
     environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, check=False, capture_output=True, timeout=SECONDS, env=environ
         )
     except subprocess.TimeoutExpired:
         return False
-    return done.returncode == 0
+    return process.returncode == 0
 
 
 if __name__ == "__main__":

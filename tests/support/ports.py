@@ -6,11 +6,11 @@ import random
 import socket
 
 RANGE = range(20_000, 32_000)
-"""Below the ports that systems give to sockets that ask for any (`ip_local_port_range`)."""
+"""Ports below those that systems give to sockets bound to port 0 (`ip_local_port_range`)."""
 
 
 def find_port() -> int:
-    """Return a free port that no other socket is given by chance until a server listens there."""
+    """Return a free port that the system gives to no other socket before a server listens there."""
     return next(filter(is_free, iter(lambda: random.choice(RANGE), None)))
 
 

@@ -1,4 +1,4 @@
-"""Programs of other people that tests drive: Node, npm packages and Python environments.
+"""Third-party programs that tests drive: Node, npm packages and Python environments.
 
 Lock files pin them. Each is installed once, below `.tools`.
 """
@@ -45,7 +45,7 @@ def install_npm_packages(pinned: Path) -> Path:
 
 
 def install_python(requirements: Path, python: str = sys.executable) -> Path:
-    """Return a Python that has what a file of hashed requirements pins, and nothing of ours.
+    """Return a Python that has what a file of hashed requirements pins, but not Antiphon.
 
     `python` is a path, or a version such as `3.12` of which one is installed on this machine.
     """
@@ -58,18 +58,18 @@ def install_python(requirements: Path, python: str = sys.executable) -> Path:
 
 
 def create_environment(
-    folder: Path, *wanted: str | Path, python: str | Path = sys.executable
+    folder: Path, *arguments: str | Path, python: str | Path = sys.executable
 ) -> Path:
-    """Make an environment of this Python with what `uv pip install` is told; return its Python."""
+    """Create an environment with what `uv pip install` is told to install; return its Python."""
     _run([uv(), "venv", "--quiet", "--relocatable", "--python", python, folder])
-    _run([uv(), "pip", "install", "--quiet", "--python", folder / PYTHON, *wanted])
+    _run([uv(), "pip", "install", "--quiet", "--python", folder / PYTHON, *arguments])
     return folder / PYTHON
 
 
 def write_npx(program: Path, pinned: Path, packages: Path) -> None:
-    """Write a program that is `npx` for the dependencies of a `package.json`, and nothing else.
+    """Write a program that replaces `npx` for the dependencies of a `package.json` only.
 
-    It takes `-y NAME@VERSION` with the pinned version, so that pages name the one that is tried.
+    It accepts `-y NAME@VERSION` with the pinned version only: pages must name the tested version.
     """
     cases: list[str] = []
     for name, version in json.loads((pinned / "package.json").read_text())["dependencies"].items():
@@ -87,8 +87,8 @@ def uv() -> str:
 
 
 def run_program(folder: Path, *command: str | Path, **environ: str) -> str:
-    """Return all that a program prints; it must succeed."""
-    done = subprocess.run(
+    """Run a program that must succeed; return its output."""
+    process = subprocess.run(
         command,
         check=False,
         cwd=folder,
@@ -99,8 +99,8 @@ def run_program(folder: Path, *command: str | Path, **environ: str) -> str:
         text=True,
         timeout=RUN_SECONDS,
     )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert process.returncode == 0, process.stdout
+    return process.stdout
 
 
 def _install_once(lock: Path, name: str, install: Callable[[Path], None]) -> Path:

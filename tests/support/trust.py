@@ -1,4 +1,4 @@
-"""A file of a folder, trusted as `antiphon trust` does it, for tests that begin behind that."""
+"""Trusts the settings file of a folder as `antiphon trust` does, for tests that need it trusted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from antiphon.settings.trust import digest
 
 
 def trust_file(file: Path, environ: Mapping[str, str]) -> Path:
-    """Trust the settings file as it stands, for the user of this environment; returns it."""
+    """Trust the settings file as it is now, for the user of this environment; return it."""
     discovery.open_approvals(environ).trust(file, digest(file.read_bytes()))
     return file

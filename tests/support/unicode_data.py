@@ -10,9 +10,9 @@ FILE = Path(__file__).parent / "unicode" / "DefaultIgnorableCodePoint-17.0.0.txt
 
 def default_ignorable() -> list[int]:
     """All code points with the property `Default_Ignorable_Code_Point`, in order."""
-    found: list[int] = []
+    points: list[int] = []
     for line in FILE.read_text(encoding="utf-8").splitlines():
         if entry := re.match(r"([0-9A-F]+)(?:\.\.([0-9A-F]+))? +; Default_Ignorable", line):
             first, last = entry[1], entry[2] or entry[1]
-            found += range(int(first, 16), int(last, 16) + 1)
-    return found
+            points += range(int(first, 16), int(last, 16) + 1)
+    return points

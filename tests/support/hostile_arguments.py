@@ -1,8 +1,8 @@
-"""Arguments of calls that try to keep something from the person who decides.
+"""Arguments of tool calls that try to hide something from the person who approves the call.
 
-Each case is for a tool named `shell` and is driven through every place that asks: the box of the
-terminal and the card of the page. `names` are those that must be named one by one, in order;
-`hidden` is what the call would do unseen: no answer but No may be offered before it was shown.
+Each case is for a tool named `shell` and is tested wherever a person approves: in the box of the
+terminal and on the card of the page. `names` are the arguments that must be named, in order;
+`hidden` is the hidden part: before it was shown, only No may be offered as an answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Case(NamedTuple):
-    """One call. `arguments` is the JSON text that the model wrote."""
+    """A tool call. `arguments` is the JSON text of the model."""
 
     name: str
     arguments: str
@@ -63,4 +63,4 @@ CASES = (
     ),
 )  # fmt: skip
 SMALL = _case("small", {"command": "ls", "note": ["a"]}, "ls")
-"""Has room everywhere, and can be allowed at once."""
+"""A call that fits everywhere, and can be allowed at once."""

@@ -1,4 +1,4 @@
-"""A strict reader of what `/metrics` says: https://prometheus.io/docs/instrumenting/exposition_formats/."""
+"""A strict parser of `/metrics`, after https://prometheus.io/docs/instrumenting/exposition_formats/."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PARTS = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge":
 
 
 class Sample(NamedTuple):
-    """A line: the labels as pairs, and the value."""
+    """A parsed line; `labels` are pairs of name and value."""
 
     name: str
     labels: tuple[tuple[str, str], ...]
@@ -28,55 +28,55 @@ class Family(NamedTuple):
 
 
 def families(text: str) -> dict[str, Family]:
-    """The text, read; an `AssertionError` says what is not as it must be."""
+    """Parse the text; an `AssertionError` names what is not valid in it."""
     assert text.endswith("\n")
-    read: dict[str, Family] = {}
+    parsed: dict[str, Family] = {}
     about = ""
     name = ""
     for line in text.removesuffix("\n").split("\n"):
         if line.startswith("#"):
             match = _COMMENT.fullmatch(line)
             assert match, line
-            what, said, rest = match.groups()
+            what, family_name, rest = match.groups()
             if what == "HELP":
-                assert said not in read, f"{said} comes twice"
-                name, about = said, rest
+                assert family_name not in parsed, f"{family_name} comes twice"
+                name, about = family_name, rest
             else:
-                assert said == name, line
+                assert family_name == name, line
                 assert rest in _PARTS, line
-                read[name] = Family(rest, about, [])
+                parsed[name] = Family(rest, about, [])
             continue
         sample = _sample(line)
-        kind = read[name].kind
+        kind = parsed[name].kind
         assert sample.name.removeprefix(name) in _PARTS[kind], line
         assert kind != "counter" or name.endswith("_total"), line
-        read[name].samples.append(sample)
-    for family in read.values():
+        parsed[name].samples.append(sample)
+    for family in parsed.values():
         _check(family)
-    return read
+    return parsed
 
 
 def value(text: str, name: str, **labels: str) -> float:
-    """The value of one series, 0 where it is not told; a histogram's by its `_count`."""
+    """Return the value of one series, 0 if it is absent; `name` may end in `_count` or `_sum`."""
     base = name.removesuffix("_count").removesuffix("_sum")
-    known = families(text)
-    family = known[name] if name in known else known[base]
-    wanted = tuple(labels.items())
-    return sum(each.value for each in family.samples if (each.name, each.labels) == (name, wanted))
+    parsed = families(text)
+    family = parsed[name] if name in parsed else parsed[base]
+    pairs = tuple(labels.items())
+    return sum(each.value for each in family.samples if (each.name, each.labels) == (name, pairs))
 
 
 def _sample(line: str) -> Sample:
     match = _SAMPLE.fullmatch(line)
     assert match, line
-    name, said, number = match.groups()
-    labels = tuple((label[1], label[2]) for label in _LABEL.finditer(said or ""))
-    assert ",".join(f'{key}="{text}"' for key, text in labels) == (said or ""), line
+    name, label_text, number = match.groups()
+    labels = tuple((label[1], label[2]) for label in _LABEL.finditer(label_text or ""))
+    assert ",".join(f'{key}="{text}"' for key, text in labels) == (label_text or ""), line
     return Sample(name, labels, float(number))
 
 
 def _check(family: Family) -> None:
-    told = [(sample.name, sample.labels) for sample in family.samples]
-    assert len(set(told)) == len(told), "a series comes twice"
+    series = [(sample.name, sample.labels) for sample in family.samples]
+    assert len(set(series)) == len(series), "a series comes twice"
     if family.kind != "histogram":
         return
     below = 0.0

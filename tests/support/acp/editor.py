@@ -1,4 +1,4 @@
-"""An editor that talks to the agent by the protocol's own client, in this process."""
+"""An editor in this process that talks to the agent with the protocol's own client."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECONDS = 300
 
 
 class Editor:
-    """Keeps what the agent sends. `answer` names the kind of the option that is chosen."""
+    """Records what the agent sends. `answer` chooses an option of each permission request."""
 
     def __init__(self) -> None:
         self.updates: list[Any] = []
@@ -40,11 +40,11 @@ class Editor:
         self.answer: Callable[[Any, Sequence[Any]], str | None] = lambda _, options: None
         self.buffers: dict[str, str] = {}
         self.before_read: tuple[asyncio.Event, asyncio.Event] | None = None
-        """Set when a file is asked for; awaited before it is sent."""
+        """The first is set when the agent reads a file; the answer waits for the second."""
         self.came = asyncio.Condition()
         self.agent: ClientSideConnection
 
-    # What the agent asks.
+    # Called by the agent.
 
     async def session_update(self, session_id: str, update: Any, **_: Any) -> None:
         async with self.came:
@@ -66,20 +66,20 @@ class Editor:
 
     async def read_text_file(self, session_id: str, path: str, **_: Any) -> ReadTextFileResponse:
         if self.before_read is not None:
-            asked, go = self.before_read
-            asked.set()
+            requested, go = self.before_read
+            requested.set()
             await go.wait()
         return ReadTextFileResponse(content=self.buffers[path])
 
     def on_connect(self, conn: Any) -> None:
         self.agent = conn
 
-    # What a test asks.
+    # Called by tests.
 
-    async def until(self, there: Callable[[], bool]) -> None:
-        """Wait until something is true after an update or a question."""
+    async def until(self, predicate: Callable[[], bool]) -> None:
+        """Wait until the predicate is true after an update or a question."""
         async with asyncio.timeout(SECONDS), self.came:
-            await self.came.wait_for(there)
+            await self.came.wait_for(predicate)
 
     def texts(self, kind: str = "agent_message_chunk") -> str:
         return "".join(
@@ -87,13 +87,13 @@ class Editor:
         )
 
     def calls(self) -> dict[str, dict[str, Any]]:
-        """The tool calls as they stand after all updates."""
-        shown: dict[str, dict[str, Any]] = {}
+        """Return the tool calls by their ids, with the fields of all updates."""
+        calls: dict[str, dict[str, Any]] = {}
         for update in self.updates:
             if update.session_update in ("tool_call", "tool_call_update"):
                 fields = update.model_dump(exclude_none=True, exclude_unset=True)
-                shown.setdefault(update.tool_call_id, {}).update(fields)
-        return shown
+                calls.setdefault(update.tool_call_id, {}).update(fields)
+        return calls
 
 
 def choose(kind: str, name: str = "") -> Callable[[Any, Sequence[Any]], str | None]:
@@ -110,15 +110,15 @@ async def open_editor(
     client: AsyncClient | None = None,
     **setup: Any,
 ) -> AsyncGenerator[Editor]:
-    """Yield an editor that is connected to an agent and has said what it can do."""
+    """Yield an editor that is connected to an agent and has sent its capabilities."""
     editor = Editor()
-    here, there = socket.socketpair()
-    reader, writer = await asyncio.open_connection(sock=here)
-    agent_reader, agent_writer = await asyncio.open_connection(sock=there)
-    async with client or AsyncClient(settings=settings) as opened:
+    editor_socket, agent_socket = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=editor_socket)
+    agent_reader, agent_writer = await asyncio.open_connection(sock=agent_socket)
+    async with client or AsyncClient(settings=settings) as agent_client:
         agent = AcpAgent(
             SessionSetup(
-                client=opened,
+                client=agent_client,
                 settings=settings,
                 functions=functions,
                 own_tools=tuple(Functions(functions).tools()),

@@ -1,4 +1,4 @@
-"""Buses of several processes, and a carrier between them that is no service."""
+"""Shared buses on a backend within this process."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextlib import asynccontextmanager
 
 from antiphon.buses.shared import BackendDown, BusBackend, BusTiming, SharedBus
 
-SOON = 30.0  # seconds; far more than any wake-up takes
+SOON = 30.0  # seconds; far above what any wake-up takes
 
 
 async def up(carrier: BusBackend, pace: BusTiming = BusTiming()) -> SharedBus:  # noqa: B008 - frozen
-    """A bus whose line is there."""
+    """Return a connected bus."""
     bus = SharedBus(carrier, timing=pace)
     await comes_up(bus)
     return bus
 
 
 async def comes_up(bus: SharedBus) -> None:
-    """Everybody is woken once the line is there."""
+    """Wait until the bus is connected; all subscribers are woken then."""
     async with asyncio.timeout(SOON):
         with bus.subscribe("nothing") as bell:
             while not bus.connected:
@@ -28,7 +28,7 @@ async def comes_up(bus: SharedBus) -> None:
 
 
 async def goes_down(bus: SharedBus) -> None:
-    """Everybody is woken once the line is gone."""
+    """Wait until the bus is disconnected; all subscribers are woken then."""
     async with asyncio.timeout(SOON):
         with bus.subscribe("nothing") as bell:
             while bus.connected:
@@ -36,10 +36,10 @@ async def goes_down(bus: SharedBus) -> None:
 
 
 class Switchboard:
-    """A carrier in this process. `said` is every message that was sent, heard or not.
+    """A backend in this process. `said` is every message that was sent, delivered or not.
 
-    While `deaf` it takes messages and brings none, while `away` no line can be opened, and while
-    `silent` one that is opened waits; `waiting` is how many do.
+    While `deaf` it accepts messages and delivers none, while `away` connecting fails, and while
+    `silent` connecting does not return; `waiting` counts the connections that wait.
     """
 
     name = "the switchboard"
@@ -78,19 +78,19 @@ class Switchboard:
             self.bring(message)
 
     def bring(self, message: str) -> None:
-        """To everybody, whoever sent it."""
+        """Deliver a message to all connections, its sender's among them."""
         for hear in list(self._lines):
             hear(message)
 
     def cut(self) -> None:
-        """Every line breaks, and none can be opened."""
+        """Break every connection, and let none be opened."""
         self.away = True
         for hung_up in self._lines.values():
             hung_up()
 
 
 class BadSwitchboard(Switchboard):
-    """Loses, doubles, delays and reorders messages; now and then a line breaks."""
+    """Loses, doubles, delays and reorders messages; sometimes all connections break."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -101,5 +101,5 @@ class BadSwitchboard(Switchboard):
             for hung_up in self._lines.values():
                 hung_up()
         for _ in range(self._dice.choice([0, 1, 1, 2])):
-            late = self._dice.random() * 0.01
-            asyncio.get_running_loop().call_later(late, super().bring, message)
+            delay = self._dice.random() * 0.01
+            asyncio.get_running_loop().call_later(delay, super().bring, message)

@@ -1,4 +1,4 @@
-"""A bus as bad as a bus may be: it loses, doubles, delays and reorders wake-ups."""
+"""A bus with all faults that a bus may have: it loses, doubles, delays and reorders wake-ups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon.buses.local import LocalBus, LocalSubscription
 
 
 class UnreliableBus:
-    """Chances are from 0 to 1; a ring is up to `delay` seconds late; `seed` makes it repeatable."""
+    """`lost` and `doubled` are probabilities; a wake-up is up to `delay` seconds late."""
 
     def __init__(
         self, seed: int, *, lost: float = 0.3, doubled: float = 0.3, delay: float = 0.01
@@ -31,13 +31,13 @@ class UnreliableBus:
     def notify(self, topic: str) -> None:
         if self._dice.random() < self._lost:
             return
-        self._ring_later(topic)
+        self._notify_later(topic)
         if self._dice.random() < self._doubled:
-            self._ring_later(topic)
+            self._notify_later(topic)
 
     async def close(self) -> None:
         await self._bus.close()
 
-    def _ring_later(self, topic: str) -> None:
+    def _notify_later(self, topic: str) -> None:
         delay = self._dice.random() * self._delay
         asyncio.get_running_loop().call_later(delay, self._bus.notify, topic)

@@ -1,4 +1,4 @@
-"""A home, a folder and a database for each run of the program, and an upstream model server."""
+"""A home, a folder and a database for runs of the program."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ SECONDS = 300  # far above what any of these takes
 class Place:
     """A home, a working folder and a database that nothing else uses.
 
-    `missing` are packages that are not installed for forks of the program.
+    Forks of the program cannot import the packages `missing`.
     """
 
     def __init__(self, root: Path, missing: tuple[str, ...] = ()) -> None:
         self.root = root
         self._missing = missing
-        kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+        base_environ = {
+            name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ
+        }
         self.environ = {
-            **kept,
+            **base_environ,
             "HOME": str(root),
             "XDG_CONFIG_HOME": str(root / "config"),
             "XDG_DATA_HOME": str(root / "data"),
@@ -44,7 +46,7 @@ class Place:
         cold: bool = False,
         **streams: Any,
     ) -> subprocess.Popen[bytes]:
-        """The program, begun: with `cold` from nothing, else as a fork of one that is loaded."""
+        """Start the program: with `cold` in a new Python process, else as a fork."""
         cold = cold or bool(prefix) or fork_server.needs_a_beginning(environ or ())
         program = (
             (sys.executable, "-m", "antiphon")
@@ -61,19 +63,21 @@ class Place:
     def run(
         self, *arguments: str, stdin: str | None = None, environ: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """The program, run to its end."""
-        given = None if stdin is None else stdin.encode()
+        """Run the program to its end."""
+        data = None if stdin is None else stdin.encode()
         if fork_server.needs_a_beginning(environ or ()):
             source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
             with self.start(*arguments, environ=environ, stdin=source) as process:
-                out, err = process.communicate(given, timeout=SECONDS)
+                out, err = process.communicate(data, timeout=SECONDS)
                 code = process.wait()
         else:
-            whole = {**self.environ, **(environ or {})}
-            code, out, err = fork_server.run_fork(arguments, self.root, whole, given, self._missing)
+            full_environ = {**self.environ, **(environ or {})}
+            code, out, err = fork_server.run_fork(
+                arguments, self.root, full_environ, data, self._missing
+            )
         return subprocess.CompletedProcess(arguments, code, out.decode(), err.decode())
 
     def threads(self) -> list[dict[str, Any]]:
-        """Everything that was said here, newest conversation first."""
-        listed = json.loads(self.run("threads", "list", "--json").stdout)
-        return [json.loads(self.run("threads", "export", each["id"]).stdout) for each in listed]
+        """Return the exports of all threads, newest first."""
+        threads = json.loads(self.run("threads", "list", "--json").stdout)
+        return [json.loads(self.run("threads", "export", each["id"]).stdout) for each in threads]

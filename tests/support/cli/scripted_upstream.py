@@ -1,4 +1,4 @@
-"""A model server over HTTP that says the lines it is given."""
+"""A model server over HTTP that sends scripted lines."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 class Upstream:
-    """Answers every request with the lines it is given; then it ends, or holds the line.
+    """Answers every request with its lines; then it ends the response, or holds the connection.
 
-    `keys` has the key of each question for its models, `paths` its path, which a refusal repeats.
+    `keys` and `paths` have the key and the path of each request for its models.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Upstream:
         self.gone = threading.Event()
 
     def text(self, *pieces: str, finish: str | None = "stop") -> None:
-        """Say this text, and then why it ends; None ends without a word."""
+        """Answer with this text and the finish reason; None ends the stream without one."""
         chunks = [{"delta": {"content": piece}} for piece in pieces]
         if finish is not None:
             chunks.append({"delta": {}, "finish_reason": finish})
@@ -39,42 +39,42 @@ class Upstream:
 @contextmanager
 def serve_upstream() -> Iterator[Upstream]:
     """Run an upstream on loopback."""
-    said = Upstream()
+    upstream = Upstream()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            said.keys.append(self.headers["authorization"])
-            said.paths.append(self.path)
-            listed = {"data": [{"id": "big-model"}]}
-            refused = {"error": {"message": f"Not for {self.path}"}}
-            body = json.dumps(listed if said.status == 200 else refused).encode()
-            self.send_response(said.status)
+            upstream.keys.append(self.headers["authorization"])
+            upstream.paths.append(self.path)
+            models = {"data": [{"id": "big-model"}]}
+            error = {"error": {"message": f"Not for {self.path}"}}
+            body = json.dumps(models if upstream.status == 200 else error).encode()
+            self.send_response(upstream.status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def do_POST(self) -> None:
             length = int(self.headers["content-length"])
-            said.asked.append(json.loads(self.rfile.read(length)))
-            self.send_response(said.status)
+            upstream.asked.append(json.loads(self.rfile.read(length)))
+            self.send_response(upstream.status)
             self.send_header("content-type", "text/event-stream")
             self.end_headers()
-            for line in said.says:
+            for line in upstream.says:
                 self.wfile.write(f"data: {line}\n\n".encode())
                 self.wfile.flush()
-            if said.holds:
-                self.connection.recv(1)  # until the other side lets go
-                said.gone.set()
+            if upstream.holds:
+                self.connection.recv(1)  # until the client disconnects
+                upstream.gone.set()
 
         def log_message(self, *_: object) -> None:
-            """Not on the screen."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        said.url = f"http://127.0.0.1:{server.server_port}/v1"
+        upstream.url = f"http://127.0.0.1:{server.server_port}/v1"
         try:
-            yield said
+            yield upstream
         finally:
             server.shutdown()
             thread.join()

@@ -1,4 +1,4 @@
-"""Antiphon as it is installed from a wheel into an environment of its own."""
+"""Antiphon installed from a wheel into its own environment."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ PYENV = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
 
 
 def find_pythons(minors: Iterable[str]) -> dict[str, str]:
-    """Return a Python of each of these versions that is here: this one, on the path, or pyenv's."""
-    found: dict[str, str] = {}
+    """Return a Python of each version that is installed: this one, on the path, or pyenv's."""
+    pythons: dict[str, str] = {}
     for minor in minors:
         candidates = [sys.executable] if minor == f"3.{sys.version_info.minor}" else []
         candidates += filter(None, [shutil.which(f"python{minor}")])
         candidates += map(str, sorted(PYENV.glob(f"versions/{minor}.*/bin/python")))
         if usable := [each for each in candidates if _is_python(each)]:
-            found[minor] = usable[0]
-    return found
+            pythons[minor] = usable[0]
+    return pythons
 
 
 def _is_python(program: str) -> bool:
@@ -52,9 +52,9 @@ def _is_python(program: str) -> bool:
 class Installed:
     """An environment with the wheel, and a home that nothing else uses."""
 
-    def __init__(self, folder: Path, *wanted: str | Path, python: str | Path) -> None:
+    def __init__(self, folder: Path, *arguments: str | Path, python: str | Path) -> None:
         try:
-            self.python = programs.create_environment(folder / "env", *wanted, python=python)
+            self.python = programs.create_environment(folder / "env", *arguments, python=python)
         except subprocess.CalledProcessError as error:
             if "Failed to fetch" in error.stderr:
                 pytest.skip(
@@ -84,16 +84,16 @@ class Installed:
 
     def succeed(self, *command: str | Path) -> str:
         """Run a program that must succeed; return what it printed."""
-        done = self.run(*command)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        process = self.run(*command)
+        assert process.returncode == 0, process.stderr
+        return process.stdout
 
     def missing_modules(self) -> set[str]:
-        """Import every module of the package; return the libraries that some lack."""
+        """Import every module of the package; return the libraries that are missing."""
         return set(self.succeed(self.python, "-W", "error", "-c", IMPORT_ALL).split())
 
     def serve(self, *command: str | Path) -> AbstractContextManager[str]:
-        """Run a server of the environment on a free port during the block; its address."""
+        """Run a server of the environment on a free port during the block; yield its address."""
         return serve(*command, folder=self.home, environ=self.environ)
 
 
@@ -111,12 +111,12 @@ def serve(*command: str | Path, folder: Path, environ: Mapping[str, str]) -> Ite
     ) as process:
         assert process.stdout
         try:
-            said = ""
-            while not (found := re.search(r"http://127\.0\.0\.1:\d+", said)):
+            output = ""
+            while not (address := re.search(r"http://127\.0\.0\.1:\d+", output)):
                 line = process.stdout.readline()
-                assert line, said
-                said += line
-            yield found[0]
+                assert line, output
+                output += line
+            yield address[0]
         finally:
             process.terminate()
             process.stdout.read()

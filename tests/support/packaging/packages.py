@@ -15,7 +15,7 @@ EXTRAS = set(PROJECT["optional-dependencies"])
 
 
 class Packages(NamedTuple):
-    """The folder of the packages, and both of them."""
+    """The wheel and the source archive, and their folder."""
 
     folder: Path
     wheel: Path

@@ -1,10 +1,10 @@
-"""Renders a Helm chart as `helm template` does, and judges what comes out.
+"""Renders a Helm chart as `helm template` does, and validates the manifests.
 
     python render_chart.py CHART RELEASE < values.json
 
-Standard input is a list of values; standard output a list of what each gives, as JSON: `manifests`
-and `notes`, or `error`. It runs with requirements/chart.txt: Go's templates in Python, and the
-schemas of Kubernetes.
+Standard input is a JSON list of values; standard output is a JSON list of the results, each with
+`manifests` and `notes`, or with `error`. It needs requirements/chart.txt: Go's templates in Python,
+and the schemas of Kubernetes.
 """
 
 import json
@@ -34,23 +34,25 @@ def render(chart: Path, release: str, changes: dict) -> dict:
     """Return the manifests and the notes of the chart with these values beside its own."""
     values = merge(read(chart / "values.yaml"), changes)
     jsonschema.validate(values, json.loads((chart / "values.schema.json").read_text("utf-8")))
-    described = read(chart / "Chart.yaml")
+    chart_info = read(chart / "Chart.yaml")
     context = {
         "Values": values,
         "Chart": {
-            "Name": described["name"],
-            "Version": described["version"],
-            "AppVersion": described["appVersion"],
+            "Name": chart_info["name"],
+            "Version": chart_info["version"],
+            "AppVersion": chart_info["appVersion"],
         },
         "Release": {"Name": release, "Namespace": "default", "Service": "Helm"},
     }
     templates = sorted((chart / "templates").iterdir())
     sources = {path.name: path.read_text("utf-8") for path in templates}
-    shown = [name for name in sources if not name.startswith("_")]
-    rendered = HelmTemplateEngine.from_sources(sources).render(dict.fromkeys(shown, context))
+    template_names = [name for name in sources if not name.startswith("_")]
+    rendered = HelmTemplateEngine.from_sources(sources).render(
+        dict.fromkeys(template_names, context)
+    )
     manifests = [
         manifest
-        for name in shown
+        for name in template_names
         if name.endswith(".yaml")
         for manifest in yaml.safe_load_all(rendered[name])
         if manifest
@@ -68,8 +70,8 @@ def merge(values: dict, changes: dict) -> dict:
     """Return the values with these changes, as Helm merges them."""
     merged = dict(values)
     for name, change in changes.items():
-        both = isinstance(change, dict) and isinstance(values.get(name), dict)
-        merged[name] = merge(values[name], change) if both else change
+        mergeable = isinstance(change, dict) and isinstance(values.get(name), dict)
+        merged[name] = merge(values[name], change) if mergeable else change
     return merged
 
 

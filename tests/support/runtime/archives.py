@@ -1,4 +1,4 @@
-"""Archives of owners: made, read, and spoiled."""
+"""Archives of owners for tests: written, read, and changed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CONTENT = bytes(range(256)) * 64
 
 
 async def fill(store: Store, owner: str = "ann", *, messages: int = SHORT) -> None:
-    """One of everything, with a run that has ended; nothing is active."""
+    """Add a record of each kind, with an ended run and no active one."""
     await store.put(
         owner,
         Assistant(id=ASSISTANT, name="Ada", model="demo", created_at=1, updated_at=2),
@@ -65,12 +65,14 @@ async def fill(store: Store, owner: str = "ann", *, messages: int = SHORT) -> No
     await store.put(owner, folder)
     await add_thread(store, owner, THREAD, title="Größe", folder_id=FOLDER)
     await add_thread(store, owner, BRANCH, parent_id=THREAD, metadata={"replaces": THREAD})
-    about = ReadSet(owner=owner, thread_id=THREAD)
-    said = [a_message(n, f"m{n} ä\n", THREAD, id=an_id("msg", 100 + n)) for n in range(1, messages)]
-    said.append(
+    read_set = ReadSet(owner=owner, thread_id=THREAD)
+    thread_messages = [
+        a_message(n, f"m{n} ä\n", THREAD, id=an_id("msg", 100 + n)) for n in range(1, messages)
+    ]
+    thread_messages.append(
         a_message(messages, "see", THREAD, id=an_id("msg", 99), content=(Text("see"), File(FILE)))
     )
-    await store.change(about, say(*said))
+    await store.change(read_set, say(*thread_messages))
     await store.change(
         ReadSet(owner=owner, thread_id=BRANCH), say(a_message(1, "b", BRANCH, id=an_id("msg", 98)))
     )
@@ -95,10 +97,10 @@ async def add_thread(store: Store, owner: str, id: str, **fields: Any) -> None:
 
 
 async def add_run(store: Store, owner: str, id: str, thread: str, messages: int) -> None:
-    """A run with two replies, a tool call between them, and its end."""
+    """Add an ended run with a reply, a tool call and its output."""
     run = Run(id=id, thread_id=thread, assistant_id=ASSISTANT, model="demo", created_at=30)
-    about = ReadSet(owner=owner, thread_id=thread)
-    await store.change(about, begin_run(owner, run))
+    read_set = ReadSet(owner=owner, thread_id=thread)
+    await store.change(read_set, begin_run(owner, run))
     claim = await store.claim(take())
     assert claim is not None
     await append_lines(store, id, claim.lease.epoch, 3, lines("hel", "lo"), urgent=True)
@@ -138,9 +140,9 @@ def finish(
 ) -> Callable[[Snapshot], ChangeSet]:
     def decide(records: Snapshot) -> ChangeSet:
         assert records.thread is not None
-        told = [MessageCompleted(message=message) for message in messages]
-        update = move_run(records, Status.COMPLETED, *told)
-        ended = TurnEnded(run_id=update.run.id, status=Status.COMPLETED)
+        events = [MessageCompleted(message=message) for message in messages]
+        update = move_run(records, Status.COMPLETED, *events)
+        turn_ended = TurnEnded(run_id=update.run.id, status=Status.COMPLETED)
         usage = Usage(input_tokens=7, output_tokens=5, cost=0.25)
         update = RunUpdate(
             replace(update.run, usage=usage, turn=1),
@@ -149,17 +151,21 @@ def finish(
                 last_event=update.lease.last_event + 1,
                 turn_began_after=update.lease.last_event + 1,
             ),
-            (*update.events, ended),
+            (*update.events, turn_ended),
         )
         numbers = [message.number for message in messages]
-        after = replace(records.thread, messages=max(numbers), version=records.thread.version + 1)
-        return ChangeSet(thread=after, messages=messages, run_updates=(update,), actions=actions)
+        updated_thread = replace(
+            records.thread, messages=max(numbers), version=records.thread.version + 1
+        )
+        return ChangeSet(
+            thread=updated_thread, messages=messages, run_updates=(update,), actions=actions
+        )
 
     return decide
 
 
 async def add_active(store: Store, owner: str = "ann") -> None:
-    """A run that waits for the output of its call, and one that a worker drives."""
+    """Add a run that waits for the output of its call, and one that a worker runs."""
     await add_thread(store, owner, WAITING)
     await add_thread(store, owner, CUT)
     run = Run(id=DRIVEN, thread_id=CUT, model="demo", created_at=30, turn=1)
@@ -180,18 +186,19 @@ async def add_active(store: Store, owner: str = "ann") -> None:
         thread = replace(records.thread, messages=2, version=1)
         return ChangeSet(thread=thread, messages=(reply,), run_updates=(queued,), actions=(action,))
 
-    about = ReadSet(owner=owner, thread_id=WAITING)
-    await store.change(about, pause)
+    read_set = ReadSet(owner=owner, thread_id=WAITING)
+    await store.change(read_set, pause)
     await store.change(
-        about, lambda records: ChangeSet(run_updates=(move_run(records, Status.IN_PROGRESS),))
+        read_set, lambda records: ChangeSet(run_updates=(move_run(records, Status.IN_PROGRESS),))
     )
     await store.change(
-        about, lambda records: ChangeSet(run_updates=(move_run(records, Status.ACTION_REQUIRED),))
+        read_set,
+        lambda records: ChangeSet(run_updates=(move_run(records, Status.ACTION_REQUIRED),)),
     )
 
 
 async def write_archive(store: Store, path: Path, owner: str = "ann") -> Path:
-    """The owner's archive, in this file."""
+    """Write the owner's archive to this file."""
     archive = await OwnerExporter(store, mint).begin(owner, Principal())
     with path.open("wb") as file:
         async with aclosing(archive.pieces) as pieces:
@@ -206,11 +213,11 @@ async def import_archive(
     owner: str | None = None,
     bounds: Bounds = BOUNDS,
     max_schedules: int = 50,
-    **how: bool,
+    **options: bool,
 ) -> OwnerImport:
     with path.open("rb") as file:
         return await OwnerImporter(store, mint, bounds, max_schedules=max_schedules).run(
-            ImportOwner(owner=owner, **how), file, Principal()
+            ImportOwner(owner=owner, **options), file, Principal()
         )
 
 
@@ -218,7 +225,7 @@ Contents = dict[str, Any]
 
 
 def contents(path: Path) -> Contents:
-    """All members of an archive: records as JSON values, files as bytes."""
+    """Return all members of an archive: records as JSON values, files as bytes."""
     with zipfile.ZipFile(path) as archive:
         return {
             name: [json.loads(line) for line in archive.read(name).splitlines()]
@@ -229,16 +236,16 @@ def contents(path: Path) -> Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """Return the contents of an archive, without the log entries of exports and imports."""
-    held = contents(path)
+    """Return the records of an archive that an import copies unchanged, by file."""
+    members = contents(path)
     for kind in ("audit", "keys", "provider_keys"):
-        del held[f"{kind}.jsonl"]
-    del held["manifest.json"]
-    return held
+        del members[f"{kind}.jsonl"]
+    del members["manifest.json"]
+    return members
 
 
 def write(path: Path, members: Contents, *, count: bool = True) -> Path:
-    """Write an archive, with a manifest that counts what is in it."""
+    """Write an archive; with `count` its manifest counts the records."""
     if count:
         manifest = json.loads(members["manifest.json"])
         manifest["counts"] = {
@@ -248,8 +255,8 @@ def write(path: Path, members: Contents, *, count: bool = True) -> Path:
         }
         members = {**members, "manifest.json": json.dumps(manifest).encode()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, held in members.items():
-            archive.writestr(name, held if isinstance(held, bytes) else json_lines(held))
+        for name, content in members.items():
+            archive.writestr(name, content if isinstance(content, bytes) else json_lines(content))
     return path
 
 

@@ -1,4 +1,4 @@
-"""Small exports of other chats, made up after the form that each of them writes."""
+"""Small made-up exports of other chat programs, each in the form that the program writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def node(key: str, parent: str | None, role: str, text: str, **more: Any) -> Jso
 
 
 def chatgpt(key: str = "c1", **more: Any) -> Json:
-    """A conversation of ChatGPT with a second answer, a call, thoughts and a picture."""
+    """Return a conversation of ChatGPT with two answers, a call, thoughts and a picture."""
     picture = {"asset_pointer": "file-service://file-abc", "content_type": "image_asset_pointer"}
     nodes = [
         {"id": "root", "parent": None, "children": [], "message": None},

@@ -95,18 +95,18 @@ class FaultyStore(CachedStore):
         self.slow_runs: ScriptGate | None = None
 
     async def change(
-        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
     ) -> Committed:
-        if about.what == "run" and (happens := self.before_run):
+        if read_set.what == "run" and (action := self.before_run):
             self.before_run = None
-            await happens()
-        if trouble := self.trouble(about):
+            await action()
+        if trouble := self.trouble(read_set):
             raise trouble
-        committed = await super().change(about, decide, before_commit)
-        if about.what == "run" and self.slow_runs is not None:
+        committed = await super().change(read_set, decide, before_commit)
+        if read_set.what == "run" and self.slow_runs is not None:
             self.slow_runs.reached.set()
             await self.slow_runs.opened.wait()
-        if trouble := self.trouble_after(about):
+        if trouble := self.trouble_after(read_set):
             raise trouble
         return committed
 
@@ -130,7 +130,7 @@ def _refuse_cipher() -> Cipher:
 
 
 class RuntimeRig:
-    """Runtime over the model and the servers that a test hands in, with a clock that it sets."""
+    """Runtime over the model and the servers of a test, with a clock that the test sets."""
 
     def __init__(
         self,
@@ -228,9 +228,9 @@ class RuntimeRig:
         call: operations.Process | operations.Complete | operations.Follow,
         key: str | None = None,
     ) -> AsyncIterator[Numbered]:
-        listening = await self.dispatcher.open_stream(call, BY, key)
-        assert isinstance(listening, RunEventReader)
-        async for first, lines in listening.pages():
+        reader = await self.dispatcher.open_stream(call, BY, key)
+        assert isinstance(reader, RunEventReader)
+        async for first, lines in reader.pages():
             for number, line in enumerate(lines, first):
                 yield number, events.decode(line)
 
@@ -250,9 +250,9 @@ class RuntimeRig:
         ]
 
     async def messages(self, thread_id: str) -> Sequence[Message]:
-        listed = await self.dispatcher.dispatch(operations.ListMessages(thread_id, limit=100), BY)
-        found: Sequence[Message] = listed.value.data
-        return found
+        response = await self.dispatcher.dispatch(operations.ListMessages(thread_id, limit=100), BY)
+        messages: Sequence[Message] = response.value.data
+        return messages
 
 
 @asynccontextmanager
@@ -273,8 +273,8 @@ async def open_rig(
 
 
 def find_event(turn: Sequence[Numbered], kind: type[E]) -> E:
-    (found,) = (event for _, event in turn if isinstance(event, kind))
-    return found
+    (event,) = (event for _, event in turn if isinstance(event, kind))
+    return event
 
 
 def find_started(turn: Sequence[Numbered]) -> RunStatus:

@@ -53,25 +53,25 @@ class WebhookRig:
     async def create(self, path: str = "/", **fields: Any) -> NewWebhook:
         url = fields.pop("url", None) or self.far.url(path)
         call = operations.CreateWebhook(url=url, **fields)
-        created: NewWebhook = (await self.runtime.dispatcher.dispatch(call, BY)).value
-        return created
+        webhook: NewWebhook = (await self.runtime.dispatcher.dispatch(call, BY)).value
+        return webhook
 
     async def dispatch(self, call: operations.Operation[Any]) -> Any:
         return (await self.runtime.dispatcher.dispatch(call, BY)).value
 
     async def deliver(self) -> None:
-        """Deliver until nothing is due, retries that become due meanwhile too."""
+        """Deliver until nothing is due, not even a retry that became due meanwhile."""
         while await self.deliverer.deliver_due():
             await self.deliverer.wait_for_attempts()
 
     async def deliveries(self, webhook: NewWebhook) -> Sequence[WebhookDelivery]:
-        listed = await self.dispatch(operations.ListWebhookDeliveries(webhook.webhook.id))
-        found: Sequence[WebhookDelivery] = listed.data
-        return found
+        page = await self.dispatch(operations.ListWebhookDeliveries(webhook.webhook.id))
+        deliveries: Sequence[WebhookDelivery] = page.data
+        return deliveries
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Decoded bodies of the requests that the receiver got."""
+        """Return the decoded bodies of the requests that the receiver got."""
         return [json.loads(request.body) for request in self.far.requests]
 
     @property

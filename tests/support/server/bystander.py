@@ -1,16 +1,16 @@
 """A server whose cost is measured while it serves a party and answers a bystander.
 
     async with run_measured_server(ANTIPHON_BASE_URL=upstream.url) as server:
-        await server.cost(flood(100))  # what is loaded at its first use is no part of the bill
+        await server.cost(flood(100))  # loads what is loaded at the first use
         small = await server.cost(flood(1_000))
         large = await server.cost(flood(10_000))
     large.refuse_growth(small, times=10)
     large.refuse_hold()
 
-What a party costs is counted in the server's own processor time and memory, and is judged by
-ratios: neither says how busy the machine was. The bystander asks in a thread of its own, by default
-for a new thread, for which the server needs its loop and its store's writer. It has an address of
-its own, because requests of one address are served in order.
+The cost of a party is the processor time and memory of the server, and is compared by ratios, which
+do not depend on how busy the machine is. The bystander sends its requests in its own Python thread;
+by default it creates threads, for which the server needs its loop and its store's writer. It has
+an address of its own, because servers process requests of one address in order.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from urllib.parse import urlsplit
 from tests.support.harness.servers import Server, start_server
 
 MARGIN = 3.0
-"""Factor that a linear cost may lie above its share: for caches and collections."""
+"""Factor by which a cost may exceed linear growth, for caches and garbage collections."""
 LEAST_CPU = 0.2
-"""Seconds of the processor below which a cost says nothing of how it grows."""
+"""Seconds of processor time below which a cost shows no growth."""
 LEAST_HOLD = 0.8
-"""Seconds of the processor in one wait that a bystander without a turn may have caused itself."""
+"""Seconds of processor time in one wait that prove no delay by others."""
 LEAST_BYTES = 30_000_000
-"""Bytes below which memory says nothing of it: an allocator takes and keeps it in such pieces."""
+"""Bytes below which memory shows no growth: an allocator takes and keeps pieces of this size."""
 BYSTANDER_ADDRESS = "127.0.0.2"
 ASK_SECONDS = 120.0
-"""Seconds that a bystander waits for one response: only one that never comes takes longer."""
+"""Seconds that a bystander waits for a response: longer than any response takes."""
 
 Ask = Callable[[http.client.HTTPConnection], None]
 
@@ -49,9 +49,9 @@ Ask = Callable[[http.client.HTTPConnection], None]
 class Cost:
     """Cost of serving a party, and the bystander's response times.
 
-    `cpu` is in seconds of the processor. `memory` is by how many bytes its peak lay above what it
-    had before. `held` is the processor time that the server used in the longest wait of the
-    bystander, who was answered `answers` times before the party was served.
+    `cpu` is in seconds of processor time. `memory` is by how many bytes the peak exceeded the use
+    before. `held` is the processor time that the server used in the longest wait of the bystander,
+    which got `answers` responses before the party was served.
     """
 
     cpu: float
@@ -60,18 +60,18 @@ class Cost:
     answers: int
 
     def refuse_growth(self, small: Cost, times: float, margin: float = MARGIN) -> None:
-        """Fail where this cost more than `times` the small case, with a margin."""
+        """Fail if this cost more than `times` the small case, with a margin."""
         seconds = margin * times * max(small.cpu, LEAST_CPU / times)
         assert self.cpu <= seconds, f"{times:g} times as much: {self} after {small}"
         size = margin * times * max(small.memory, LEAST_BYTES / times)
         assert self.memory <= size, f"{times:g} times as much: {self} after {small}"
 
     def refuse_hold(self, share: float = 0.34, admission: float = 0.0) -> None:
-        """Fail where one answer to the bystander waited for more than this share of all work.
+        """Fail if one response to the bystander waited for more than this share of all work.
 
-        `admission` is the cost of as many requests that read nothing: on a busy machine they come
-        all at once, and the bystander after them. A party that costs too little to hold anybody up
-        may be served before the bystander has had a turn.
+        `admission` is the cost of as many requests that read nothing: on a busy machine all of them
+        may come before one of the bystander. A party that costs too little to delay others may be
+        served before the bystander gets its first response.
         """
         allowed = max(share * self.cpu, LEAST_HOLD) + admission
         assert self.answers or self.cpu < LEAST_HOLD, f"nobody else was answered: {self}"
@@ -79,7 +79,7 @@ class Cost:
 
 
 def new_thread(connection: http.client.HTTPConnection) -> None:
-    """Ask for a thread: takes the server's loop and its store's writer."""
+    """Create a thread, which needs the server's loop and its store's writer."""
     connection.request("POST", "/v1/threads", b"{}", {"content-type": "application/json"})
     answer = connection.getresponse()
     body = answer.read()
@@ -87,7 +87,7 @@ def new_thread(connection: http.client.HTTPConnection) -> None:
 
 
 def health(connection: http.client.HTTPConnection) -> None:
-    """Ask for `/healthz`: takes the server's loop alone."""
+    """Request `/healthz`, which needs the server's loop alone."""
     connection.request("GET", "/healthz")
     answer = connection.getresponse()
     assert answer.read(), answer.status
@@ -102,11 +102,11 @@ class Bystander:
     ) -> None:
         self.answers = 0
         self.held = 0.0
-        self._where = urlsplit(url).netloc
+        self._address = urlsplit(url).netloc
         self._cpu = cpu
         self._ask = ask
         self._key = key
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._ask_repeatedly, name="bystander", daemon=True)
 
@@ -115,23 +115,23 @@ class Bystander:
         self._thread.start()
 
     def stop(self) -> None:
-        """Wait for the response that is on its way; raise the first error of any request."""
-        self._over.set()
+        """Wait for the response to the current request; raise the first error of any request."""
+        self._stopped.set()
         self._thread.join()
         if self._fault is not None:
             raise self._fault
 
     def _ask_repeatedly(self) -> None:
         connection = http.client.HTTPConnection(
-            self._where, timeout=ASK_SECONDS, source_address=(BYSTANDER_ADDRESS, 0)
+            self._address, timeout=ASK_SECONDS, source_address=(BYSTANDER_ADDRESS, 0)
         )
         try:
-            while not self._over.is_set():
+            while not self._stopped.is_set():
                 before = self._cpu()
                 self._ask(connection)
                 self.held = max(self.held, self._cpu() - before)
-                self.answers += not self._over.is_set()
-                self._over.wait(0.005)  # to leave the server to the party, too
+                self.answers += not self._stopped.is_set()
+                self._stopped.wait(0.005)  # leaves time of the server to the party
         except Exception as fault:  # noqa: BLE001 - raised again in the thread of the test
             self._fault = fault
         finally:
@@ -139,7 +139,7 @@ class Bystander:
 
 
 class MeasuredServer:
-    """Server in a process of its own, whose use of processor and memory can be read."""
+    """Server in its own process, whose use of processor and memory can be read."""
 
     def __init__(self, process: Server) -> None:
         self.process = process
@@ -154,7 +154,7 @@ class MeasuredServer:
         """Return the processor seconds used by all threads of its processes that still run."""
         used = 0.0
         for pid in self.pids():
-            with suppress(OSError):  # it has ended meanwhile, as one that reads a document does
+            with suppress(OSError):  # it has ended meanwhile, such as a reader of a document
                 used += time.clock_gettime(((~pid) << 3) | 2)
         return used
 
@@ -194,13 +194,13 @@ class UnreadConnection:
     """Connection that sends a request and reads nothing; its receive buffer is small."""
 
     def __init__(self, url: str, path: str, **headers: str) -> None:
-        where = urlsplit(url)
-        assert where.hostname is not None
+        address = urlsplit(url)
+        assert address.hostname is not None
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.connect((where.hostname, where.port))
+        self._socket.connect((address.hostname, address.port))
         fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{fields}\r\n"
+        request = f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\n{fields}\r\n"
         self._socket.sendall(request.encode())
 
     async def wait_for_first_bytes(self) -> bytes:
@@ -210,7 +210,7 @@ class UnreadConnection:
             return await asyncio.get_running_loop().sock_recv(self._socket, 12)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._socket.close()
 
 
@@ -231,30 +231,32 @@ async def run_measured_server(
 ) -> AsyncGenerator[MeasuredServer]:
     """Run `antiphon serve` with these flags and variables, by default on a new SQLite file."""
     with TemporaryDirectory(prefix="bystander-") as folder:
-        where = {"ANTIPHON_DATABASE": f"sqlite:///{folder}/antiphon.db", **settings}
-        process = await start_server(where, *flags, command=command)
+        variables = {"ANTIPHON_DATABASE": f"sqlite:///{folder}/antiphon.db", **settings}
+        process = await start_server(variables, *flags, command=command)
         try:
             yield MeasuredServer(process)
         finally:
             await process.stop_cleanly()
 
 
-async def wait_for_answer(url: str, path: str, wanted: Callable[[dict[str, object]], bool]) -> None:
-    """Wait until the JSON at `path` is as wanted, under a deadline."""
+async def wait_for_answer(
+    url: str, path: str, is_wanted: Callable[[dict[str, object]], bool]
+) -> None:
+    """Wait until `is_wanted` is true of the JSON at `path`, under a deadline."""
 
-    def look() -> dict[str, object]:
-        """Read it once; return an empty dict where the process died meanwhile."""
+    def read_answer() -> dict[str, object]:
+        """Read it once; return an empty dict if the process died meanwhile."""
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ASK_SECONDS)
         try:
             connection.request("GET", path)
-            found: dict[str, object] = json.loads(connection.getresponse().read())
+            answer: dict[str, object] = json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException):
             return {}
         else:
-            return found
+            return answer
         finally:
             connection.close()
 
     async with asyncio.timeout(ASK_SECONDS):
-        while not ((found := await asyncio.to_thread(look)) and wanted(found)):
+        while not ((answer := await asyncio.to_thread(read_answer)) and is_wanted(answer)):
             await asyncio.sleep(0.05)

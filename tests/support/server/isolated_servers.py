@@ -1,7 +1,7 @@
 """Several servers in this process on one database, whose buses are not connected.
 
 A wake-up never reaches another server; with `lose_all` it does not reach the server's own readers
-either. What happens then happens by timeouts, and by the store's clock.
+either. Servers then notice changes only by timeouts and by the store's clock.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ async def run_isolated_servers(
     clock: Callable[[], int] | None = None,
     lose_all: bool = False,
 ) -> AsyncGenerator[Sequence[Served]]:
-    """Run so many servers, each with a store of its own on the one database."""
+    """Run this many servers, each with its own store on one database."""
 
     @asynccontextmanager
-    async def alone(settings: Settings) -> AsyncGenerator[Runtime]:
+    async def open_isolated_runtime(settings: Settings) -> AsyncGenerator[Runtime]:
         store = CachedStore(await open_store(database, clock))
         bus = UnreliableBus(1, lost=1.0) if lose_all else LocalBus()
         catalog = Catalog(settings, os.environ)
@@ -59,4 +59,7 @@ async def run_isolated_servers(
             await store.close()
 
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(serve(settings, alone)) for _ in range(count)]
+        yield [
+            await stack.enter_async_context(serve(settings, open_isolated_runtime))
+            for _ in range(count)
+        ]

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class IdOf:
-    """Placeholder for the id of a thing of this kind."""
+    """Placeholder for the id of a record of this kind."""
 
     kind: str
 
@@ -33,7 +33,7 @@ class SampleRequest:
     path: str
     fields: Json
     header_names: frozenset[str] = frozenset()  # the headers that the document names
-    scope: str | None = None  # where reading and writing are not enough
+    scope: str | None = None  # if neither reading nor writing is enough
 
     @property
     def name(self) -> str:
@@ -45,7 +45,7 @@ class SampleRequest:
 
     @property
     def endless(self) -> bool:
-        """True if its stream follows a run while that waits."""
+        """True if the response is a stream that stays open while the run waits."""
         return self.path.endswith("/events")
 
     def id_paths(self) -> Sequence[tuple[str, ...]]:
@@ -53,13 +53,13 @@ class SampleRequest:
         return [id_path for id_path, _ in _find_ids(self.fields)]
 
     def id_at(self, id_path: tuple[str, ...]) -> IdOf:
-        (found,) = (
+        (result,) = (
             placeholder for place, placeholder in _find_ids(self.fields) if place == id_path
         )
-        return found
+        return result
 
     def fill(self, ids: Mapping[str, str], **instead: str) -> Json:
-        """Return the fields with these ids; `instead` has others by their paths, joined by dots."""
+        """Return the fields with these ids; `instead` has exceptions by their dotted paths."""
         return _fill_value(self.fields, ids, instead, ())
 
     async def send(
@@ -100,7 +100,7 @@ KINDS = {
     "share_id": "share",
     "token": "link",
 }
-"""Kind of the thing whose id a field of this name holds."""
+"""Kind of the record whose id a field of this name holds."""
 
 LISTS = {
     "actions": "action",
@@ -120,10 +120,10 @@ LISTS = {
     "threads": "thread",
     "webhooks": "event",
 }
-"""Kind of the things in the list at this address, which `after` names."""
+"""Kind of the records in the list at this path, whose ids `after` takes."""
 
 FOREIGN = {"PastMessage"}
-"""Schemas whose ids are of other programs; those of their files are filled below."""
+"""Schemas with ids of other programs; the ids of their files are filled below."""
 
 _THREAD, _RUN, _FILE = IdOf("thread"), IdOf("run"), IdOf("file")
 
@@ -255,7 +255,7 @@ SAMPLE_FIELDS: dict[str, tuple[Json, ...]] = {
     "update_webhook": ({"webhook_id": IdOf("webhook"), "description": "taken over"},),
     "upload_file": ({"name": "a.txt"},),
 }
-"""Fields of operations with a body; those of others come from the document."""
+"""Sample fields by operation; those of other operations are derived from the document."""
 
 _SCOPES = {call.route: call.scope for call in OPERATIONS}
 
@@ -274,7 +274,7 @@ def build_sample_requests(document: Json) -> Iterator[SampleRequest]:
 
 
 def find_unfilled_fields(document: Json) -> set[str]:
-    """Return the required fields and those that hold an id which no sample request fills."""
+    """Return the required fields and the fields with ids that no sample request fills."""
     missing: set[str] = set()
     filled: dict[str, set[str]] = {}
     for sample in build_sample_requests(document):
@@ -288,7 +288,7 @@ def find_unfilled_fields(document: Json) -> set[str]:
 
 
 def make_unknown_id(id: str) -> str:
-    """Return an id of the same shape and length that no thing has."""
+    """Return an id of the same shape and length that no record has."""
     kind, _, rest = id.rpartition("_")
     return f"{kind}_{rest[::-1]}" if kind else rest[::-1] + "x"
 
@@ -363,9 +363,14 @@ def _fill_value(
     if isinstance(value, IdOf):
         return instead.get(".".join(id_path), ids[value.kind])
     if is_object(value):
-        return {name: _fill_value(it, ids, instead, (*id_path, name)) for name, it in value.items()}
+        return {
+            name: _fill_value(inner, ids, instead, (*id_path, name))
+            for name, inner in value.items()
+        }
     if is_list(value):
-        return [_fill_value(it, ids, instead, (*id_path, str(n))) for n, it in enumerate(value)]
+        return [
+            _fill_value(inner, ids, instead, (*id_path, str(n))) for n, inner in enumerate(value)
+        ]
     return value
 
 

@@ -36,7 +36,7 @@ SETTINGS = Settings(
 
 @dataclass
 class Served:
-    """A running server, what is behind it, and ways to talk to it."""
+    """A running server, its runtime, and its clients."""
 
     url: str
     runtime: Runtime
@@ -58,11 +58,11 @@ class Served:
         return text
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        where = urlsplit(self.url)
-        return await asyncio.open_connection(where.hostname, where.port, limit=2**20)
+        address = urlsplit(self.url)
+        return await asyncio.open_connection(address.hostname, address.port, limit=2**20)
 
     async def raw(self, request: bytes) -> bytes:
-        """All that comes back for these bytes until the server closes."""
+        """Send these bytes; return what the server sends until it closes the connection."""
         reader, writer = await self.connect()
         writer.write(request)
         try:
@@ -79,12 +79,12 @@ async def serve(
     runtimes: list[Runtime] = []
 
     @asynccontextmanager
-    async def kept(settings: Settings) -> AsyncGenerator[Runtime]:
+    async def open_recorded(settings: Settings) -> AsyncGenerator[Runtime]:
         async with opener(settings) as runtime:
             runtimes.append(runtime)
             yield runtime
 
-    async with run_server(settings, kept, **options) as url, AsyncExitStack() as clients:
+    async with run_server(settings, open_recorded, **options) as url, AsyncExitStack() as clients:
         yield Served(url, runtimes[0], clients)
 
 
@@ -92,7 +92,7 @@ async def serve(
 async def asgi(
     application: Any, connection: type[HttpConnection] = HttpConnection, ws: Any = "none"
 ) -> AsyncGenerator[str]:
-    """Any ASGI application behind our connections."""
+    """Serve any ASGI application with the server's own connection class; yield the address."""
     config = uvicorn.Config(
         application, port=0, http=connection, lifespan="off", ws=ws, log_config=None
     )
@@ -109,7 +109,7 @@ async def asgi(
 
 
 async def eventually(ask: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it is so, under a deadline."""
+    """Wait until `ask` returns True, under a deadline."""
     async with asyncio.timeout(DEADLINE):
         while not await ask():
             await asyncio.sleep(0.02)

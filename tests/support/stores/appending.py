@@ -1,4 +1,4 @@
-"""`Store.append` for tests that wait: the callable that it tells, as a future."""
+"""`Store.append` as a future, for tests that wait until the lines are stored."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def append_lines(
 ) -> asyncio.Future[None]:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def kept(fault: Exception | None) -> None:
+    def settle(fault: Exception | None) -> None:
         if fault is None:
             done.set_result(None)
         else:
             done.set_exception(fault)
 
-    store.append(run_id, epoch, first, lines, kept, urgent=urgent)
+    store.append(run_id, epoch, first, lines, settle, urgent=urgent)
     return done

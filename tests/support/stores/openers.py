@@ -13,7 +13,7 @@ from antiphon.stores.sqlite.store import SqliteStore
 
 
 class Clock:
-    """A clock that stands until it is told to move."""
+    """A clock that shows the time that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1_000_000
@@ -49,7 +49,7 @@ OPENERS: Mapping[str, Opener] = {
     opener.__name__: opener
     for opener in (memory, sqlite, folding_sqlite, open_cached_memory, open_cached_sqlite)
 }
-"""Those that need no server."""
+"""The openers of stores that need no server."""
 
 
 @asynccontextmanager

@@ -23,9 +23,9 @@ from tests.support.stores.steps import a_run, a_thread, status_of
 
 
 def a_schedule(number: int = 1, owner: str = "ann", **fields: Any) -> StoredSchedule:
-    usual: dict[str, Any] = {"cron": "*/10 * * * *", "next_at": 1_200_000, "message": "Report."}
+    defaults: dict[str, Any] = {"cron": "*/10 * * * *", "next_at": 1_200_000, "message": "Report."}
     schedule = Schedule(
-        **{"id": f"sched_{number}", "created_at": 1, "updated_at": 1, **usual, **fields}
+        **{"id": f"sched_{number}", "created_at": 1, "updated_at": 1, **defaults, **fields}
     )
     return StoredSchedule(owner, schedule, "key_1", "")
 
@@ -45,7 +45,7 @@ async def add_schedule(
 
 
 def start_once(stored: StoredSchedule, number: int = 1) -> Callable[[Snapshot], ChangeSet | None]:
-    """Start the occurrence that the schedule has next, if that is still its next one."""
+    """Start the next occurrence of the schedule if the schedule is unchanged."""
     due_at = stored.schedule.next_at
     assert due_at is not None
 
@@ -53,7 +53,7 @@ def start_once(stored: StoredSchedule, number: int = 1) -> Callable[[Snapshot], 
         if records.schedule != stored:
             return None
         thread, run = a_thread(number), a_run(number, f"thread_{number}")
-        started = Occurrence(
+        occurrence = Occurrence(
             id=f"occ_{number}",
             schedule_id=stored.schedule.id,
             status="started",
@@ -62,12 +62,12 @@ def start_once(stored: StoredSchedule, number: int = 1) -> Callable[[Snapshot], 
             thread_id=thread.id,
             created_at=records.now,
         )
-        moved = replace(stored.schedule, next_at=due_at + 600_000, last_run_id=run.id)
+        moved_schedule = replace(stored.schedule, next_at=due_at + 600_000, last_run_id=run.id)
         return ChangeSet(
             owner=stored.owner,
             thread=thread,
             run_updates=(RunUpdate(run, RunLease(last_event=1, wanted=True), (status_of(run),)),),
-            schedule_update=ScheduleUpdate(replace(stored, schedule=moved), (started,)),
+            schedule_update=ScheduleUpdate(replace(stored, schedule=moved_schedule), (occurrence,)),
             answer=run.id,
         )
 

@@ -67,19 +67,19 @@ def status_of(run: Run) -> RunStatus:
     return RunStatus(run_id=run.id, thread_id=run.thread_id, status=run.status)
 
 
-def move_run(records: Snapshot, to: Status, *told: events.Event, **lease: Any) -> RunUpdate:
-    """The run of the records in another status, with an event that says so."""
+def move_run(records: Snapshot, to: Status, *more_events: events.Event, **lease: Any) -> RunUpdate:
+    """Return the update of the run to another status, with the event of it and further events."""
     assert records.run is not None
     assert records.lease is not None
     run = replace(records.run, status=to, ended_at=records.now if not TRANSITIONS[to] else None)
-    said = (status_of(run), *told)
-    last_event = records.lease.last_event + len(said)
-    return RunUpdate(run, replace(records.lease, last_event=last_event, **lease), said)
+    run_events = (status_of(run), *more_events)
+    last_event = records.lease.last_event + len(run_events)
+    return RunUpdate(run, replace(records.lease, last_event=last_event, **lease), run_events)
 
 
-def move(to: Status, *told: events.Event, **lease: Any) -> Callable[[Snapshot], ChangeSet]:
+def move(to: Status, *more_events: events.Event, **lease: Any) -> Callable[[Snapshot], ChangeSet]:
     return lambda records: ChangeSet(
-        run_updates=(move_run(records, to, *told, **lease),), answer="moved"
+        run_updates=(move_run(records, to, *more_events, **lease),), answer="moved"
     )
 
 
@@ -128,7 +128,7 @@ def take(**lease: Any) -> Callable[[Snapshot], ChangeSet | None]:
 
 
 async def add_claimed(store: Store, number: int = 1) -> Claim:
-    """A run in progress: thread N, run N, epoch 1, two events."""
+    """Add and claim a run: thread N, run N in progress, epoch 1, two events."""
     await add_thread(store, number)
     await add_run(store, number, f"thread_{number}", wanted=True)
     claim = await store.claim(take())
@@ -145,13 +145,13 @@ async def append(store: Store, claim: Claim, first: int, *texts: str, urgent: bo
 
 
 async def whole_log(store: Store, run_id: str, after: int = 0) -> list[bytes]:
-    read: list[bytes] = []
+    log_lines: list[bytes] = []
     while True:
-        page = await store.read_events(run_id, after + len(read))
-        assert page.first == after + len(read) + 1
-        read += page.lines
+        page = await store.read_events(run_id, after + len(log_lines))
+        assert page.first == after + len(log_lines) + 1
+        log_lines += page.lines
         if not page.lines:
-            return read
+            return log_lines
 
 
 async def page_through(store: Store, kind: type[Any], limit: int, **where: str) -> list[str]:
@@ -167,9 +167,9 @@ async def page_through(store: Store, kind: type[Any], limit: int, **where: str) 
 
 def ending(usage: Usage, model: str = "demo") -> Callable[[Snapshot], ChangeSet]:
     def decide(records: Snapshot) -> ChangeSet:
-        driven = move_run(records, Status.CANCELLED)
+        update = move_run(records, Status.CANCELLED)
         return ChangeSet(
-            run_updates=(replace(driven, run=replace(driven.run, usage=usage, model=model)),)
+            run_updates=(replace(update, run=replace(update.run, usage=usage, model=model)),)
         )
 
     return decide

@@ -1,4 +1,4 @@
-"""Webhooks of a store, events for them, and the steps in which tests deliver these."""
+"""Webhooks of a store, their events, and steps of tests that deliver the events."""
 
 from __future__ import annotations
 

@@ -40,13 +40,13 @@ class SkillHome:
     def finder(self, folder: Path | None = None) -> Finder:
         return Finder(self.environ, folder or self.project)
 
-    def trust(self, found: FoundFile) -> None:
+    def trust(self, file: FoundFile) -> None:
         """Trust the file in its current form."""
-        open_trust_record(self.environ).trust(found.file, found.digest)
+        open_trust_record(self.environ).trust(file.file, file.digest)
 
     def trust_all(self) -> None:
-        """Trust everything that the project brings."""
+        """Trust all files of the project that need trust."""
         finder = self.finder()
-        for found in (*finder.skills(), *finder.instructions(), *finder.commands()):
-            if found.digest:
-                self.trust(found)
+        for file in (*finder.skills(), *finder.instructions(), *finder.commands()):
+            if file.digest:
+                self.trust(file)

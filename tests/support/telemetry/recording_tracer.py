@@ -1,4 +1,4 @@
-"""A tracer that keeps the spans it starts."""
+"""A tracer that records the spans it starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from antiphon.telemetry.tracing import NO_TRACES, NOTHING, Attributes, Kind, Tra
 
 
 class RecordingTracer:
-    """Keeps the name, parent and attributes of each span, as they are when it begins."""
+    """Records the name, parent and attributes of each span at its start."""
 
     def __init__(self, *, content: bool = False) -> None:
         self.content = content

@@ -1,4 +1,4 @@
-"""`antiphon chat` in a terminal of its own: keys go in, what is seen comes out.
+"""`antiphon chat` in its own terminal: tests press keys and wait for text on the screen.
 
 async with Model() as model, Chatting(model, home=tmp_path) as chat:
     await chat.ready()
@@ -32,7 +32,7 @@ from tests.support.terminal.emulator import ALLOWED, Emulator
 from tests.support.terminal.model import Model
 
 SECONDS = 300.0
-"""Costs nothing where all is well, and the machine may be busy."""
+"""Long, for a busy machine: a test that passes does not wait so long."""
 KEYS = {
     "enter": "\r",
     "escape": "\x1b",
@@ -45,16 +45,16 @@ KEYS = {
     "backspace": "\x7f",
     "alt-enter": "\x1b\r",
 }
-"""Keys by name; `ctrl-c` and its like are made of their letter."""
+"""Keys by name; keys such as `ctrl-c` are computed from their letter."""
 PAINTS = re.compile(r"(?s:.+?\x1b\[\?2026l|.+)")
-"""What was written, up to the end of each paint."""
+"""Matches the text of each paint, up to its end."""
 
 
 class Chatting:
-    """The program. `home` holds everything that it keeps; `flags` follow `antiphon chat`.
+    """The program. It stores everything below `home`; `flags` follow `antiphon chat`.
 
-    `cold` starts it from nothing; else it is a fork of a process that has loaded it. `typed_ahead`
-    is in the terminal before the program starts.
+    With `cold` it starts in a new Python process, else as a fork of a loaded one. `typed_ahead` is
+    typed before the program starts.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Chatting:
     ) -> None:
         self.emulator = Emulator(columns, rows)
         self._columns, self._rows = columns, rows
-        asked = ("--base-url", model.url, "--model", "told") if model else ()
-        self._arguments = (*command, *asked, *flags)
+        model_flags = ("--base-url", model.url, "--model", "told") if model else ()
+        self._arguments = (*command, *model_flags, *flags)
         self._home = home
         self._environ = environ or {}
         self._cold = cold or fork_server.needs_a_beginning(self._environ)
@@ -85,10 +85,14 @@ class Chatting:
         self._master, slave = pty.openpty()
         self._fit(self._columns, self._rows)
         self.type(self._typed_ahead)
-        kept = {"PATH": os.environ["PATH"], "HOME": str(self._home), "TERM": "xterm-256color"}
+        base_environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._home),
+            "TERM": "xterm-256color",
+        }
         folders = {f"XDG_{name}_HOME": str(self._home / name.lower()) for name in _FOLDERS}
-        environ = {"LANG": "C.UTF-8", **kept, **folders, **self._environ}
-        start = _from_nothing if self._cold else fork_server.start_fork
+        environ = {"LANG": "C.UTF-8", **base_environ, **folders, **self._environ}
+        start = _start_cold if self._cold else fork_server.start_fork
         self._process = await start(self._arguments, self._home, environ, (slave,) * 3)
         os.close(slave)
         asyncio.get_running_loop().add_reader(self._master, self._read)
@@ -111,13 +115,13 @@ class Chatting:
 
     @property
     def pid(self) -> int:
-        """The program's process."""
+        """The id of the program's process."""
         assert self._process
         return self._process.pid
 
     @property
     def rows(self) -> list[str]:
-        """Every row there is, those that have scrolled away too."""
+        """All rows, those that have scrolled away too."""
         return self.emulator.rows
 
     @property
@@ -127,26 +131,26 @@ class Chatting:
 
     @property
     def written(self) -> str:
-        """Every character that the program wrote, sequences and all."""
+        """Every character that the program wrote, control sequences included."""
         return self.emulator.written
 
     @property
     def foreign(self) -> list[str]:
-        """The control characters that it wrote and that none of our own sequences explains."""
+        """The control characters that the program wrote outside its own sequences."""
         return re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f].{0,12}", ALLOWED.sub("", self.written))
 
     def type(self, text: str | bytes) -> None:
-        """Letters, as a person types them; or bytes, as no person does."""
+        """Type letters as a person does, or send bytes."""
         os.write(self._master, text if isinstance(text, bytes) else text.encode())
 
     def press(self, *keys: str) -> None:
-        """Keys by name, such as `enter`, `ctrl-c`, `y`."""
+        """Press keys by name, such as `enter`, `ctrl-c`, `y`."""
         for key in keys:
             control = key.removeprefix("ctrl-")
             self.type(chr(ord(control) & 0x1F) if control != key else KEYS.get(key, key))
 
     def paste(self, text: str) -> None:
-        """A text as a terminal pastes it."""
+        """Paste a text as a terminal does."""
         self.type(f"\x1b[200~{text}\x1b[201~")
 
     def say(self, text: str) -> None:
@@ -154,19 +158,19 @@ class Chatting:
         self.type(f"{text}\r")
 
     def resize(self, columns: int, rows: int) -> None:
-        """The terminal's window changes."""
+        """Change the size of the terminal's window."""
         self.emulator.screen.resize(rows, columns)
         self._fit(columns, rows)
 
-    async def until(self, there: Callable[[], bool], seconds: float = SECONDS) -> None:
-        """Wait until this holds of what is on the screen, after any paint, however short."""
-        seen = asyncio.get_running_loop().create_future()
-        waiting = there, seen
+    async def until(self, predicate: Callable[[], bool], seconds: float = SECONDS) -> None:
+        """Wait until the predicate is true after a paint, even if only until the next one."""
+        became_true = asyncio.get_running_loop().create_future()
+        waiting = predicate, became_true
         self._waiting.append(waiting)
         try:
             async with asyncio.timeout(seconds):
-                if not there():
-                    await seen
+                if not predicate():
+                    await became_true
         except TimeoutError:
             raise AssertionError(f"never seen; there is:\n{self.text}") from None
         finally:
@@ -177,11 +181,11 @@ class Chatting:
         await self.until(lambda: text in self.text, seconds)
 
     async def ready(self) -> None:
-        """Wait until everything behind the prompt is loaded."""
+        """Wait until the program is ready for a message."""
         await self.sees("/help")
 
     async def wait(self, seconds: float = SECONDS) -> int:
-        """The exit code, once it has ended; all that it wrote has been read then."""
+        """Wait for the end, read all remaining output and return the exit code."""
         assert self._process
         async with asyncio.timeout(seconds):
             code = await self._process.wait()
@@ -190,7 +194,7 @@ class Chatting:
         return code
 
     async def leave(self) -> int:
-        """Ctrl+D, and again where it came before something had ended; the exit code."""
+        """Press Ctrl+D until the program ends; return the exit code."""
         while True:
             self.press("ctrl-d")
             with suppress(TimeoutError):
@@ -201,7 +205,7 @@ class Chatting:
         os.kill(self.pid, number)
 
     def hang_up(self) -> None:
-        """The terminal's window is closed."""
+        """Close the terminal's window."""
         asyncio.get_running_loop().remove_reader(self._master)
         os.close(self._master)
         self._master = os.open(os.devnull, os.O_RDWR)
@@ -210,26 +214,26 @@ class Chatting:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def _read(self) -> bool:
-        """Read what was written; return whether there may be more."""
+        """Read output of the program; return True if there may be more."""
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # nobody has the other side open any more
+        except OSError:  # the other side is closed
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._master)
         for paint in PAINTS.findall(self._decoder.decode(data)) or [""]:
             self.emulator.write(paint)
-            self._look()
+            self._check_predicates()
         return bool(data)
 
-    def _look(self) -> None:
-        """Tell those who wait for what is on the screen now."""
-        for there, seen in self._waiting:
+    def _check_predicates(self) -> None:
+        """Check the predicates of those who wait against the screen as it is now."""
+        for predicate, became_true in self._waiting:
             try:
-                if not seen.done() and there():
-                    seen.set_result(None)
-            except Exception as error:  # noqa: BLE001 - of the test that waits
-                seen.set_exception(error)
+                if not became_true.done() and predicate():
+                    became_true.set_result(None)
+            except Exception as error:  # noqa: BLE001 - raised in the test that waits
+                became_true.set_exception(error)
 
 
 _FOLDERS = ("DATA", "CONFIG", "STATE", "CACHE")
@@ -242,10 +246,10 @@ from antiphon.cli.main import main
 sys.argv[0] = "antiphon"
 sys.exit(main())
 """
-"""Makes the terminal the program's, so that signals of its keys reach it."""
+"""Makes the terminal control the program, so that signals of its keys reach the program."""
 
 
-async def _from_nothing(
+async def _start_cold(
     arguments: Sequence[str], folder: Path, environ: Mapping[str, str], streams: Sequence[int]
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(

@@ -26,20 +26,20 @@ def shell(command: str = "", note: list[str] | None = None) -> str:
 
 
 def chat_that_asks(home: Path, model: Model, *flags: str, **options: Any) -> Chatting:
-    """A chat with one tool, which asks each time; what it ran is kept in a file."""
+    """Return a chat with one tool, which asks each time and logs its commands to a file."""
     tools = home / "tools.py"
     tools.write_text(options.pop("tools", TOOLS))
     return Chatting(model, "--tools", str(tools), "--ask", "*", *flags, home=home, **options)
 
 
 def ran(home: Path) -> list[str]:
-    """The commands that ran, in order."""
+    """Return the commands that ran, in order."""
     file = home / "ran.txt"
     return file.read_text().splitlines() if file.exists() else []
 
 
 async def calls(chat: Chatting, model: Model, *arguments: object) -> Reply:
-    """Have the model call the tool, with each of these arguments at once."""
+    """Let the model call the tool in one reply, once with each of these arguments."""
     await chat.ready()
     chat.say("Do it.")
     reply = await model.next_request()
@@ -50,12 +50,12 @@ async def calls(chat: Chatting, model: Model, *arguments: object) -> Reply:
 
 
 async def deliberate() -> None:
-    """The moment after which a key is meant for the box: its length is what is being tested."""
+    """Wait until the box accepts a key: how soon it does is part of the test."""
     await asyncio.sleep(0.4)
 
 
 async def deliberately(chat: Chatting, key: str, seen: str) -> None:
-    """Press it until it counts: a key counts only after a pause since the one before it."""
+    """Press the key until `seen` appears: a key counts only after a pause in typing."""
     while seen not in chat.text:
         chat.press(key)
         with suppress(AssertionError):
@@ -64,7 +64,7 @@ async def deliberately(chat: Chatting, key: str, seen: str) -> None:
 
 
 async def answers(chat: Chatting, *keys: str) -> None:
-    """Press these keys, each once the box has been read."""
+    """Press these keys, each after the time that reading the box takes."""
     await chat.sees("May the model call")
     for key in keys:
         await deliberate()
@@ -72,7 +72,7 @@ async def answers(chat: Chatting, *keys: str) -> None:
 
 
 async def answers_for_longer(chat: Chatting, key: str) -> None:
-    """Press this key, and the one that confirms it."""
+    """Press this key and the key that confirms it."""
     await answers(chat, key)
     await chat.sees("confirm:")
     await deliberate()
@@ -80,12 +80,12 @@ async def answers_for_longer(chat: Chatting, key: str) -> None:
 
 
 async def pause() -> None:
-    """The pause in typing after which a key is meant for the box, with time to spare."""
+    """Wait longer than the pause in typing after which the box accepts a key."""
     await asyncio.sleep(PAUSE + 0.3)
 
 
 async def leaves(chat: Chatting, model: Model) -> None:
-    """Have the model end its turn, and leave."""
+    """Let the model end its turn, and end the program."""
     await (await model.next_request()).answer("All done.")
     await chat.sees("All done.")
     await chat.sees("20 in, 10 out")

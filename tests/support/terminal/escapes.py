@@ -2,8 +2,8 @@
 
 PAYLOADS = [
     "\x1b[2J\x1b[H",  # clear, home
-    "\x1b[3J",  # scrollback gone
-    "\x1b[10A\x1b[K",  # what was said above, erased
+    "\x1b[3J",  # clear the scrollback
+    "\x1b[10A\x1b[K",  # erase text above
     "\x1b[1;5r",  # scroll region
     "\x1b[?1049h",  # another screen
     "\x1b[?25l",  # no cursor

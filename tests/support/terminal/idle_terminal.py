@@ -43,7 +43,7 @@ class IdleKeyboard:
 
 
 class FailingPainter:
-    """Painter that raises the first time it is given this word."""
+    """Painter that raises at the first frame with this word."""
 
     def __init__(self, word: str) -> None:
         self.painted: list[str] = []

@@ -1,4 +1,4 @@
-"""Markdown documents: lines of every kind in any order, long ones among them, and where to cut."""
+"""Markdown documents of lines of every kind in any order, some of them long, and cuts of these."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ documents = st.lists(lines, max_size=12).map("\n".join)
 
 @st.composite
 def cut_documents(draw: st.DrawFn, most: int = 40) -> tuple[str, list[str]]:
-    """A document, and the same in pieces, with so many cuts at most."""
+    """Draw a document, and the same in pieces, with at most `most` cuts."""
     text = draw(documents)
-    places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=most)))
-    return text, [text[i:j] for i, j in zip([0, *places], [*places, len(text)], strict=True)]
+    cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=most)))
+    return text, [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)]

@@ -1,4 +1,4 @@
-"""MCP servers for a chat: files that name them, and one that lets nobody in."""
+"""MCP servers for a chat: their settings, and a server that refuses everything."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SERVERS = Path(__file__).parents[1] / "mcp" / "servers"
 
 
 def raw(*behaviour: str) -> dict[str, Any]:
-    """The server of a few lines, which behaves as it is told."""
+    """Return settings of the short server `raw.py`, with this behaviour."""
     return {"command": sys.executable, "args": ["-I", "-S", str(SERVERS / "raw.py"), *behaviour]}
 
 
 def whole() -> dict[str, Any]:
-    """The server that does everything."""
+    """Return settings of the server with every feature."""
     command, *args = start_whole("stdio")
     return {"command": command, "args": args}
 
 
 def config(folder: Path, servers: dict[str, dict[str, Any]]) -> tuple[str, str]:
-    """The flag for a file that names these."""
+    """Write a file with these servers; return the flag that names it."""
     file = folder / "servers.json"
     file.write_text(json.dumps({"mcpServers": servers}))
     return "--config", str(file)
@@ -37,7 +37,7 @@ def config(folder: Path, servers: dict[str, dict[str, Any]]) -> tuple[str, str]:
 
 @asynccontextmanager
 async def run_locked_server() -> AsyncGenerator[str]:
-    """The address of a server that answers everything by 401."""
+    """Run a server that answers everything with 401; yield its address."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -52,7 +52,7 @@ async def run_locked_server() -> AsyncGenerator[str]:
 
 
 class Gate:
-    """Servers that start at once while the gate is open, and else when it is opened."""
+    """Lets servers behind it start while it is open, and holds them while it is closed."""
 
     def __init__(self, folder: Path) -> None:
         self._pipe = folder / "gate.pipe"
@@ -60,7 +60,7 @@ class Gate:
         os.mkfifo(self._pipe)
 
     def behind(self, server: dict[str, Any]) -> dict[str, Any]:
-        """The server, behind the gate."""
+        """Return the settings of the server behind the gate."""
         wait = f"test -e '{self._open}' || cat '{self._pipe}'; exec \"$@\""
         return {
             "command": "/bin/sh",
@@ -76,5 +76,5 @@ class Gate:
         self._open.touch()
 
     async def let_through(self) -> None:
-        """Let the server start that waits, or will wait, at the gate."""
+        """Let the next server start that waits at the gate."""
         await asyncio.to_thread(self._pipe.write_bytes, b"")

@@ -1,4 +1,4 @@
-"""A model that a test speaks for: chat completions, said piece by piece, when the test says so."""
+"""A model server of chat completions whose replies a test sends piece by piece."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: cl
 
 
 class Reply:
-    """One request, and the reply to it as far as the test has said it."""
+    """A request, and the reply to it, which a test sends."""
 
     def __init__(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         self.body = body
@@ -27,53 +27,53 @@ class Reply:
         return self.body["messages"]
 
     async def say(self, text: str) -> None:
-        """The answer goes on."""
+        """Send a piece of the answer."""
         await self._delta({"content": text})
 
     async def think(self, text: str) -> None:
-        """The reasoning goes on."""
+        """Send a piece of the reasoning."""
         await self._delta({"reasoning_content": text})
 
     async def cite(self, *pages: tuple[str, str]) -> None:
-        """Name sources of the answer: addresses and titles."""
-        named = [{"url": url, "title": title} for url, title in pages]
-        noted = [{"type": "url_citation", "url_citation": each} for each in named]
-        await self._delta({"annotations": noted})
+        """Send sources of the answer: addresses and titles."""
+        sources = [{"url": url, "title": title} for url, title in pages]
+        annotations = [{"type": "url_citation", "url_citation": each} for each in sources]
+        await self._delta({"annotations": annotations})
 
     async def decline(self, text: str) -> None:
-        """Say why there is no answer, where it is told apart from one."""
+        """Send a piece of a refusal."""
         await self._delta({"refusal": text})
 
     async def call(self, name: str, arguments: Any = "{}", *, id: str, index: int = 0) -> None:
-        """A tool call, whole; arguments that are no text are written as JSON."""
+        """Send a complete tool call; arguments that are no text are encoded as JSON."""
         text = arguments if isinstance(arguments, str) else json.dumps(arguments)
         function = {"name": name, "arguments": text}
         call = {"index": index, "id": id, "type": "function", "function": function}
         await self._delta({"tool_calls": [call]})
 
     async def more(self, arguments: str, *, index: int = 0) -> None:
-        """The arguments of a call go on."""
+        """Send a further piece of the arguments of a call."""
         await self._delta({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]})
 
     async def end(self, reason: str = "stop", usage: tuple[int, int] = (10, 5)) -> None:
-        """The reply is whole.
+        """End the reply.
 
-        Its end is written at once: a client leaves two seconds after the reason, which pass between
-        two writes on a busy machine.
+        Reason and usage are sent in one write: a client disconnects two seconds after the reason,
+        and on a busy machine that long may pass between two writes.
         """
-        ended = {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+        end = {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
         counts = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
-        used = {"choices": [], "usage": counts}
-        await self._write(_frame(ended) + _frame(used) + b"data: [DONE]\n\n")
+        usage_chunk = {"choices": [], "usage": counts}
+        await self._write(_frame(end) + _frame(usage_chunk) + b"data: [DONE]\n\n")
         self._ended.set()
 
     async def answer(self, text: str, usage: tuple[int, int] = (10, 5)) -> None:
-        """Say this and end."""
+        """Send this answer and end the reply."""
         await self.say(text)
         await self.end(usage=usage)
 
     async def whole(self, text: str, usage: tuple[int, int] = (10, 5)) -> None:
-        """Answer in one go, without a stream."""
+        """Send this answer as JSON, without a stream."""
         message = {"role": "assistant", "content": text}
         counts = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -82,7 +82,7 @@ class Reply:
         self._ended.set()
 
     async def refuse(self, status: int, message: str) -> None:
-        """Answer by an error."""
+        """Answer with an error."""
         body = json.dumps({"error": {"message": message, "type": "server_error"}}).encode()
         head = f"HTTP/1.1 {status} No\r\nContent-Type: application/json\r\n"
         self._writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -90,11 +90,11 @@ class Reply:
         self._ended.set()
 
     async def cut(self) -> None:
-        """The line breaks."""
+        """Break the connection without an end of the reply."""
         self._ended.set()
 
     async def over(self) -> None:
-        """Wait until nothing more is said, or the client has left."""
+        """Wait until the reply has ended, or the client has disconnected."""
         waits = [asyncio.create_task(event.wait()) for event in (self._ended, self.closed)]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -116,15 +116,15 @@ class Reply:
 
 
 class Model:
-    """The server; `url` is a base URL. Each request waits to be taken by `next_request`.
+    """The server; `url` is a base URL. Each request waits until `next_request` returns it.
 
-    Replies that were queued by `will_say` are given first, without anybody asking.
+    While replies of `will_say` are queued, requests get these instead.
     """
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.names = ["told"]
-        self._asked: asyncio.Queue[Reply] = asyncio.Queue()
+        self._pending: asyncio.Queue[Reply] = asyncio.Queue()
         self._queued: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -134,47 +134,51 @@ class Model:
         return f"http://{host}:{port}/v1"
 
     def will_say(self, *texts: str) -> None:
-        """The next replies."""
+        """Queue the next replies."""
         self._queued += texts
 
     async def next_request(self, seconds: float = 60.0) -> Reply:
-        """The next request, once it is there."""
+        """Wait for the next request and return it."""
         async with asyncio.timeout(seconds):
-            return await self._asked.get()
+            return await self._pending.get()
 
     @property
     def waiting(self) -> int:
-        """Requests that nobody has taken yet."""
-        return self._asked.qsize()
+        """The number of requests that `next_request` has not returned yet."""
+        return self._pending.qsize()
 
     async def __aenter__(self) -> Model:
-        self._server = await asyncio.start_server(self._came, "127.0.0.1", 0, limit=2**24)
+        self._server = await asyncio.start_server(
+            self._handle_connection, "127.0.0.1", 0, limit=2**24
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        await self._break_off()
+        await self._cancel_replies()
 
     async def forget(self) -> None:
-        """Break off every reply, and be as if nobody had asked anything yet."""
-        await self._break_off()
-        self.requests, self._queued, self._asked = [], [], asyncio.Queue()
+        """Break off all replies and forget all requests."""
+        await self._cancel_replies()
+        self.requests, self._queued, self._pending = [], [], asyncio.Queue()
 
-    async def _break_off(self) -> None:
-        while self._tasks:  # somebody may just be coming
+    async def _cancel_replies(self) -> None:
+        while self._tasks:  # a client may connect meanwhile
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.sleep(0)
 
-    def _came(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _handle_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
 
         def over(_: object) -> None:
             self._tasks.discard(task)
-            writer.transport.abort()  # a task that was cancelled before it began has closed nothing
+            writer.transport.abort()  # a task cancelled before it began has not closed it
 
         task.add_done_callback(over)
 
@@ -186,31 +190,31 @@ class Model:
                 return
             self.requests.append(body)
             reply = Reply(body, writer)
-            leaving = asyncio.create_task(_wait_for_disconnect(reader, reply))
+            disconnect_task = asyncio.create_task(_wait_for_disconnect(reader, reply))
             try:
                 if self._queued:
                     await reply.answer(self._queued.pop(0))
                 else:
-                    self._asked.put_nowait(reply)
+                    self._pending.put_nowait(reply)
                     await reply.over()
             finally:
-                leaving.cancel()
+                disconnect_task.cancel()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         except asyncio.CancelledError:
-            writer.transport.abort()  # nobody waits for what is not sent yet
+            writer.transport.abort()  # drops what is not sent yet
             raise
         finally:
             await close_writer(writer)
 
 
 def _frame(chunk: dict[str, Any]) -> bytes:
-    whole = {"id": "r", "object": "chat.completion.chunk", "model": "told", **chunk}
-    return b"data: " + json.dumps(whole).encode() + b"\n\n"
+    body = {"id": "r", "object": "chat.completion.chunk", "model": "told", **chunk}
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
 
 
 async def close_writer(writer: asyncio.StreamWriter) -> None:
-    """Close the line, and wait until it is: a loop that ends before leaves a socket open."""
+    """Close the connection and wait until it is closed, before the event loop may end."""
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()

@@ -1,4 +1,4 @@
-"""A run in a terminal, some sentences to a key: what `test_tmux` looks at."""
+"""Prints a reply in a terminal, some sentences for each key, for `test_tmux`."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def main(socket: str) -> None:
 def talk(socket: str) -> None:
     handler = StreamingResponseHandler(THEMES["dark"])
     region = Region(sys.stdout, Ink(THEMES["dark"]))
-    typed = InputRows(rows=((StyledText("> draft"),),), cursor=(0, 7))
+    input_rows = InputRows(rows=((StyledText("> draft"),),), cursor=(0, 7))
     for number in range(SENTENCES + 1):
         if number == SENTENCES:
-            ended = RunStatus(run_id="r", thread_id="t", status=Status.COMPLETED)
-            handler.handle_event(ended, number)
+            status = RunStatus(run_id="r", thread_id="t", status=Status.COMPLETED)
+            handler.handle_event(status, number)
         else:
-            said = SAYS[number % len(SAYS)].format(number)
-            handler.handle_event(TextDelta(text=said), number)
+            text = SAYS[number % len(SAYS)].format(number)
+            handler.handle_event(TextDelta(text=text), number)
         columns, rows = os.get_terminal_size()
-        region.paint(handler.frame(columns, rows - 1, number), typed, columns, number)
+        region.paint(handler.frame(columns, rows - 1, number), input_rows, columns, number)
         if number % STEP == 0:
             subprocess.run(["tmux", "-S", socket, "wait-for", "-S", f"said-{number}"], check=True)
             os.read(0, 1)

@@ -1,4 +1,4 @@
-"""`antiphon chat` in tmux: a terminal that wraps its rows anew, and keeps a history."""
+"""`antiphon chat` in tmux, a terminal that rewraps its rows and has a scrollback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS = 60.0
 
 
 class Tmux:
-    """A server of its own; commands go to it as they are."""
+    """A tmux server; calling it runs a command of tmux."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = str(socket)
@@ -34,7 +34,7 @@ class Tmux:
 
 
 class Window:
-    """A chat in a window of tmux. Whatever it writes, tmux hands on: that is when to look again."""
+    """A chat in a window of tmux, which pipes all output here: each piece triggers a new check."""
 
     def __init__(
         self, model: Model, *flags: str, home: Path, columns: int = 80, rows: int = 24
@@ -43,8 +43,8 @@ class Window:
         self._pipe = home / "pipe"
         self._home = home
         self._size = ("-x", str(columns), "-y", str(rows))
-        asked = ("--base-url", model.url, "--model", "told", *flags)
-        self._command = shlex.join([sys.executable, "-m", "antiphon", "chat", *asked])
+        chat_flags = ("--base-url", model.url, "--model", "told", *flags)
+        self._command = shlex.join([sys.executable, "-m", "antiphon", "chat", *chat_flags])
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -52,10 +52,12 @@ class Window:
         self._read = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK)
         asyncio.get_running_loop().add_reader(self._read, self._wait_for_output)
         folders = " ".join(f"XDG_{name}_HOME={shlex.quote(str(self._home))}" for name in _FOLDERS)
-        whole = f"cd {shlex.quote(str(self._home))} && exec env {folders} {self._command}"
+        command_line = f"cd {shlex.quote(str(self._home))} && exec env {folders} {self._command}"
         self._tmux("new-session", "-d", *self._size, "sleep 1000")
         self._tmux("set", "-g", "history-limit", "100000")
-        self._tmux("new-window", "-d", whole, ";", "pipe-pane", "-t", ":1", f"cat > {self._pipe}")
+        self._tmux(
+            "new-window", "-d", command_line, ";", "pipe-pane", "-t", ":1", f"cat > {self._pipe}"
+        )
         self._tmux("select-window", "-t", ":1")
         self._news.set()
         return self
@@ -74,7 +76,7 @@ class Window:
 
     @property
     def text(self) -> str:
-        """All there is, history too, as it is copied: what the terminal wrapped is one line."""
+        """All rows with the scrollback; rows that the terminal wrapped are joined."""
         return self._tmux("capture-pane", "-p", "-J", "-t", ":1", "-S", "-")
 
     @property
@@ -83,11 +85,11 @@ class Window:
         return self._tmux("capture-pane", "-p", "-t", ":1")
 
     def type(self, text: str) -> None:
-        """Letters, as a person types them."""
+        """Type letters."""
         self._tmux("send-keys", "-t", ":1", "-l", text)
 
     def press(self, *keys: str) -> None:
-        """Keys by tmux's names, such as `Enter`, `C-c`."""
+        """Press keys by tmux's names, such as `Enter`, `C-c`."""
         self._tmux("send-keys", "-t", ":1", *keys)
 
     def say(self, text: str) -> None:
@@ -96,14 +98,14 @@ class Window:
         self.press("Enter")
 
     def resize(self, columns: int, rows: int) -> None:
-        """The terminal's window changes."""
+        """Change the size of the window."""
         self._tmux("resize-window", "-t", ":1", "-x", str(columns), "-y", str(rows))
 
-    async def until(self, there: Callable[[], bool], seconds: float = SECONDS) -> None:
-        """Wait until this holds of what is on the screen."""
+    async def until(self, predicate: Callable[[], bool], seconds: float = SECONDS) -> None:
+        """Wait until the predicate is true after some output."""
         try:
             async with asyncio.timeout(seconds):
-                while not there():
+                while not predicate():
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:

@@ -1,7 +1,7 @@
-"""Anthropic's Messages API as its documentation has it, with ways in which it can go wrong.
+"""Anthropic's Messages API as documented, with scenarios of its failures.
 
 `async with AnthropicUpstream() as upstream` serves at `upstream.url`; the model names a scenario. A
-history that the API would refuse is answered 400.
+history that the API would reject is answered with 400.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class AnthropicUpstream(Upstream):
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         if request.path.startswith("/v1/models"):
-            listed = {"data": [{"type": "model", "id": name} for name in SCENARIOS]}
-            writer.write(head(200, JSON) + frame_body(json.dumps(listed).encode(), None, end=True))
+            models = {"data": [{"type": "model", "id": name} for name in SCENARIOS]}
+            writer.write(head(200, JSON) + frame_body(json.dumps(models).encode(), None, end=True))
             return True
         if fault := illegal(request.body["messages"]):
             self.rejected.append(fault)
@@ -55,7 +55,7 @@ class AnthropicUpstream(Upstream):
 
 
 def illegal(messages: list[Any]) -> str | None:
-    """Return the error in a history; None if it may be sent."""
+    """Return the error in a history; None if it is valid."""
     open_calls: list[str] = []
     for at, message in enumerate(messages):
         content = message["content"]
@@ -66,23 +66,23 @@ def illegal(messages: list[Any]) -> str | None:
         if answered != open_calls:
             return f"messages.{at}: tool_use ids {open_calls} were answered by {answered}"
         for block in blocks:
-            thought = block.get("thinking")
-            if thought is not None and block.get("signature") != SIGNATURES.get(thought):
+            thinking = block.get("thinking")
+            if thinking is not None and block.get("signature") != SIGNATURES.get(thinking):
                 return f"messages.{at}: invalid `signature` in `thinking` block"
         open_calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
-        if odd := [one for one in open_calls if not re.fullmatch(r"[a-zA-Z0-9_-]+", one)]:
+        if odd := [call for call in open_calls if not re.fullmatch(r"[a-zA-Z0-9_-]+", call)]:
             return f"messages.{at}: tool_use.id: {odd} should match '^[a-zA-Z0-9_-]+$'"
     return f"`tool_use` ids without `tool_result`: {open_calls}" if open_calls else None
 
 
 def outputs(request: Request) -> list[str]:
-    """The outputs that came with a request."""
+    """Return the tool outputs of a request."""
     last = request.body["messages"][-1]["content"]
     return [block["content"] for block in last if block["type"] == "tool_result"]
 
 
-def _error(words: str, kind: str = "invalid_request_error") -> bytes:
-    return json.dumps({"type": "error", "error": {"type": kind, "message": words}}).encode()
+def _error(message: str, kind: str = "invalid_request_error") -> bytes:
+    return json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
 
 
 def _event(kind: str, **fields: Any) -> bytes:
@@ -90,9 +90,9 @@ def _event(kind: str, **fields: Any) -> bytes:
 
 
 def _block(index: int, start: dict[str, Any], *deltas: dict[str, Any]) -> bytes:
-    begun = _event("content_block_start", index=index, content_block=start)
-    grown = (_event("content_block_delta", index=index, delta=delta) for delta in deltas)
-    return begun + b"".join(grown) + _event("content_block_stop", index=index)
+    block_start = _event("content_block_start", index=index, content_block=start)
+    block_deltas = (_event("content_block_delta", index=index, delta=delta) for delta in deltas)
+    return block_start + b"".join(block_deltas) + _event("content_block_stop", index=index)
 
 
 def _text(index: int, *pieces: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Bedrock's ConverseStream, as much of it as shows that a library which blocks holds up nobody.
+"""The part of Bedrock's ConverseStream that tests of its blocking library need.
 
 `async with BedrockUpstream() as upstream` serves at `upstream.url`; the model names a scenario.
 """
@@ -29,7 +29,7 @@ class BedrockUpstream(Upstream):
 
 
 def _event(kind: str, **fields: Any) -> bytes:
-    """A message of Amazon's event stream: lengths, headers, payload, and sums over both."""
+    """Return a message of Amazon's event stream: lengths, headers, payload and checksums."""
     headers = b"".join(
         struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", 7, len(value)) + value
         for name, value in ((":event-type", kind.encode()), (":message-type", b"event"))

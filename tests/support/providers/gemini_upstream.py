@@ -1,7 +1,7 @@
-"""Gemini's streamGenerateContent as its documentation has it, with ways in which it can go wrong.
+"""Gemini's streamGenerateContent as documented, with scenarios of its failures.
 
 `async with GeminiUpstream() as upstream` serves at `upstream.url`; the model names a scenario. A
-history that the API would refuse is answered 400.
+history that the API would reject is answered with 400.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ class GeminiUpstream(Upstream):
     async def _answer(
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        place = urlsplit(request.path).path.partition("/models")[2].removeprefix("/")
-        if not place:
-            listed = {"models": [{"name": f"models/{name}"} for name in SCENARIOS]}
-            writer.write(head(200, JSON) + frame_body(json.dumps(listed).encode(), None, end=True))
+        method_path = urlsplit(request.path).path.partition("/models")[2].removeprefix("/")
+        if not method_path:
+            models = {"models": [{"name": f"models/{name}"} for name in SCENARIOS]}
+            writer.write(head(200, JSON) + frame_body(json.dumps(models).encode(), None, end=True))
             return True
         if fault := illegal(request.body["contents"]):
             self.rejected.append(fault)
             writer.write(head(400, JSON) + frame_body(_error(fault), None, end=True))
             return True
-        return await self._play(self._scenario(place, request), request, reader, writer)
+        return await self._play(self._scenario(method_path, request), request, reader, writer)
 
-    def _scenario(self, place: str, request: Request) -> Scenario:
-        name, _, method = place.partition(":")
+    def _scenario(self, method_path: str, request: Request) -> Scenario:
+        name, _, method = method_path.partition(":")
         assert method == "streamGenerateContent"
         if "functionResponse" in request.body["contents"][-1]["parts"][0]:
             return SCENARIOS["after_tools"]
@@ -63,7 +63,7 @@ class GeminiUpstream(Upstream):
 
 
 def illegal(contents: list[Any]) -> str | None:
-    """Return the error in a history; None if it may be sent."""
+    """Return the error in a history; None if it is valid."""
     open_calls: list[str] = []
     for at, content in enumerate(contents):
         parts = content["parts"]
@@ -72,21 +72,21 @@ def illegal(contents: list[Any]) -> str | None:
         answers = [part["functionResponse"] for part in parts if "functionResponse" in part]
         if [answer.get("id") for answer in answers] != open_calls:
             return f"contents[{at}]: {answers} are not the answers to {open_calls}"
-        called = [part for part in parts if "functionCall" in part]
-        if called and called[0].get("thoughtSignature") not in (SIGNATURE, NOT_OURS):
+        calls = [part for part in parts if "functionCall" in part]
+        if calls and calls[0].get("thoughtSignature") not in (SIGNATURE, NOT_OURS):
             return f"contents[{at}]: function call is missing a thought_signature"
-        open_calls = [part["functionCall"].get("id") for part in called]
+        open_calls = [part["functionCall"].get("id") for part in calls]
     return f"calls without a response: {open_calls}" if open_calls else None
 
 
 def outputs(request: Request) -> list[str]:
-    """The outputs that came with a request."""
+    """Return the tool outputs of a request."""
     answers = [part["functionResponse"] for part in request.body["contents"][-1]["parts"]]
     return [str(answer["response"]["result"]) for answer in answers]
 
 
-def _error(words: str, kind: str = "INVALID_ARGUMENT") -> bytes:
-    return json.dumps({"error": {"code": 400, "message": words, "status": kind}}).encode()
+def _error(message: str, kind: str = "INVALID_ARGUMENT") -> bytes:
+    return json.dumps({"error": {"code": 400, "message": message, "status": kind}}).encode()
 
 
 def _reply_body(*parts: dict[str, Any], **more: Any) -> bytes:

@@ -1,6 +1,6 @@
-"""A strict judge of requests: what servers are known to refuse, told in one sentence.
+"""A strict judge of requests: reports what servers are known to refuse.
 
-Written apart from the code that it judges, and shares nothing with it but the names of the quirks.
+It is independent of the code that it judges, and shares only the names of the quirks with it.
 """
 
 from __future__ import annotations
@@ -89,12 +89,16 @@ def _order(messages: list[Any], quirks: Quirks) -> Iterator[str]:
         yield "the system message must be at the beginning"
     if quirks.roles != "alternate":
         return
-    spoken = [role for role in roles if role != "system"]
-    after = {"user": {"assistant"}, "assistant": {"user", "tool"}, "tool": {"assistant", "tool"}}
-    if not spoken or spoken[0] != "user":
+    turns = [role for role in roles if role != "system"]
+    successors = {
+        "user": {"assistant"},
+        "assistant": {"user", "tool"},
+        "tool": {"assistant", "tool"},
+    }
+    if not turns or turns[0] != "user":
         yield "the user must speak first"
-    elif spoken[-1] == "assistant":
+    elif turns[-1] == "assistant":
         yield "the last role must be user or tool"
-    for at in range(1, len(spoken)):
-        if spoken[at] not in after[spoken[at - 1]]:
-            yield f"unexpected role {spoken[at]} after role {spoken[at - 1]}"
+    for at in range(1, len(turns)):
+        if turns[at] not in successors[turns[at - 1]]:
+            yield f"unexpected role {turns[at]} after role {turns[at - 1]}"

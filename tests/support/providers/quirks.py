@@ -1,7 +1,7 @@
-"""The catalogue of what servers get wrong: who reported it, what Antiphon does, and its proof.
+"""The catalogue of faults of servers: reports of each, what Antiphon does, and its tests.
 
-Every row names the scenarios of `upstream.py` that play it, and every scenario has a row; the page
-docs/reference/quirks.md is made from this table.
+Every row names the scenarios of `upstream.py` with the fault; every scenario has a row. The page
+docs/reference/quirks.md is generated from this table.
 """
 
 from __future__ import annotations

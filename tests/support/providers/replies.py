@@ -1,4 +1,4 @@
-"""Replies that no table foresees: bytes at random, pieces of the grammar, scenarios damaged."""
+"""Random replies: random bytes, pieces of the grammar, and damaged scenarios."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from tests.support.providers.upstream import SCENARIOS
 
 SHORT = sorted(
-    {one.body for name, one in SCENARIOS.items() if 0 < len(one.body) < 2_500 and name != "gzip"}
+    {
+        scenario.body
+        for name, scenario in SCENARIOS.items()
+        if 0 < len(scenario.body) < 2_500 and name != "gzip"
+    }
 )
 
 FRAGMENTS = st.sampled_from(
@@ -50,11 +54,11 @@ VALUES = st.recursive(
 
 @st.composite
 def _deltas(draw: st.DrawFn) -> bytes:
-    """Events of the right shape around any values."""
+    """Draw events of the right shape with any values."""
     payloads = [
         {"choices": [{"delta": draw(VALUES), "finish_reason": draw(st.sampled_from(WORDS))}]}
         if draw(st.booleans())
-        else {"choices": [{"delta": {draw(st.sampled_from(SAID)): draw(VALUES)}}]}
+        else {"choices": [{"delta": {draw(st.sampled_from(FIELDS)): draw(VALUES)}}]}
         for _ in range(draw(st.integers(1, 5)))
     ]
     done = b"data: [DONE]\n\n" if draw(st.booleans()) else b""
@@ -62,12 +66,12 @@ def _deltas(draw: st.DrawFn) -> bytes:
 
 
 WORDS = (None, None, "stop", "tool_calls", "length", "error", "", 7)
-SAID = ("content", "reasoning", "reasoning_content", "reasoning_details", "tool_calls")
+FIELDS = ("content", "reasoning", "reasoning_content", "reasoning_details", "tool_calls")
 
 
 @st.composite
 def _damaged_replies(draw: st.DrawFn) -> bytes:
-    """A scenario with a few wounds."""
+    """Draw a scenario with up to four damages."""
     body = draw(st.sampled_from(SHORT))
     for _ in range(draw(st.integers(0, 4))):
         start = draw(st.integers(0, len(body)))
@@ -88,7 +92,7 @@ def _damaged_replies(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def _shuffled_replies(draw: st.DrawFn) -> bytes:
-    """The events of two scenarios in any order."""
+    """Draw the events of two scenarios in any order."""
     first, second = draw(st.sampled_from(SHORT)), draw(st.sampled_from(SHORT))
     events = (first + second).split(b"\n\n")[:40]
     return b"\n\n".join(draw(st.permutations(events))) + b"\n\n"

@@ -1,4 +1,4 @@
-"""A server with OpenAI's operations on audio, which answers what a test says."""
+"""A server with OpenAI's operations on audio, whose answers a test sets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from antiphon.client.portal import Portal
 
 
 class Recording(NamedTuple):
-    """A request: fields of its form, name, media type and bytes of the recording."""
+    """A request: fields of its form, name, media type and bytes of the recording, and the key."""
 
     fields: dict[str, str]
     name: str
@@ -27,7 +27,7 @@ class Recording(NamedTuple):
 
 
 def silence(seconds: float = 0.1) -> bytes:
-    """A WAV file."""
+    """Return a silent WAV file."""
     file = BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setnchannels(1)
@@ -38,10 +38,10 @@ def silence(seconds: float = 0.1) -> bytes:
 
 
 class FakeTranscriber:
-    """Answers each request with `status` and `body`, and keeps it; not before `open` is set.
+    """Records each request and answers it with `status` and `body` once `open` is set.
 
-    `left` is set when a client leaves before its answer. A text that is to be spoken is answered
-    with `speech`.
+    `left` is set when a client disconnects before its answer. A request for speech is answered with
+    `speech`.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class FakeTranscriber:
         self.url = ""
 
     async def wait_for(self, count: int) -> None:
-        """Wait until so many recordings and texts have come."""
+        """Wait until this many recordings and texts have been received."""
         async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(lambda: len(self.recordings) + len(self.texts) >= count)
 
@@ -99,7 +99,7 @@ class FakeTranscriber:
 
 @asynccontextmanager
 async def serve_transcriber() -> AsyncGenerator[FakeTranscriber]:
-    """Run it on loopback."""
+    """Run a transcriber on loopback."""
     fake = FakeTranscriber()
     app = web.Application(client_max_size=2**25)
     app.router.add_post("/v1/audio/transcriptions", fake.answer)
@@ -111,7 +111,7 @@ async def serve_transcriber() -> AsyncGenerator[FakeTranscriber]:
 
 @contextmanager
 def transcriber_in_thread() -> Generator[FakeTranscriber]:
-    """Run it in a thread of its own."""
+    """Run a transcriber in its own thread."""
     portal, stack = Portal(), AsyncExitStack()
     try:
         yield portal.run(stack.enter_async_context(serve_transcriber()))

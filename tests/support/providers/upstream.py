@@ -1,8 +1,8 @@
-"""The fault upstream: chat completions on raw sockets, with every known way to get them wrong.
+"""A faulty upstream: chat completions on raw sockets, with all known faults of such servers.
 
 `async with Upstream() as upstream` serves at `upstream.url`; `model="quirk:NAME"` chooses a
 scenario, `model="quirk:NAME@3"` sends it in writes of three bytes. A request whose history ends
-with tool outputs is answered by plain text, so that a run comes to its end.
+with tool outputs is answered with plain text, so that a run ends.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ ERROR_FIELD = b"error: " + json.dumps({"code": 500, **BOOM}).encode() + b"\n\n"
 class Scenario:
     """Reply to send, the end of its connection, and the expected result of the run.
 
-    `refusal` is why the model will not answer, `details` what must go back with the reply.
+    `refusal` is the text of the model's refusal, `details` the reasoning details to send back.
     `expect` is a status, the reason of an incomplete run, or the code of a failed one. `calls` are
-    the arguments of the calls that are handed out, all of the tool `f`; `ids` their ids, None where
-    it is ours; `tokens` what was used, None where nothing was said of it. All this holds where the
-    server is declared to have the quirk `declared`, if any.
+    the arguments of the calls of the result, all of the tool `f`; `ids` their ids, None for an id
+    by Antiphon; `tokens` the usage, None if none was reported. The result is expected if the
+    provider is declared to have the quirk `declared`, if any.
 
     `ending`: `end` is an orderly end of the body, `close` a FIN in the middle of it, `reset` an
-    RST, `hold` silence until the client leaves. `drip` follows the body in single bytes, slowly;
-    `size` is that of the writes; from `gated_from` on they wait for the gate. `first` is for the
+    RST, `hold` silence until the client disconnects. `drip` follows the body in slow single bytes;
+    `size` is the size of writes; writes from `gated_from` on wait for the gate. `first` answers the
     first requests of a scenario; with `whole_only` a request for a stream with tools is refused.
     """
 
@@ -67,7 +67,7 @@ class Scenario:
 
 @dataclass
 class Request:
-    """A request as it came, and what was seen of the client while it was answered."""
+    """A request, whether it was answered, and how the client closed the connection meanwhile."""
 
     path: str
     headers: dict[str, str]
@@ -78,7 +78,7 @@ class Request:
 
 
 class Upstream:
-    """The server. `strict` answers 400 to a history that no provider would take."""
+    """The server. With `strict` it answers 400 to a history that no provider accepts."""
 
     def __init__(self, *, strict: bool = True) -> None:
         self.requests: list[Request] = []
@@ -91,7 +91,7 @@ class Upstream:
             "data": [{"id": f"quirk:{name}"} for name in SCENARIOS],
         }
         self._strict = strict
-        self._asked: Counter[str] = Counter()
+        self._request_counts: Counter[str] = Counter()
         self._news = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -111,7 +111,7 @@ class Upstream:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def wait_for_request(self, count: int) -> Request:
-        """The request number `count`, from 1, once it is here."""
+        """Wait for the request number `count`, from 1, and return it."""
         async with self._news:
             await self._news.wait_for(lambda: len(self.requests) >= count)
         return self.requests[count - 1]
@@ -128,15 +128,15 @@ class Upstream:
                     self.requests.append(request)
                     self._news.notify_all()
                 try:
-                    going_on = await self._answer(request, reader, writer)
+                    keep_open = await self._answer(request, reader, writer)
                 finally:
                     request.done.set()
-                if not going_on:
+                if not keep_open:
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         except asyncio.CancelledError:
-            writer.transport.abort()  # at once, for the loop may end before a reader has read all
+            writer.transport.abort()  # at once: the loop may end before a client has read all
         finally:
             writer.close()
 
@@ -144,8 +144,8 @@ class Upstream:
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         if request.path.partition("?")[0].endswith("/models"):
-            listed = self.models if isinstance(self.models, bytes) else _dump(self.models)
-            writer.write(head(200, JSON) + frame_body(listed, None, end=True))
+            body = self.models if isinstance(self.models, bytes) else _dump(self.models)
+            writer.write(head(200, JSON) + frame_body(body, None, end=True))
             return True
         fault = illegal(request.body.get("messages")) if self._strict else None
         if fault:
@@ -160,11 +160,11 @@ class Upstream:
         return await self._play(scenario, request, reader, writer, size)
 
     def next_of(self, name: str, scenarios: Mapping[str, Scenario]) -> Scenario:
-        """The scenario of this name, or what comes first in it."""
+        """Return the scenario of this name, or for its first requests an entry of `first`."""
         scenario = scenarios[name]
-        self._asked[name] += 1
-        if self._asked[name] <= len(scenario.first):
-            scenario = scenario.first[self._asked[name] - 1]
+        self._request_counts[name] += 1
+        if self._request_counts[name] <= len(scenario.first):
+            scenario = scenario.first[self._request_counts[name] - 1]
         return scenario
 
     async def _play(
@@ -212,23 +212,23 @@ class Upstream:
             if scenario.ending == "end" and not scenario.repeat:
                 writer.write(frame_body(b"", None, end=True))
             await writer.drain()
-        leaving = asyncio.ensure_future(_leaving(reader))
+        disconnect_task = asyncio.ensure_future(_wait_for_disconnect(reader))
         try:
             if size and scenario.ending == "reset":
-                # An RST takes along what its receiver has not read yet.
-                await asyncio.wait([leaving], timeout=DRIP_SECONDS)
-            while scenario.repeat and not leaving.done():
+                # An RST discards what its receiver has not read yet.
+                await asyncio.wait([disconnect_task], timeout=DRIP_SECONDS)
+            while scenario.repeat and not disconnect_task.done():
                 await _write(writer, body, size)
-                await asyncio.wait([leaving], timeout=0.005)
+                await asyncio.wait([disconnect_task], timeout=0.005)
             for at in range(len(scenario.drip)):
-                if not leaving.done():
+                if not disconnect_task.done():
                     writer.write(frame_body(scenario.drip[at : at + 1], None, end=False))
-                    await asyncio.wait([leaving], timeout=DRIP_SECONDS)
+                    await asyncio.wait([disconnect_task], timeout=DRIP_SECONDS)
             if scenario.ending == "hold" or scenario.repeat:
-                request.closed = await leaving
+                request.closed = await disconnect_task
                 return False
         finally:
-            leaving.cancel()
+            disconnect_task.cancel()
         request.answered = True
         if scenario.ending == "reset":
             _reset(writer)
@@ -240,7 +240,7 @@ _FIELDS |= {"reasoning_details", "refusal"}
 
 
 def illegal(messages: Any) -> str | None:
-    """Return the error in a history, in a provider's words; None if it may be sent."""
+    """Return the error of a provider for a history; None if it is valid."""
     if not isinstance(messages, list) or not messages:
         return "messages must not be empty"
     open_calls: list[str] = []
@@ -298,7 +298,7 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     return Request(first.split(" ")[1], headers, json.loads(body) if body else None)
 
 
-async def _leaving(reader: asyncio.StreamReader) -> Literal["fin", "rst"]:
+async def _wait_for_disconnect(reader: asyncio.StreamReader) -> Literal["fin", "rst"]:
     try:
         while await reader.read(65_536):
             pass
@@ -315,7 +315,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 async def _write(writer: asyncio.StreamWriter, body: bytes, size: int | None) -> None:
-    """The body in writes of so many bytes, each in a packet of its own as far as that goes."""
+    """Write the body in pieces of `size` bytes, if possible each in its own packet."""
     size = size or max(1, len(body))
     for at in range(0, len(body), size):
         writer.write(frame_body(body[at : at + size], None, end=False))
@@ -330,7 +330,7 @@ def head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
 
 
 def frame_body(body: bytes, size: int | None, *, end: bool) -> bytes:
-    """The body in chunks of the transfer encoding, `size` bytes each."""
+    """Return the body in chunks of the transfer encoding, `size` bytes each."""
     size = size or max(1, len(body))
     cuts = [body[at : at + size] for at in range(0, len(body), size)]
     framed = b"".join(b"%x\r\n%b\r\n" % (len(cut), cut) for cut in cuts)
@@ -342,7 +342,7 @@ def _dump(value: Any) -> bytes:
 
 
 def line(payload: Any) -> bytes:
-    """A payload, or raw text, as an event."""
+    """Return a payload, or raw text, as an event."""
     text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
     return f"data: {text}\n\n".encode()
 
@@ -361,17 +361,17 @@ def text_chunks(*pieces: str) -> list[dict[str, Any]]:
 
 
 def _of_choice(index: int, delta: Any, finish: str | None = None) -> dict[str, Any]:
-    """A chunk of another choice than the first."""
+    """Return a chunk of the choice with this index."""
     return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
 
 
 def _native(finish: str, native: str) -> dict[str, Any]:
-    """The end of a reply with the word of the server behind the one that is asked."""
+    """Return the last chunk of a gateway, with the reason of the server behind it."""
     return {"choices": [{"delta": {}, "finish_reason": finish, "native_finish_reason": native}]}
 
 
 def call_chunk(**piece: Any) -> dict[str, Any]:
-    """A chunk with one piece of a call; `name` and `arguments` go into its function."""
+    """Return a chunk with one piece of a call; `name` and `arguments` go into its function."""
     return chunk({"tool_calls": [call_piece(**piece)]})
 
 
@@ -413,7 +413,7 @@ WHOLE = {
 
 
 def failures(error: Callable[[str, str], bytes], whole: bytes, half: bytes) -> dict[str, Scenario]:
-    """Refusals, breaks and silences of a vendor's server, in its own words."""
+    """Return scenarios of errors, breaks and silences of a provider, with its own messages."""
     now = ("Retry-After", "0")
     busy = _failure(429, error("Slow down.", "rate_limit"), "", now)
     down = _failure(529, error("Overloaded.", "overloaded"), "", now)
@@ -440,14 +440,14 @@ def _failure(status: int, body: bytes, expect: str, *headers: tuple[str, str]) -
 
 
 def _raw_delta(escaped: str) -> bytes:
-    """A text delta whose JSON string is given as it stands on the wire."""
+    """Return a text delta with this JSON string as it is."""
     return b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % escaped.encode()
 
 
 def _tools(*payloads: Any, **more: Any) -> Scenario:
-    """One call `f {"x":1}` under its id, if nothing else is said."""
-    wanted = {"calls": (ARGUMENTS,), "ids": ("c1",)} | more
-    return Scenario(sse(*payloads), expect="action_required", **wanted)
+    """Return a scenario that expects one call `f {"x":1}` by its id, unless `more` changes that."""
+    expected = {"calls": (ARGUMENTS,), "ids": ("c1",)} | more
+    return Scenario(sse(*payloads), expect="action_required", **expected)
 
 
 def _two(*payloads: Any, ids: tuple[str | None, ...] = ("c1", "c2"), **more: Any) -> Scenario:
@@ -480,10 +480,8 @@ def _framings() -> dict[str, Scenario]:
         "no_done": OK.removesuffix(b"data: [DONE]\n\n"),
         "done_no_finish": sse(*text_chunks(*PIECES)),
     }
-    in_bytes = {"frag1": 1}
-    return {
-        name: Scenario(body, text=TEXT, size=in_bytes.get(name)) for name, body in bodies.items()
-    }
+    sizes = {"frag1": 1}
+    return {name: Scenario(body, text=TEXT, size=sizes.get(name)) for name, body in bodies.items()}
 
 
 def _endings() -> dict[str, Scenario]:
@@ -627,7 +625,7 @@ def _contents() -> dict[str, Scenario]:
         for name, body in hi.items()
     }
     huge = "x" * 5_000_000
-    grown = ["one more word " * count for count in range(1, 20)]
+    growing_texts = ["one more word " * count for count in range(1, 20)]
     usage = {"choices": [], "usage": USAGE}
     return scenarios | {
         "huge_line": Scenario(sse(*text_chunks(huge), STOP), text=huge),
@@ -641,12 +639,16 @@ def _contents() -> dict[str, Scenario]:
             sse(*text_chunks("h", "he", "hel"), STOP), text="hel", declared="cumulative"
         ),
         "cumulative_long": Scenario(
-            sse(*text_chunks(*grown), STOP, usage), text=grown[-1], tokens=(10, 5)
+            sse(*text_chunks(*growing_texts), STOP, usage), text=growing_texts[-1], tokens=(10, 5)
         ),
         "cumulative_reasoning": Scenario(
-            sse(*(chunk({"reasoning_content": each}) for each in grown), *text_chunks("hi"), STOP),
+            sse(
+                *(chunk({"reasoning_content": each}) for each in growing_texts),
+                *text_chunks("hi"),
+                STOP,
+            ),
             text="hi",
-            reasoning=grown[-1],
+            reasoning=growing_texts[-1],
         ),
         "repeats_itself": Scenario(
             sse(*text_chunks("ha", "haha", "hahaha", "!"), STOP), text="hahahahahaha!"
@@ -862,10 +864,10 @@ def _statuses() -> dict[str, Scenario]:
 def _calls() -> dict[str, Scenario]:
     f1 = {**ONE, **X1}
     f2 = {"id": "c2", "name": "f", "arguments": SECOND}
-    opened, rest = {"arguments": '{"x"'}, {"arguments": ":1}"}
+    start, rest = {"arguments": '{"x"'}, {"arguments": ":1}"}
     whole = {"message": {"tool_calls": [call_piece(**f1)]}, "finish_reason": "tool_calls"}
     leaked = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
-    both = leaked + "\n" + leaked.replace("1", "2")
+    two_leaked = leaked + "\n" + leaked.replace("1", "2")
     bare = {"name": "f", **X1}
     return {
         "t_normal": _tools(
@@ -974,7 +976,7 @@ def _calls() -> dict[str, Scenario]:
             "invalid_tool_call",
         ),
         "t_null_index": _tools(
-            call_chunk(index=None, id="c1", name="f", **opened),
+            call_chunk(index=None, id="c1", name="f", **start),
             call_chunk(index=None, **rest),
             CALLS,
         ),
@@ -983,8 +985,8 @@ def _calls() -> dict[str, Scenario]:
             chunk(
                 {
                     "tool_calls": [
-                        call_piece(id="c1", name="f", **opened),
-                        call_piece(id="c2", name="f", **opened),
+                        call_piece(id="c1", name="f", **start),
+                        call_piece(id="c2", name="f", **start),
                     ]
                 }
             ),
@@ -998,13 +1000,13 @@ def _calls() -> dict[str, Scenario]:
             ids=(None, None),
         ),
         "t_null_id": _tools(
-            call_chunk(index=0, id=None, name="f", **opened),
+            call_chunk(index=0, id=None, name="f", **start),
             call_chunk(index=0, id=None, **rest),
             CALLS,
             ids=(None,),
         ),
         "t_late_id": _tools(
-            call_chunk(index=0, name="f", **opened),
+            call_chunk(index=0, name="f", **start),
             call_chunk(index=0, id="c1", **rest),
             CALLS,
             ids=(None,),
@@ -1016,13 +1018,13 @@ def _calls() -> dict[str, Scenario]:
             ids=(None, None),
         ),
         "t_meta_on_last": _tools(
-            call_chunk(**ONE, **opened),
+            call_chunk(**ONE, **start),
             call_chunk(index=0, **rest),
             call_chunk(**ONE, arguments=""),
             CALLS,
         ),
         "t_said_again_whole": _tools(
-            call_chunk(**ONE, **opened), call_chunk(index=0, **rest), call_chunk(**f1), CALLS
+            call_chunk(**ONE, **start), call_chunk(index=0, **rest), call_chunk(**f1), CALLS
         ),
         "t_missing_closer": _tools(
             call_chunk(**ONE, arguments='{"x":1,"y":[true'), CALLS, calls=('{"x":1,"y":[true]}',)
@@ -1048,7 +1050,7 @@ def _calls() -> dict[str, Scenario]:
         ),
         "t_finish_without_call_but_text": Scenario(sse(*text_chunks("hi"), CALLS), text="hi"),
         "t_one_broken_of_two": _broken(
-            call_chunk(**f1), call_chunk(index=1, id="c2", name="f", **opened), CALLS
+            call_chunk(**f1), call_chunk(index=1, id="c2", name="f", **start), CALLS
         ),
         "t_truncated_args": _broken(call_chunk(**ONE, arguments='{"x":"a'), CALLS),
         "t_args_no_object": _broken(call_chunk(**ONE, arguments="[1]"), CALLS),
@@ -1066,7 +1068,7 @@ def _calls() -> dict[str, Scenario]:
             *text_chunks("hi\n", *leaked), STOP, text="hi\n", ids=(None,), declared="leaked_calls"
         ),
         "t_leaked_parallel": _two(
-            *text_chunks(both), STOP, ids=(None, None), declared="leaked_calls"
+            *text_chunks(two_leaked), STOP, ids=(None, None), declared="leaked_calls"
         ),
         "t_leaked_broken": _broken(
             *text_chunks(leaked.replace("}", "")), STOP, declared="leaked_calls"
@@ -1078,8 +1080,8 @@ def _calls() -> dict[str, Scenario]:
             *text_chunks(leaked), call_chunk(**f1), CALLS, declared="leaked_calls"
         ),
         "t_leaked_too_streamed": _two(
-            call_chunk(**ONE, **opened),
-            *text_chunks(*both),
+            call_chunk(**ONE, **start),
+            *text_chunks(*two_leaked),
             call_chunk(index=0, **rest),
             STOP,
             ids=("c1", None),
@@ -1221,4 +1223,6 @@ _TABLES: tuple[Callable[[], dict[str, Scenario]], ...] = (
     _statuses,
     _calls,
 )
-SCENARIOS: dict[str, Scenario] = {name: one for table in _TABLES for name, one in table().items()}
+SCENARIOS: dict[str, Scenario] = {
+    name: scenario for table in _TABLES for name, scenario in table().items()
+}

@@ -1,4 +1,4 @@
-"""A server on raw sockets that answers as it is told, and cuts its streams wherever it is told."""
+"""A server on raw sockets with scripted answers, which cuts its streams at any byte."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Request(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """A whole answer."""
+    """A complete answer."""
 
     status: int
     body: bytes = b"{}"
@@ -36,10 +36,10 @@ class Plain(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """The stream up to so many bytes of its body, then the connection is gone.
+    """The first `at` bytes of the stream's body, then the end of the connection.
 
-    Below 0 not even the head is sent. `reset` ends it with RST, else with FIN; `orderly` ends it
-    as a server does that has said all it wanted to.
+    Below 0 not even the head is sent. `reset` ends it with RST, else with FIN; with `orderly` the
+    body ends regularly.
     """
 
     at: int
@@ -48,21 +48,21 @@ class Cut(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """The stream to its end."""
+    """The complete stream."""
 
 
 Act = Plain | Cut | Whole
 
 
 def frames(log: Sequence[Event]) -> list[bytes]:
-    """The events of a log as they are streamed."""
+    """Return the frames in which the events of a log are streamed."""
     return [
         sse.frame(number, event.type.encode(), encode(event)) for number, event in enumerate(log, 1)
     ]
 
 
 class CutServer(socketserver.ThreadingTCPServer):
-    """One run's log, told from wherever a request says, as far as the next act lets it."""
+    """Streams the log of one run from the requested event, as far as the next act says."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -82,14 +82,14 @@ class CutServer(socketserver.ThreadingTCPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def plays(self, log: Sequence[Event], acts: Sequence[Act], first: int = 1) -> None:
-        """Begin anew with this log, whose turn starts at event `first`."""
+        """Restart with this log, whose turn starts at event `first`."""
         self.log = list(log)
         self.first = first
         self.acts = deque(acts)
         self.requests = []
 
     def body(self, request: Request) -> bytes:
-        """Return the whole stream."""
+        """Return the complete body of the stream."""
         after = int(request.headers.get("last-event-id", self.first - 1))
         return b"".join(frames(self.log)[after:])
 
@@ -148,7 +148,7 @@ class _Connection(socketserver.StreamRequestHandler):
             self.connection.setsockopt(SOL_SOCKET, SO_LINGER, RESET)
 
     def finish(self) -> None:
-        # The socket is closed by the server; what a client no longer reads is no failure here.
+        # The server closes the socket; that a client reads no more is no failure here.
         try:
             super().finish()
         except OSError:
@@ -157,7 +157,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[CutServer]:
-    """The server while it serves, in a thread of its own."""
+    """Run the server in its own thread; yield it."""
     with CutServer() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

@@ -1,4 +1,4 @@
-"""A client over HTTP, and one in this process: what is true of one is true of the other."""
+"""A client over HTTP and a client in this process, for tests that hold for both."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LINES = (over_http, in_this_process)
 
 
 async def waiting_run(client: AsyncClient, message: NewMessage = ASK) -> str:
-    """A run that waits for its client's tool."""
+    """Start a run that waits for its client's tool; return its id."""
     async with client.process(message=message, tools=(TOOL,)) as events:
         async for _ in events:
             pass

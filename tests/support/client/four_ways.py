@@ -1,7 +1,7 @@
-"""The four ways to a runtime: a client that waits and one on a loop, in this process and over HTTP.
+"""Four ways to a runtime: a sync and an async client, each in this process and over HTTP.
 
-A scenario is written once, for a client that waits, and told by all four; what each of them heard
-is compared with ids and times taken out.
+A scenario is written once, for the sync client, and runs in all four ways; the results are compared
+without ids and times.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Ways = dict[str, Client]
 
 @contextmanager
 def four_ways(settings: Settings = SETTINGS) -> Iterator[Ways]:
-    """The clients, each before a runtime of its own."""
+    """Open the clients, each with its own runtime."""
     with ExitStack() as stack:
         enter = stack.enter_context
         yield {
@@ -48,13 +48,13 @@ def four_ways(settings: Settings = SETTINGS) -> Iterator[Ways]:
 
 
 def in_all_ways(scenario: Callable[[Any], object]) -> Callable[[Ways], None]:
-    """A test that the scenario holds in every way, and that each of them heard the same."""
+    """Return a test that the scenario succeeds in every way, with the same result in each."""
 
     def test(ways: Ways) -> None:
-        told = {name: plain(scenario(client)) for name, client in ways.items()}
+        results = {name: plain(scenario(client)) for name, client in ways.items()}
 
-        for name, heard in told.items():
-            assert heard == told["embedded"], name
+        for name, result in results.items():
+            assert result == results["embedded"], name
 
     test.__name__, test.__doc__ = scenario.__name__, scenario.__doc__
     return test
@@ -65,11 +65,13 @@ def plain(value: object) -> Any:
     text = msgspec.json.encode(_builtins(value)).decode()
     ranks: dict[str, str] = {}
 
-    def ranked(found: re.Match[str]) -> str:
-        return ranks.setdefault(found[0], f"{found[1]}_{len(ranks)}")
+    def replace_id(match: re.Match[str]) -> str:
+        return ranks.setdefault(match[0], f"{match[1]}_{len(ranks)}")
 
     text = re.sub(
-        r"\b(asst|folder|thread|msg|run|act|file|call|share)_[0-9a-z]{8}[0-9a-z_]*", ranked, text
+        r"\b(asst|folder|thread|msg|run|act|file|call|share)_[0-9a-z]{8}[0-9a-z_]*",
+        replace_id,
+        text,
     )
     return msgspec.json.decode(re.sub(r"\b1\d{12}\b", "0", text))
 
@@ -90,41 +92,41 @@ def _builtins(value: object) -> Any:
 
 @contextmanager
 def serve_in_thread(settings: Settings) -> Iterator[str]:
-    """The address of a server in a thread of its own."""
+    """Run a server in its own thread; yield its address."""
     address: Future[str] = Future()
-    over = threading.Event()
+    stopped = threading.Event()
 
     async def serve() -> None:
         async with run_server(settings) as url:
             address.set_result(url)
-            await asyncio.to_thread(over.wait)
+            await asyncio.to_thread(stopped.wait)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
         yield address.result(60)
     finally:
-        over.set()
+        stopped.set()
         thread.join()
 
 
 @contextmanager
-def _open_on_loop(opened: Callable[[], AsyncClient]) -> Iterator[Any]:
+def _open_on_loop(create_client: Callable[[], AsyncClient]) -> Iterator[Any]:
     with asyncio.Runner() as runner:
-        client = opened()
-        yield _Awaited(runner, client)
+        client = create_client()
+        yield _Synchronous(runner, client)
         runner.run(client.close())
 
 
-class _Awaited:
-    """A client or a stream on a loop, as one that waits: the loop runs while it is asked."""
+class _Synchronous:
+    """Wraps an async client or stream as a sync one: the loop runs during each call."""
 
     def __init__(self, runner: asyncio.Runner, inner: object) -> None:
         self._runner = runner
         self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
-        return self._now(getattr(self._inner, name))
+        return self._wait(getattr(self._inner, name))
 
     def __iter__(self) -> Iterator[Any]:
         while (each := self._runner.run(anext(self._inner, None))) is not None:  # type: ignore[call-overload]
@@ -133,17 +135,17 @@ class _Awaited:
     def __next__(self) -> Any:
         return next(iter(self))
 
-    def __enter__(self) -> _Awaited:
+    def __enter__(self) -> _Synchronous:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _now(self, value: Any) -> Any:
+    def _wait(self, value: Any) -> Any:
         if inspect.iscoroutine(value):
-            return self._now(self._runner.run(value))
+            return self._wait(self._runner.run(value))
         if isinstance(value, AsyncIterator | AsyncStream):
-            return _Awaited(self._runner, value)
+            return _Synchronous(self._runner, value)
         if inspect.ismethod(value):
-            return lambda *given, **named: self._now(value(*given, **named))
+            return lambda *args, **kwargs: self._wait(value(*args, **kwargs))
         return value

@@ -1,4 +1,4 @@
-"""Real services for tests: a PostgreSQL and a Redis of one's own, started, killed, frozen.
+"""Real services for tests: PostgreSQL and Redis servers that tests start, kill and freeze.
 
-Each lives in a folder of its own, listens on loopback, and dies with the test process.
+Each has its own folder, listens on loopback, and ends with the test process.
 """

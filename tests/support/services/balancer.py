@@ -1,7 +1,7 @@
-"""A load balancer as small as can be: each new connection goes to the next backend that takes it.
+"""A minimal load balancer: each new connection goes to the next backend that accepts it.
 
-Bytes pass as they come, both ways. A backend that refuses connections is passed over; nothing is
-tried again once a connection stands, for that is the client's part.
+It forwards bytes both ways. It skips backends that refuse connections, and does not retry once it
+is connected: that is the client's task.
 """
 
 from __future__ import annotations
@@ -15,38 +15,40 @@ PIECE = 65_536
 
 
 class Balancer:
-    """Where it listens, and the addresses that it shares connections out to; these may change."""
+    """Listens at `url` and distributes connections over `backends`, which may change."""
 
     def __init__(self, backends: Sequence[str]) -> None:
         self.backends = list(backends)
         self.url = ""
         self._turn = 0
-        self._passing: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> asyncio.Server:
-        """Begin to listen, on a port of its own."""
-        server = await asyncio.start_server(self._take, "127.0.0.1", 0)
+        """Start to listen on a free port."""
+        server = await asyncio.start_server(self._handle_connection, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         return server
 
     async def close(self) -> None:
-        """Cut what is open."""
-        for task in self._passing:
+        """Cut all open connections."""
+        for task in self._connections:
             task.cancel()
-        if self._passing:
-            await asyncio.wait(self._passing)
+        if self._connections:
+            await asyncio.wait(self._connections)
 
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._passing.add(task)
+        self._connections.add(task)
         try:
             await self._pass_both_ways(reader, writer)
         except asyncio.CancelledError:
-            pass  # of a handler's task the loop would complain
+            pass  # the loop would log a cancelled handler
         finally:
             writer.transport.abort()
-            self._passing.discard(task)
+            self._connections.discard(task)
 
     async def _pass_both_ways(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -54,26 +56,26 @@ class Balancer:
         backend = await self._next()
         if backend is None:
             return
-        there, back = backend
+        backend_reader, backend_writer = backend
         try:
-            # Where either side is gone, the other is not left waiting for it.
+            # When one side is gone, the other is closed too.
             with suppress(OSError):
-                await asyncio.gather(_pass(reader, back), _pass(there, writer))
+                await asyncio.gather(_pass(reader, backend_writer), _pass(backend_reader, writer))
         finally:
-            back.transport.abort()
+            backend_writer.transport.abort()
 
     async def _next(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A connection to the next backend in turn that takes one."""
+        """Connect to the next backend in turn that accepts a connection."""
         for _ in range(len(self.backends)):
             self._turn += 1
-            where = urlsplit(self.backends[self._turn % len(self.backends)])
+            address = urlsplit(self.backends[self._turn % len(self.backends)])
             with suppress(OSError):
-                return await asyncio.open_connection(where.hostname, where.port)
+                return await asyncio.open_connection(address.hostname, address.port)
         return None
 
 
 async def _pass(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Until there is no more; the other side learns that nothing more comes from here."""
+    """Forward bytes until the source ends, then end the sink."""
     while piece := await source.read(PIECE):
         sink.write(piece)
         await sink.drain()
@@ -82,7 +84,7 @@ async def _pass(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 @asynccontextmanager
 async def run_balancer(*backends: str) -> AsyncGenerator[Balancer]:
-    """A balancer before these, for as long as the block lasts."""
+    """Run a balancer for these backends during the block."""
     balancer = Balancer(backends)
     async with await balancer.serve():
         try:

@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry's traces, in a thread: OTLP over HTTP, and what it was sent."""
+"""A collector of OpenTelemetry's traces in a thread, by OTLP over HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECONDS = 60.0
 
 
 class ReceivedSpan(NamedTuple):
-    """A span as it came."""
+    """A received span."""
 
     service: str
     name: str
@@ -27,7 +27,7 @@ class ReceivedSpan(NamedTuple):
 
 
 class Collector:
-    """Listens on `address` while it is entered; `answer` is its status, 0 for none at all."""
+    """Listens within its `with` block; `answer` is its HTTP status, 0 for no answer."""
 
     def __init__(self, answer: int = 200) -> None:
         self._spans: list[ReceivedSpan] = []
@@ -41,7 +41,7 @@ class Collector:
                     time.sleep(SECONDS)  # in a thread that nobody waits for
                     return
                 if answer == 200:
-                    collector._take(body)
+                    collector._add_spans(body)
                 self.send_response(answer)
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -71,18 +71,18 @@ class Collector:
 
     @property
     def spans(self) -> Sequence[ReceivedSpan]:
-        """All that came so far."""
+        """All spans so far."""
         with self._changed:
             return [*self._spans]
 
     def wait_for(self, enough: Callable[[Sequence[ReceivedSpan]], bool]) -> Sequence[ReceivedSpan]:
-        """The spans, once there are enough."""
+        """Wait until there are enough spans; return them."""
         with self._changed:
-            told = self._changed.wait_for(lambda: enough(self._spans), SECONDS)
-            assert told, "\n".join(f"{span.service}: {span.name}" for span in self._spans)
+            succeeded = self._changed.wait_for(lambda: enough(self._spans), SECONDS)
+            assert succeeded, "\n".join(f"{span.service}: {span.name}" for span in self._spans)
             return [*self._spans]
 
-    def _take(self, body: bytes) -> None:
+    def _add_spans(self, body: bytes) -> None:
         request = ExportTraceServiceRequest.FromString(body)
         with self._changed:
             for each in request.resource_spans:
@@ -114,5 +114,5 @@ def _facts(attributes: Any) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     kind = value.WhichOneof("value")
-    given = getattr(value, kind)
-    return [_value(each) for each in given.values] if kind == "array_value" else given
+    content = getattr(value, kind)
+    return [_value(each) for each in content.values] if kind == "array_value" else content

@@ -1,8 +1,8 @@
-"""A TCP proxy that spoils what passes, exact to the byte.
+"""A TCP proxy that injects faults, exact to the byte.
 
-It stands before any service of this machine and lives in a thread of its own, so that whoever is on
-either side, on a loop or not, meets it as one meets a network. `up` is the way to the service,
-`down` the way back.
+It forwards connections to a service of this machine from its own thread, so that it acts like a
+network for client and service, whether they run in an event loop or not. `up` is the way to the
+service, `down` the way back.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ Way = Literal["up", "down"]
 BOTH: tuple[Way, Way] = ("up", "down")
 PIECE = 65_536
 SECONDS = 30.0
-"""For the thread to do as it is told, on a machine that is busy elsewhere."""
+"""How long the thread may take to execute a command, on a busy machine."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """One connection shall end: the first on whose way up `seen` has passed.
+    """Plan to cut one connection: the first on whose way up `seen` has passed.
 
-    `after` so many more bytes, counted on these `ways` together; the next byte does not pass.
-    With `reset` both sides get a RST, else a FIN. With nothing `seen` it is whoever speaks next.
+    It is cut after `after` more bytes, counted on these `ways` together; the next byte does not
+    pass. With `reset` both sides get a RST, else a FIN. An empty `seen` means the first connection
+    with any bytes.
     """
 
     after: int
@@ -39,10 +40,10 @@ class Cut:
 
 
 class FaultProxy:
-    """Before the service at `port` of loopback; `self.port` is where to go instead.
+    """Proxy of the service at `port` of loopback; clients connect to `self.port` instead.
 
-    `cuts` counts the connections that an order to cut has ended, `passed` the bytes that the newest
-    order has let pass so far, `held` those that came since the newest stall and were held back.
+    `cuts` counts the connections that were cut as planned, `passed` the bytes that the newest plan
+    has let pass so far, `held` the bytes that were held back since the newest stall.
     """
 
     def __init__(self, port: int) -> None:
@@ -52,69 +53,69 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fault proxy", daemon=True)
         self._links: set[_Link] = set()
-        self._order: Cut | None = None
-        self._late = dict.fromkeys(BOTH, 0.0)
+        self._plan: Cut | None = None
+        self._delays = dict.fromkeys(BOTH, 0.0)
         self._open: dict[Way, asyncio.Event] = {}
         self._refusing = False
 
     def start(self) -> FaultProxy:
-        """Listen, and let everything pass."""
+        """Start to listen, and let everything pass."""
         self._thread.start()
-        self._tell(self._listen())
+        self._run_in_thread(self._listen())
         return self
 
     def stop(self) -> None:
         """End every connection and the thread."""
-        self._tell(self._close())
+        self._run_in_thread(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(SECONDS)
         self._loop.close()
 
     def heal(self) -> None:
-        """From now on everything passes, also what was held back."""
+        """Let everything pass from now on, also what was held back."""
 
         def heal() -> None:
-            self._order, self._refusing = None, False
+            self._plan, self._refusing = None, False
             for way in BOTH:
-                self._late[way] = 0.0
+                self._delays[way] = 0.0
                 self._open[way].set()
 
-        self._do(heal)
+        self._apply(heal)
 
     def slow(self, seconds: float, ways: Iterable[Way] = BOTH) -> None:
-        """Delay all bytes by so many seconds."""
-        self._do(lambda: self._late.update(dict.fromkeys(ways, seconds)))
+        """Delay all bytes by this many seconds."""
+        self._apply(lambda: self._delays.update(dict.fromkeys(ways, seconds)))
 
     def stall(self, ways: Iterable[Way] = BOTH) -> None:
-        """Nothing passes until `heal`: no byte, no end, no reset; who connects hears nothing."""
+        """Let nothing pass until `heal`: no byte, no end, no reset; new connections are silent."""
 
         def stall() -> None:
             self.held = 0
             for way in ways:
                 self._open[way].clear()
 
-        self._do(stall)
+        self._apply(stall)
 
     def refuse(self) -> None:
-        """Everybody gets a RST, at once and when they connect."""
+        """Reset all connections, now and when they are opened."""
 
         def refuse() -> None:
             self._refusing = True
             self._end_all(reset=True)
 
-        self._do(refuse)
+        self._apply(refuse)
 
     def end(self, *, reset: bool = True) -> None:
-        """Every connection there is ends now; new ones are let through."""
-        self._do(lambda: self._end_all(reset=reset))
+        """End all open connections now; new ones pass."""
+        self._apply(lambda: self._end_all(reset=reset))
 
-    def cut(self, order: Cut) -> None:
-        """One connection ends there; an order that nobody has met yet is taken back."""
+    def cut(self, plan: Cut) -> None:
+        """Plan to cut one connection; this replaces a plan that was not executed yet."""
 
         def cut() -> None:
-            self._order, self.passed = order, 0
+            self._plan, self.passed = plan, 0
 
-        self._do(cut)
+        self._apply(cut)
 
     # In the thread
 
@@ -141,12 +142,14 @@ class FaultProxy:
         self._links.add(link)
         try:
             if not self._refusing:
-                there, onward = await asyncio.open_connection("127.0.0.1", self._service)
-                link.add(onward)
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(self._pump(link, "up", reader, onward))
-                    both.create_task(self._pump(link, "down", there, writer))
-        except* (OSError, _Over):
+                service_reader, service_writer = await asyncio.open_connection(
+                    "127.0.0.1", self._service
+                )
+                link.add(service_writer)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._pump(link, "up", reader, service_writer))
+                    group.create_task(self._pump(link, "down", service_reader, writer))
+        except* (OSError, _ConnectionCut):
             pass
         else:
             link.end(reset=self._refusing)
@@ -158,46 +161,46 @@ class FaultProxy:
         self, link: _Link, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         while data := await reader.read(PIECE):
-            if late := self._late[way]:
-                await asyncio.sleep(late)
+            if delay := self._delays[way]:
+                await asyncio.sleep(delay)
             if not self._open[way].is_set():
                 self.held += len(data)
             await self._open[way].wait()
-            passing = self._passing(link, way, data)
-            writer.write(data[:passing])
+            passing_count = self._count_passing(link, way, data)
+            writer.write(data[:passing_count])
             await writer.drain()
-            if passing < len(data):
+            if passing_count < len(data):
                 self._cut(link)
-                raise _Over
+                raise _ConnectionCut
         await self._open[way].wait()
         writer.write_eof()
 
-    def _passing(self, link: _Link, way: Way, data: bytes) -> int:
-        """Return the number of these bytes that may pass."""
-        order = self._order
-        if order is None:
+    def _count_passing(self, link: _Link, way: Way, data: bytes) -> int:
+        """Return the number of these bytes that may pass, and count them."""
+        plan = self._plan
+        if plan is None:
             return len(data)
-        counted = 0  # of these bytes, those before the count begins
-        if link.order is not order:
-            if way == "down" and order.seen:
+        uncounted = 0  # bytes before the counted ones
+        if link.plan is not plan:
+            if way == "down" and plan.seen:
                 return len(data)
-            begun = link.look_for(order, data)
-            if begun is None:
+            start = link.look_for(plan, data)
+            if start is None:
                 return len(data)
-            counted = begun
-        if way not in order.ways:
+            uncounted = start
+        if way not in plan.ways:
             return len(data)
-        passing = min(len(data), counted + link.left)
-        counting = max(0, passing - counted)
-        link.left -= counting
-        self.passed += counting
+        passing = min(len(data), uncounted + link.left)
+        counted = max(0, passing - uncounted)
+        link.left -= counted
+        self.passed += counted
         return passing
 
     def _cut(self, link: _Link) -> None:
-        assert link.order
+        assert link.plan
         self.cuts += 1
-        self._order = None
-        link.end(reset=link.order.reset)
+        self._plan = None
+        link.end(reset=link.plan.reset)
 
     def _end_all(self, *, reset: bool) -> None:
         for link in self._links:
@@ -205,52 +208,52 @@ class FaultProxy:
 
     # From outside
 
-    def _do(self, deed: Callable[[], Any]) -> None:
-        async def done() -> None:
-            deed()
+    def _apply(self, action: Callable[[], Any]) -> None:
+        async def run_action() -> None:
+            action()
 
-        self._tell(done())
+        self._run_in_thread(run_action())
 
-    def _tell(self, work: Any) -> None:
+    def _run_in_thread(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(SECONDS)
 
 
-class _Over(Exception):
+class _ConnectionCut(Exception):
     """The connection was cut."""
 
 
 class _Link:
-    """One connection through the proxy; `left` may still pass once it has met the `order`."""
+    """A connection through the proxy; once `plan` applies to it, `left` more bytes may pass."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.order: Cut | None = None
+        self.plan: Cut | None = None
         self.left = 0
         self._writers: list[asyncio.StreamWriter] = []
         self._last = b""
         self.add(writer)
 
     def add(self, writer: asyncio.StreamWriter) -> None:
-        """One of its two ends."""
+        """Add one of the two ends."""
         writer.transport.set_write_buffer_limits(0)  # so that `drain` waits for the last byte
         self._writers.append(writer)
 
-    def look_for(self, order: Cut, data: bytes) -> int | None:
-        """Where in these bytes the count begins: behind what was looked for, were it in pieces."""
+    def look_for(self, plan: Cut, data: bytes) -> int | None:
+        """Return where in these bytes the count begins: behind `seen`, which may come in pieces."""
         before = self._last
-        at = (before + data).find(order.seen)
+        at = (before + data).find(plan.seen)
         if at < 0:
-            self._last = (before + data)[1 - len(order.seen) :] if len(order.seen) > 1 else b""
+            self._last = (before + data)[1 - len(plan.seen) :] if len(plan.seen) > 1 else b""
             return None
-        self.order, self.left, self._last = order, order.after, b""
-        return max(0, at + len(order.seen) - len(before))
+        self.plan, self.left, self._last = plan, plan.after, b""
+        return max(0, at + len(plan.seen) - len(before))
 
     def end(self, *, reset: bool) -> None:
-        """Begin to end it."""
+        """Start to close both ends."""
         for writer in self._writers:
             _end(writer, reset=reset)
 
     async def close(self) -> None:
-        """Both ends are closed, by a RST if they were not before."""
+        """Wait until both ends are closed; reset those that are still open."""
         for writer in self._writers:
             if not writer.is_closing():
                 _end(writer, reset=True)

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, and new databases in it."""
+"""A PostgreSQL server for tests, and new databases in it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.support.ports import find_port
 from tests.support.programs import CACHE
 from tests.support.services.processes import SECONDS, Service, as_user, listens
 
-OWNER = "postgres"  # of the processes, where we are root: PostgreSQL refuses that
+OWNER = "postgres"  # user of the server when tests run as root, which PostgreSQL refuses
 INITIAL = (
     *("--username", "antiphon", "--auth", "trust"),
     *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
 )
 FASTER = {
-    "fsync": "off",  # a kill of the server loses nothing that the system was given
+    "fsync": "off",  # a kill of the server loses nothing that was written
     "autovacuum": "off",
     "shared_buffers": "16MB",
     "max_connections": "200",
@@ -36,35 +36,35 @@ FASTER = {
 
 
 def programs() -> Path | None:
-    """The folder of PostgreSQL's own programs, the newest; None where it is not installed."""
+    """Return the folder of the newest PostgreSQL's programs; None if none is installed."""
     on_path = shutil.which("initdb")
-    found = sorted(
+    installed = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])
     )
-    if found:
-        return found[-1].parent
+    if installed:
+        return installed[-1].parent
     return Path(on_path).resolve().parent if on_path else None
 
 
 class Postgres:
-    """A server in `folder`, which is made; `address` names one of its databases.
+    """A server in `folder`, which it creates; `address` is the URL of one of its databases.
 
-    It is as it is shipped but for `settings`: with none given `FASTER`, which only a power cut
-    would tell from the real thing.
+    It has its default settings except `settings`, by default `FASTER`, which differ from the
+    defaults only after a power cut.
     """
 
     def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
-        found = programs()
-        assert found is not None, "PostgreSQL is not here (apt-get install postgresql)"
+        bin_folder = programs()
+        assert bin_folder is not None, "PostgreSQL is not here (apt-get install postgresql)"
         self.port = find_port()
         self.folder = folder
-        self._prepare(found)
+        self._prepare(bin_folder)
         options = {"listen_addresses": "127.0.0.1", "port": str(self.port)}
         options |= {"unix_socket_directories": str(folder)}
         options |= FASTER if settings is None else settings
-        given = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         self.service = Service(
-            [found / "postgres", "-D", folder / "data", *given],
+            [bin_folder / "postgres", "-D", folder / "data", *flags],
             folder / "log",
             lambda: listens(self.port),
             OWNER,
@@ -75,12 +75,12 @@ class Postgres:
         return f"postgresql://antiphon@127.0.0.1:{port or self.port}/{database}"
 
     def start(self) -> None:
-        """Start it, or start it again where it was killed."""
-        # After a kill it first plays its log; until then it takes connections and refuses them.
+        """Start the server, or restart it after a kill."""
+        # After a kill it first replays its log, and rejects connections meanwhile.
         self.service.start()
 
     def kill(self) -> None:
-        """SIGKILL to the server and every process of it."""
+        """Kill the server and all its processes."""
         self.service.signal(signal.SIGSTOP)  # so that it starts no others meanwhile
         children = self._children()
         self.service.kill()
@@ -89,7 +89,7 @@ class Postgres:
 
     @contextmanager
     def freeze(self) -> Iterator[None]:
-        """Meanwhile neither the server nor any process of it does anything."""
+        """Suspend the server and all its processes during the block."""
         pids = [self.service.pid, *self._children()]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -100,17 +100,17 @@ class Postgres:
                 os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
-        """End it in order: SIGINT disconnects everybody."""
+        """Stop the server in order: SIGINT disconnects all clients."""
         self.service.stop()
 
     def kill_backends(self) -> None:
-        """SIGKILL to one process of each connection; the server then restarts itself."""
+        """Kill the process of each connection; the server then restarts itself."""
         for pid in self._children():
             if b"antiphon" in _command(pid):
                 _kill(pid)
 
     async def create(self, template: str = "template1") -> str:
-        """A new database; its address."""
+        """Create a database; return its address."""
         name = f"test_{secrets.token_hex(6)}"
         connection = await self._connect()
         try:
@@ -122,7 +122,7 @@ class Postgres:
     async def _connect(self) -> asyncpg.Connection:
         async with asyncio.timeout(SECONDS):
             while True:
-                with suppress(asyncpg.CannotConnectNowError):  # it takes connections before it can
+                with suppress(asyncpg.CannotConnectNowError):  # it still starts
                     return await asyncpg.connect(self.address())
                 await asyncio.sleep(0.02)
 
@@ -130,36 +130,37 @@ class Postgres:
         pid = self.service.pid
         return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
-    def _prepare(self, found: Path) -> None:
+    def _prepare(self, bin_folder: Path) -> None:
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         if os.geteuid() == 0:
             owner = pwd.getpwnam(OWNER)
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
-        made = _archive(found)
-        if made.exists():
-            with made.open("rb") as archive:  # which the other user may not be able to open
+        archive_path = _archive_path(bin_folder)
+        if archive_path.exists():
+            # It is opened here: the other user may not be able to.
+            with archive_path.open("rb") as archive:
                 command = [*as_user(OWNER), "tar", "-xpf", "-", "-C", str(self.folder)]
                 subprocess.run(command, check=True, stdin=archive, timeout=120, cwd="/")
         else:
-            command = [*as_user(OWNER), found / "initdb", "-D", self.folder / "data", *INITIAL]
+            command = [*as_user(OWNER), bin_folder / "initdb", "-D", self.folder / "data", *INITIAL]
             subprocess.run(command, check=True, capture_output=True, timeout=120, cwd="/")
-            self._keep_as(made)
+            self._save_archive(archive_path)
 
-    def _keep_as(self, made: Path) -> None:
-        """Pack the new data directory; of those that do so at once the last one counts."""
-        made.parent.mkdir(exist_ok=True)
+    def _save_archive(self, archive_path: Path) -> None:
+        """Archive the new data directory; of several at the same time the last one wins."""
+        archive_path.parent.mkdir(exist_ok=True)
         with NamedTemporaryFile(
-            dir=made.parent, prefix=f"{made.name}-begun-", delete=False
+            dir=archive_path.parent, prefix=f"{archive_path.name}-begun-", delete=False
         ) as file:
             command = ["tar", "-cf", "-", "-C", str(self.folder), "data"]
             subprocess.run(command, check=True, stdout=file, timeout=120)
-        os.replace(file.name, made)
+        os.replace(file.name, archive_path)
 
 
 @cache
-def _archive(found: Path) -> Path:
-    """Where a new data directory of this version is kept; `initdb` takes five times as long."""
-    version = subprocess.run([found / "initdb", "--version"], check=True, capture_output=True)
+def _archive_path(bin_folder: Path) -> Path:
+    """Return the path of an archived data directory: unpacking it is faster than `initdb`."""
+    version = subprocess.run([bin_folder / "initdb", "--version"], check=True, capture_output=True)
     key = hashlib.sha256(version.stdout + " ".join(INITIAL).encode()).hexdigest()[:12]
     return CACHE / f"postgresql-{key}.tar"
 

@@ -1,4 +1,4 @@
-"""Programs that are started for tests, and do not outlive them."""
+"""Programs that tests start, and that end with the test process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 SECONDS = 60.0
-"""How long a service may take to start or end, on a machine that is busy elsewhere."""
+"""How long a service may take to start or end, on a busy machine."""
 
 
 class Service:
-    """A program in the foreground: started, ended in order, killed, frozen, started again."""
+    """A program in the foreground that tests start, stop, kill, suspend and restart."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Service:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the program and wait until it is ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -49,24 +49,24 @@ class Service:
                 raise RuntimeError(
                     f"{self._command[0]} did not start: {self.read_output()[-2000:]}"
                 )
-            if ready:  # and alive: it is not another program that answers at its port
+            if ready:  # and alive: no other program answers at its port
                 return
-            time.sleep(0.01)  # it cannot be waited for but by asking
+            time.sleep(0.01)  # there is no way to wait for it but polling
 
     def read_output(self) -> str:
         """Return the output so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the program."""
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Kill the program and wait for its end."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it in order, whatever state it is in."""
+        """Stop the program in order, even if it is suspended."""
         self._end(signal.SIGCONT)
         self._end(signal.SIGINT)
 
@@ -89,7 +89,7 @@ def listens(port: int) -> bool:
 
 
 def as_user(user: str | None, *options: str) -> Sequence[str]:
-    """Return the words that run a command as that user if we are root."""
+    """Return the prefix that runs a command as that user if this process is root."""
     guard = shutil.which("setpriv")
     if user is not None and os.geteuid() == 0:
         assert guard is not None, "setpriv is not here (apt-get install util-linux)"

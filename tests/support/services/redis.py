@@ -1,4 +1,4 @@
-"""A Redis server of one's own."""
+"""A Redis server for tests."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tests.support.services.processes import Service, listens
 
 
 def program() -> str | None:
-    """Redis's own program; None where it is not installed."""
+    """Return the path of `redis-server`; None if it is not installed."""
     return shutil.which("redis-server")
 
 
 class Redis:
-    """A server in `folder`, which is made. It keeps nothing on disk."""
+    """A server in `folder`, which it creates. It stores nothing on disk."""
 
     def __init__(self, folder: Path) -> None:
-        found = program()
-        assert found is not None, "Redis is not here (apt-get install redis-server)"
+        path = program()
+        assert path is not None, "Redis is not here (apt-get install redis-server)"
         folder.mkdir(parents=True, exist_ok=True)
         self.port = find_port()
-        command = [found, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command = [path, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self.service = Service(
             [*command, "--appendonly", "no", "--dir", str(folder)],
             folder / "log",
@@ -35,13 +35,13 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it, or start it again; it then holds nothing."""
+        """Start the server, or restart it without data."""
         self.service.start()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill the server."""
         self.service.kill()
 
     def stop(self) -> None:
-        """End it in order."""
+        """Stop the server in order."""
         self.service.stop()

@@ -1,4 +1,4 @@
-"""Replies of a model that are held back, so that a run is under way for as long as a test wants."""
+"""Replies of a model that are held back, so that a run goes on for as long as a test needs."""
 
 from __future__ import annotations
 

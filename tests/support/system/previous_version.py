@@ -21,7 +21,7 @@ SECONDS = 60.0
 
 
 class Version:
-    """An Antiphon to run: as installed here, or from a folder that is imported before it."""
+    """A version of Antiphon to run: the installed one, or the one in `folder`."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
@@ -51,10 +51,10 @@ class Version:
         assert process.stderr
         try:
             async with asyncio.timeout(SECONDS):
-                said = b""
+                output = b""
                 while not (line := await process.stderr.readline()).startswith(b"listening on "):
-                    said += line
-                    assert line, said.decode()
+                    output += line
+                    assert line, output.decode()
             rest = asyncio.create_task(process.stderr.read())
             yield line.decode().split()[-1]
         finally:
@@ -65,7 +65,7 @@ class Version:
         assert b"Traceback" not in await rest, (await rest).decode()
 
     async def run(self, program: str, *arguments: str) -> str:
-        """Run a Python program; return what it printed. Fails where the program fails."""
+        """Run a Python program that must succeed; return what it printed."""
         python = _start_python if self._folder else fork_python.command
         process = await asyncio.create_subprocess_exec(
             *python("-c", program, *arguments),
@@ -84,11 +84,13 @@ def _start_python(*arguments: str) -> tuple[str, ...]:
 
 
 def unpack(folder: Path) -> Version:
-    """Unpack the wheel of the last released version; it must be what such a program imports."""
+    """Unpack the wheel of the last released version, and check that programs import it."""
     with zipfile.ZipFile(WHEEL) as wheel:
         wheel.extractall(folder)
     version = Version(folder)
     program = (sys.executable, "-c", "import antiphon; print(antiphon.__file__)")
-    found = subprocess.run(program, env=version.environ, check=True, capture_output=True, text=True)
-    assert Path(found.stdout.strip()).is_relative_to(folder)
+    process = subprocess.run(
+        program, env=version.environ, check=True, capture_output=True, text=True
+    )
+    assert Path(process.stdout.strip()).is_relative_to(folder)
     return version

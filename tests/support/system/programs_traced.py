@@ -1,4 +1,4 @@
-"""Programs of ours whose spans go to a collector: a backend, a web chat in front, a script."""
+"""Programs that send spans to a collector: a backend, a web chat in front of it, a script."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def get_flight_times(departure: str, arrival: str) -> str:
     return "08:00"
 
 with Client(sys.argv[1], api_key=sys.argv[2] or None) as client:
-    asked = "When does the next LAX-JFK flight leave?"
-    for event in client.converse(asked, tools=[get_flight_times]):
+    question = "When does the next LAX-JFK flight leave?"
+    for event in client.converse(question, tools=[get_flight_times]):
         print(event.type)
 """
 
 
 class Program:
-    """One that runs; `said` are its lines on stderr, `address` where it listens."""
+    """A running program; `said` are its lines on stderr, `address` is where it listens."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.said: list[str] = []
@@ -36,7 +36,7 @@ class Program:
         self._process = process
 
     async def until(self, words: str) -> str:
-        """The next line with these words."""
+        """Wait for the next line with these words and return it."""
         assert self._process.stderr is not None
         async with asyncio.timeout(SECONDS):
             while line := (await self._process.stderr.readline()).decode():
@@ -46,7 +46,7 @@ class Program:
         raise AssertionError("\n".join(self.said))
 
     async def end(self) -> list[str]:
-        """End it in order; all that it said."""
+        """Stop the program in order; return all its lines on stderr."""
         assert self._process.stderr is not None
         if self._process.returncode is None:
             self._process.terminate()
@@ -58,17 +58,17 @@ class Program:
 
 
 def environ(folder: Path, **more: str) -> Mapping[str, str]:
-    """Of a program that knows this folder alone."""
+    """Return the variables of a program that stores everything in this folder."""
     homes = {name: str(folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
-    own = {"ANTIPHON_MODEL": "demo", "ANTIPHON_DEMO_DELAY": "0", **homes, **more}
-    return {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **own}
+    variables = {"ANTIPHON_MODEL": "demo", "ANTIPHON_DEMO_DELAY": "0", **homes, **more}
+    return {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **variables}
 
 
 @asynccontextmanager
 async def serving(
     folder: Path, *arguments: str, environ: Mapping[str, str]
 ) -> AsyncGenerator[Program]:
-    """`antiphon` with these arguments, once it listens."""
+    """Run `antiphon` with these arguments; yield it once it listens."""
     cold = fork_server.needs_a_beginning(environ)
     command = (sys.executable, "-m", "antiphon") if cold else fork_server.command()
     process = await asyncio.create_subprocess_exec(
@@ -86,7 +86,7 @@ async def serving(
 
 
 async def script(folder: Path, address: str, key: str = "", *, environ: Mapping[str, str]) -> str:
-    """A conversation by the SDK, to its end; the types of its events."""
+    """Run a conversation with the SDK to its end; return the types of its events."""
     process = await asyncio.create_subprocess_exec(
         *fork_python.command("-c", SCRIPT, address, key),
         cwd=folder,
@@ -95,6 +95,6 @@ async def script(folder: Path, address: str, key: str = "", *, environ: Mapping[
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(SECONDS):
-        told, complaints = await process.communicate()
-    assert process.returncode == 0, complaints.decode()
-    return told.decode()
+        output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return output.decode()

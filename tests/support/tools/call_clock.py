@@ -1,15 +1,15 @@
-"""The clock of tool calls, which stands still until a test sets it forward."""
+"""The clock of tool calls, which only a test moves forward."""
 
 from __future__ import annotations
 
 import asyncio
 
 RECHECK_SECONDS = 0.05
-"""A deadline of so many seconds is looked at so often, whatever its clock says."""
+"""How often a deadline of this many seconds checks its clock."""
 
 
 class CallClock:
-    """Seconds as deadlines of tool calls count them: a busy machine takes none away."""
+    """The seconds that deadlines of tool calls count, independent of how busy the machine is."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -18,6 +18,6 @@ class CallClock:
         return self.now
 
     async def think(self, seconds: float = 1_000.0) -> None:
-        """Let so many seconds pass, and then the moment in which a deadline would end a call."""
+        """Let this many seconds pass, and wait until a deadline would have ended a call."""
         self.now += seconds
         await asyncio.sleep(4 * RECHECK_SECONDS)

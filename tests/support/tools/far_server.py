@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager, suppress
 from ssl import SSLContext
 
 Answer = tuple[str, dict[str, str], bytes]
-"""Status line, headers and body; no `content-length` where the headers hold one."""
+"""Status line, headers and body; `content-length` is added unless the headers contain it."""
 
 
 class ReceivedRequest:
-    """Request as it arrived."""
+    """Received request."""
 
     def __init__(self, line: str, headers: Mapping[str, str], body: bytes) -> None:
         self.method, self.path, _ = line.split(" ")
@@ -21,7 +21,7 @@ class ReceivedRequest:
 
 
 class FarServer:
-    """Server with `answers` by path; a request without one stays open until the client leaves."""
+    """Server with `answers` by path; other requests stay open until the client disconnects."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}

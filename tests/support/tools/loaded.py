@@ -8,6 +8,6 @@ from antiphon.tools.tool_loading import open_tools
 
 
 def load(spec: str, settings: Settings | None = None) -> list[Function]:
-    """Return the tools of this spec, which hold nothing that has to be closed."""
+    """Return the tools of this spec, which must need no closing."""
     with open_tools([spec], settings or Settings()) as tools:
         return tools

@@ -1,4 +1,4 @@
-"""Named pipes, by which a test notices that programs write, and that all of them have ended."""
+"""Named pipes, with which a test waits for output of programs and for their end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 async def read_next(pipe: int) -> bytes:
-    """Return what comes next in a pipe; nothing at its end."""
+    """Wait for the next bytes in a pipe; return them, or no bytes at its end."""
     readable = asyncio.Event()
     asyncio.get_running_loop().add_reader(pipe, readable.set)
     try:

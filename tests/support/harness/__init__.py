@@ -1,10 +1,10 @@
-"""Real processes, real sockets, real kills; and pure functions that judge what is left.
+"""Tests with real processes, sockets and kills, and pure functions that check the final state.
 
-- `raw_http`: HTTP and server-sent events by hand, so that nothing of the SDK helps or hides.
-- `servers`, `forge`, `fleet`: processes that serve, started, killed, frozen, and kept in number.
+- `raw_http`: HTTP and server-sent events without the SDK, so that it cannot hide faults.
+- `servers`, `forge`, `fleet`: servers that are started, killed, frozen and replaced.
 - `record`: the requests of the clients and their outcomes, as JSON lines.
-- `final_state`, `databases`, `postgres_database`: the content of the database, by our own SQL.
-- `checks`: record and database in, five lists of complaints out.
+- `final_state`, `databases`, `postgres_database`: the content of the database, by separate SQL.
+- `checks`: compare the record with the database, and return five lists of complaints.
 - `clients`, `chaos`: clients that send requests, and the loop that kills servers.
 - `cluster`, `troubles`: servers with PostgreSQL, Redis and a network, and their failures.
 - `buggy_server`, `bugs`: servers and stores with bugs that the checks must find.

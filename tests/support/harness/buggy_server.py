@@ -1,7 +1,7 @@
-"""Servers with a bug in them: whoever hunts for bugs must find these, or finds none.
+"""Servers with deliberate bugs, which the checks must find.
 
-`main` is what the command line does for `serve`, over a store that has the bug which the variable
-BUG names. The bugs are the classics, each in a few lines.
+`main` does what `antiphon serve` does, with a store that has the bug which the variable BUG names.
+The bugs are classic ones, each in a few lines.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WINDOW_SECONDS = 0.02
 
 
 class AcknowledgesEarly(SqliteStore):
-    """Tells that something is kept, and keeps it a little later: write-behind."""
+    """Reports that a change is stored, and stores it a little later: write-behind."""
 
     @classmethod
     async def open(cls, *args: Any, **options: Any) -> AcknowledgesEarly:
@@ -54,22 +54,22 @@ class _EarlyWriter(WriterThread):
     def _transact(self, operations: Sequence[Write]) -> list[tuple[OnDone, Any, Exception | None]]:
         with transaction(self._connection):
             outcomes = [self._run_in_savepoint(operation) for operation in operations]
-            self._loop.call_soon_threadsafe(_tell, outcomes)
+            self._loop.call_soon_threadsafe(_settle_all, outcomes)
             time.sleep(WINDOW_SECONDS)
             for operation in operations:
                 failpoints.hit(f"{operation.name}.before_commit")
         return []
 
 
-def _tell(outcomes: Sequence[tuple[OnDone, Any, Exception | None]]) -> None:
+def _settle_all(outcomes: Sequence[tuple[OnDone, Any, Exception | None]]) -> None:
     for settle, result, fault in outcomes:
         settle(result, fault)
 
 
 class KeepsKeysApart(SqliteStore):
-    """Nothing is unique in the history; what makes a second try harmless is kept in a second step.
+    """Has no unique constraints on messages, and stores in a second step what detects retries.
 
-    The message is kept first; the action that has its output, or the idempotency key, after it.
+    It stores the message first, and then the action with its output, or the idempotency key.
     """
 
     @classmethod
@@ -77,40 +77,42 @@ class KeepsKeysApart(SqliteStore):
         store = await super().open(path, **options)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            (made,) = connection.execute(
+            (table_sql,) = connection.execute(
                 "SELECT sql FROM sqlite_master WHERE name = 'messages'"
             ).fetchone()
-            if "UNIQUE" in made:
-                loose = made.replace(",\n    UNIQUE (thread_id, number)", "").replace("UNIQUE", "")
+            if "UNIQUE" in table_sql:
+                loose_sql = table_sql.replace(",\n    UNIQUE (thread_id, number)", "").replace(
+                    "UNIQUE", ""
+                )
                 connection.execute("DROP TABLE messages")
-                connection.execute(loose)
+                connection.execute(loose_sql)
             connection.execute("COMMIT")
         return store
 
     async def change(
-        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
     ) -> Committed:
-        if about.what not in ("message", "output"):
-            return await super().change(about, decide, before_commit)
-        decided: list[ChangeSet] = []
+        if read_set.what not in ("message", "output"):
+            return await super().change(read_set, decide, before_commit)
+        changes: list[ChangeSet] = []
 
-        def message_alone(records: Snapshot) -> ChangeSet | None:
+        def decide_message(records: Snapshot) -> ChangeSet | None:
             change = decide(records)
             if change is None:
                 return None
-            decided.append(change)
+            changes.append(change)
             return replace(change, run_updates=(), actions=())
 
-        def the_rest(_: Snapshot) -> ChangeSet | None:
-            return replace(decided[-1], thread=None, messages=()) if decided else None
+        def decide_rest(_: Snapshot) -> ChangeSet | None:
+            return replace(changes[-1], thread=None, messages=()) if changes else None
 
-        if about.idempotency_key and (
-            kept := await self._read(_find_answer, about.idempotency_key)
+        if read_set.idempotency_key and (
+            answer := await self._read(_find_answer, read_set.idempotency_key)
         ):
-            return Committed(kept)
-        await super().change(replace(about, idempotency_key=None), message_alone)
+            return Committed(answer)
+        await super().change(replace(read_set, idempotency_key=None), decide_message)
         await asyncio.sleep(WINDOW_SECONDS)
-        return await super().change(about, the_rest)
+        return await super().change(read_set, decide_rest)
 
 
 def _find_answer(connection: sqlite3.Connection, once: Any) -> msgspec.Raw | None:
@@ -119,7 +121,7 @@ def _find_answer(connection: sqlite3.Connection, once: Any) -> msgspec.Raw | Non
 
 
 class ClaimsCarelessly(SqliteStore):
-    """Looks whether a run is free, and takes it: two steps."""
+    """Looks for a free run and claims it in two steps."""
 
     async def claim(
         self,
@@ -127,22 +129,22 @@ class ClaimsCarelessly(SqliteStore):
         serves: Serves = serve_all,
         declined: Sequence[str] = (),
     ) -> Claim | None:
-        wanted = await self._read(reads.find_next_run, serves, declined)
-        if wanted is None:
+        run_id = await self._read(reads.find_next_run, serves, declined)
+        if run_id is None:
             return None
-        about, now = ReadSet(owner=None, run_id=wanted), system_clock()
-        records, _ = await self._read(reads.read_records, about, now)
+        read_set, now = ReadSet(owner=None, run_id=run_id), system_clock()
+        records, _ = await self._read(reads.read_records, read_set, now)
         change = decide(records)
         if change is None:
             return None
         await asyncio.sleep(WINDOW_SECONDS)
-        await self._write("claim", _set, change, self._writer_id)
+        await self._write("claim", _write_claim, change, self._writer_id)
         return Claim("local", change.run_updates[0].run, change.run_updates[0].lease)
 
 
-def _set(connection: sqlite3.Connection, change: ChangeSet, writer: int) -> None:
-    (driven,) = change.run_updates
-    run, lease = driven.run, driven.lease
+def _write_claim(connection: sqlite3.Connection, change: ChangeSet, writer: int) -> None:
+    (update,) = change.run_updates
+    run, lease = update.run, update.lease
     connection.execute(
         "UPDATE runs SET status = ?, epoch = ?, worker = ?, due_at = ?, last_event = ?, doc = ? "
         "WHERE id = ?",
@@ -151,8 +153,8 @@ def _set(connection: sqlite3.Connection, change: ChangeSet, writer: int) -> None
             *(msgspec.json.encode(run), run.id),
         ),
     )
-    lines = b"\n".join(map(events.encode, driven.events))
-    first = lease.last_event - len(driven.events) + 1
+    lines = b"\n".join(map(events.encode, update.events))
+    first = lease.last_event - len(update.events) + 1
     connection.execute(
         "INSERT OR IGNORE INTO fresh (run, first, last, writer, lines) "
         "SELECT seq, ?, ?, ?, ? FROM runs WHERE id = ?",
@@ -161,7 +163,7 @@ def _set(connection: sqlite3.Connection, change: ChangeSet, writer: int) -> None
 
 
 class TellsBeforeItKeeps(CachedStore):
-    """Shows readers of this process an event while it is still being written."""
+    """Shows an event to readers of this process while it is still being written."""
 
     def append(
         self,
@@ -169,18 +171,18 @@ class TellsBeforeItKeeps(CachedStore):
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
         self._tails.extend(run_id, first, lines, ended=False)
-        super().append(run_id, epoch, first, lines, kept, urgent=urgent)
+        super().append(run_id, epoch, first, lines, on_commit, urgent=urgent)
 
 
 class SendsBeforeTheCommit(CachedStore):
-    """Takes an event that is on its way to the writer for stored, and sends it at once.
+    """Treats an event that is queued for the writer as stored, and sends it at once.
 
-    It goes straight to the connections of readers that wait: no task is woken for it.
+    It goes directly to the connections of waiting readers, without a task in between.
     """
 
     def append(
@@ -189,17 +191,17 @@ class SendsBeforeTheCommit(CachedStore):
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
         super().append(run_id, epoch, first, lines, _ignore_outcome, urgent=urgent)
         self._tails.extend(run_id, first, lines, ended=False)
-        asyncio.get_running_loop().call_soon(kept, None)
+        asyncio.get_running_loop().call_soon(on_commit, None)
 
 
 def _ignore_outcome(_: Exception | None) -> None:
-    """The event was sent long ago."""
+    """Do nothing: the event was already sent."""
 
 
 BUGS: dict[str, tuple[type[SqliteStore], type[CachedStore]]] = {
@@ -212,35 +214,35 @@ BUGS: dict[str, tuple[type[SqliteStore], type[CachedStore]]] = {
 
 
 def main(_: Sequence[str]) -> int:
-    """Serve until SIGTERM, with the bug."""
+    """Serve with the bug until SIGTERM."""
     failpoints.arm(os.environ.get("FAILPOINTS", ""))
     asyncio.run(_serve(loading.load({"port": "0"}, os.environ, Path.cwd())))
     return 0
 
 
-async def _serve(asked: Settings) -> None:
-    over = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(15, over.set)
-    async with run_server(asked, _open_runtime) as url:
+async def _serve(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(15, stopped.set)
+    async with run_server(settings, _open_runtime) as url:
         print(f"listening on {url}", file=sys.stderr, flush=True)
-        asyncio.get_running_loop().add_signal_handler(15, over.set)
-        await over.wait()
+        asyncio.get_running_loop().add_signal_handler(15, stopped.set)
+        await stopped.wait()
 
 
 @asynccontextmanager
-async def _open_runtime(asked: Settings) -> AsyncGenerator[Runtime]:
-    """As `runtime.opened`, over the store with the bug."""
+async def _open_runtime(settings: Settings) -> AsyncGenerator[Runtime]:
+    """Open a runtime with the store that has the bug."""
     runtimes: list[Runtime] = []
 
     def on_external_change(run_ids: Sequence[str]) -> None:
         for runtime in runtimes:
             runtime.on_external_change(run_ids)
 
-    file = database_file(asked)
+    file = database_file(settings)
     assert file
-    kind, cached = BUGS[os.environ["BUG"]]
-    store = cached(await kind.open(file, on_foreign=on_external_change))
-    runtime = Runtime(asked, store, LocalBus(), Catalog(asked, os.environ))
+    store_class, cache_class = BUGS[os.environ["BUG"]]
+    store = cache_class(await store_class.open(file, on_foreign=on_external_change))
+    runtime = Runtime(settings, store, LocalBus(), Catalog(settings, os.environ))
     runtimes.append(runtime)
     runtime.worker.start()
     try:

@@ -1,7 +1,7 @@
-"""Stores with a bug in them, each before a store of any kind; and servers that have one.
+"""Stores with deliberate bugs, each in front of a store of any kind, and servers with such a store.
 
-Whoever hunts for bugs on a cluster must find these, or finds none. `main` is the command line over
-the store with the bug that the variable BUG names.
+The checks must find these bugs on a cluster. `main` is the command line with a store that has the
+bug which the variable BUG names.
 """
 
 from __future__ import annotations
@@ -31,72 +31,76 @@ ACKNOWLEDGED = ("message", "output", "thread")
 
 
 class Before:
-    """A store before a store, which changes nothing."""
+    """A store in front of another store, which changes nothing."""
 
     def __init__(self, inner: Store, address: str) -> None:
         self._inner = inner
         self._address = address
-        self._later: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def _decide(self, about: ReadSet, decide: Decide) -> tuple[Committed, ChangeSet | None]:
+    async def _decide(
+        self, read_set: ReadSet, decide: Decide
+    ) -> tuple[Committed, ChangeSet | None]:
         """Return the change without writing it, or the stored response."""
-        decided: list[ChangeSet | None] = []
+        changes: list[ChangeSet | None] = []
 
-        def look(records: Snapshot) -> None:
-            decided[:] = [decide(records)]
+        def record_change(records: Snapshot) -> None:
+            changes[:] = [decide(records)]
 
-        kept = await self._inner.change(about, look)
-        return kept, decided[0] if decided else None
+        committed = await self._inner.change(read_set, record_change)
+        return committed, changes[0] if changes else None
 
-    def _do_later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
 
 
 class AcknowledgesEarly(Before):
-    """Tells that something is kept, and keeps it a little later: write-behind."""
+    """Reports that a change is stored, and stores it a little later: write-behind."""
 
     async def change(
-        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
     ) -> Committed:
-        if about.what not in ACKNOWLEDGED:
-            return await self._inner.change(about, decide, before_commit)
-        kept, change = await self._decide(about, decide)
+        if read_set.what not in ACKNOWLEDGED:
+            return await self._inner.change(read_set, decide, before_commit)
+        committed, change = await self._decide(read_set, decide)
         if change is None:
-            return kept
-        self._do_later(self._keep(about, change))
+            return committed
+        self._start_task(self._change_later(read_set, change))
         return Committed(change.answer, change)
 
-    async def _keep(self, about: ReadSet, change: ChangeSet) -> None:
+    async def _change_later(self, read_set: ReadSet, change: ChangeSet) -> None:
         await asyncio.sleep(WINDOW_SECONDS)
         with suppress(AntiphonError):
-            await self._inner.change(about, lambda _: change)
+            await self._inner.change(read_set, lambda _: change)
 
 
 class KeepsKeysApart(Before):
     """Writes the idempotency key in a second transaction."""
 
     async def change(
-        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
     ) -> Committed:
-        if about.idempotency_key is None:
-            return await self._inner.change(about, decide, before_commit)
-        if kept := await self._inner.find_answer(about.idempotency_key):
-            return Committed(kept)
-        committed = await self._inner.change(replace(about, idempotency_key=None), decide)
+        if read_set.idempotency_key is None:
+            return await self._inner.change(read_set, decide, before_commit)
+        if answer := await self._inner.find_answer(read_set.idempotency_key):
+            return Committed(answer)
+        committed = await self._inner.change(replace(read_set, idempotency_key=None), decide)
         await asyncio.sleep(WINDOW_SECONDS)
-        key_alone = ReadSet(owner=about.owner, idempotency_key=about.idempotency_key, what="key")
+        key_alone = ReadSet(
+            owner=read_set.owner, idempotency_key=read_set.idempotency_key, what="key"
+        )
         await self._inner.change(key_alone, lambda _: ChangeSet(answer=committed.answer))
         return committed
 
 
 class TellsBeforeItKeeps(Before):
-    """Says that events are kept, so that everybody here hears them, and then keeps them."""
+    """Reports that events are stored, so that readers here get them, and stores them afterwards."""
 
     def append(
         self,
@@ -104,27 +108,27 @@ class TellsBeforeItKeeps(Before):
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
-        kept(None)
+        on_commit(None)
         append = self._inner.append
         asyncio.get_running_loop().call_later(
             WINDOW_SECONDS, lambda: append(run_id, epoch, first, lines, _ignore, urgent=urgent)
         )
 
     async def change(
-        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
     ) -> Committed:
-        """Append the events after they were sent."""
-        if about.what == "finalize":
+        """Delay the end of a run until its events are appended."""
+        if read_set.what == "finalize":
             await asyncio.sleep(2 * WINDOW_SECONDS)
-        return await self._inner.change(about, decide, before_commit)
+        return await self._inner.change(read_set, decide, before_commit)
 
 
 class AppendsForAnybody(Before):
-    """Numbers events by itself and asks nobody for an epoch: what comes is written at the end."""
+    """Numbers events itself and ignores epochs: it appends whatever it gets."""
 
     def __init__(self, inner: Store, address: str) -> None:
         super().__init__(inner, address)
@@ -136,27 +140,27 @@ class AppendsForAnybody(Before):
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
-        self._do_later(self._append(run_id, lines, kept))
+        self._start_task(self._append(run_id, lines, on_commit))
 
-    async def _append(self, run_id: str, lines: Sequence[bytes], kept: OnCommit) -> None:
+    async def _append(self, run_id: str, lines: Sequence[bytes], on_commit: OnCommit) -> None:
         async with self._one_at_a_time:
             done: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
             try:
                 lease = await self._inner.run_lease(run_id)
             except AntiphonError as fault:
-                kept(fault)
+                on_commit(fault)
                 return
             first = lease.last_event + 1
             self._inner.append(run_id, lease.epoch, first, lines, done.set_result, urgent=True)
-            kept(await done)
+            on_commit(await done)
 
 
 class ClaimsCarelessly(Before):
-    """Looks whether a run is free, and takes it: two steps. Of PostgreSQL's tables."""
+    """Looks for a free run in PostgreSQL's tables and claims it in two steps."""
 
     async def claim(
         self,
@@ -181,27 +185,27 @@ class ClaimsCarelessly(Before):
 
 NEXT = "SELECT id FROM drives WHERE status = 'queued' AND wanted ORDER BY wanted_at, run LIMIT 1"
 TAKE = """
-WITH taken AS (
+WITH claimed AS (
     UPDATE drives SET status = 'in_progress', epoch = $2, worker = $3, due_at = $4, last_event = $5
     WHERE id = $1 RETURNING run
-), shown AS (
-    UPDATE runs SET doc = $6 FROM taken WHERE seq = run
+), updated AS (
+    UPDATE runs SET doc = $6 FROM claimed WHERE seq = run
 )
-INSERT INTO log (run, first, last, lines) SELECT run, $7, $5, $8 FROM taken ON CONFLICT DO NOTHING
+INSERT INTO log (run, first, last, lines) SELECT run, $7, $5, $8 FROM claimed ON CONFLICT DO NOTHING
 """
 
 
 def _claim_parameters(change: ChangeSet) -> tuple[Any, ...]:
-    (driven,) = change.run_updates
-    run, lease = driven.run, driven.lease
-    first = lease.last_event - len(driven.events) + 1
-    lines = b"\n".join(map(events.encode, driven.events))
-    told = (run.id, lease.epoch, lease.worker, lease.due_at, lease.last_event)
-    return (TAKE, *told, msgspec.json.encode(run), first, lines)
+    (update,) = change.run_updates
+    run, lease = update.run, update.lease
+    first = lease.last_event - len(update.events) + 1
+    lines = b"\n".join(map(events.encode, update.events))
+    lease_values = (run.id, lease.epoch, lease.worker, lease.due_at, lease.last_event)
+    return (TAKE, *lease_values, msgspec.json.encode(run), first, lines)
 
 
 class SweepsByItsOwnClock(Before):
-    """Takes the time of its own machine for that of the database."""
+    """Uses the time of its own machine instead of the database's."""
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
         connection = await asyncpg.connect(self._address)
@@ -212,12 +216,12 @@ class SweepsByItsOwnClock(Before):
         return [row[0] for row in rows]
 
     async def change(
-        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
     ) -> Committed:
-        if about.what != "expire":
-            return await self._inner.change(about, decide, before_commit)
+        if read_set.what != "expire":
+            return await self._inner.change(read_set, decide, before_commit)
         now = _own_time()
-        return await self._inner.change(about, lambda records: decide(replace(records, now=now)))
+        return await self._inner.change(read_set, lambda records: decide(replace(records, now=now)))
 
 
 OVERDUE = """
@@ -231,7 +235,7 @@ def _own_time() -> int:
 
 
 def _ignore(_: Exception | None) -> None:
-    """Nobody is told."""
+    """Do nothing with the outcome."""
 
 
 BUGS: Mapping[str, Callable[[Store, str], Before]] = {
@@ -245,12 +249,12 @@ BUGS: Mapping[str, Callable[[Store, str], Before]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line, in a process whose store has the bug."""
-    sound = wiring.create_store
+    """Run the command line in a process whose store has the bug."""
+    create_sound_store = wiring.create_store
     bug = BUGS[os.environ["BUG"]]
 
-    async def with_the_bug(settings: Settings, *more: Any) -> Any:
-        return bug(await sound(settings, *more), settings.database)
+    async def create_buggy_store(settings: Settings, *more: Any) -> Any:
+        return bug(await create_sound_store(settings, *more), settings.database)
 
-    wiring.create_store = with_the_bug  # type: ignore[assignment]
+    wiring.create_store = create_buggy_store  # type: ignore[assignment]
     return run_command_line(list(arguments))

@@ -1,4 +1,4 @@
-"""A few servers on one database, people who use them, and somebody who kills them."""
+"""A few servers on one database, clients that use them, and a loop that kills servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.harness.servers import Forge
 BETWEEN_KILLS = (0.05, 0.4)
 LOOK_SECONDS = 0.1
 
-# Leases short enough that a killed worker's runs go on while the test still does.
+# Leases so short that the runs of a killed worker continue within the test.
 SHORT = {
     "ANTIPHON_LEASE_DURATION": "1",
     "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
@@ -68,7 +68,7 @@ class Result:
 
 
 async def chaos(plan: Plan, folder: Path) -> Result:
-    """Let it happen; the record of it stays in the folder."""
+    """Execute the plan; the record of it stays in the folder."""
     database = SqliteFile(folder / "antiphon.db")
     random = Random(plan.seed)
     began = time.monotonic()
@@ -83,24 +83,30 @@ async def chaos(plan: Plan, folder: Path) -> Result:
         fleet = Fleet(places, random, lambda: _choose_failpoint(plan, random))
         await fleet.start()
         await database.record_transitions()
-        over = asyncio.Event()
-        seen: list[str] = []
-        observer = asyncio.create_task(observe(database, seen))
+        stopped = asyncio.Event()
+        half_done: list[str] = []
+        observer = asyncio.create_task(observe(database, half_done))
         people = [
-            asyncio.create_task(_person(number, random, fleet, record).run_until(over))
+            asyncio.create_task(_person(number, random, fleet, record).run_until(stopped))
             for number in range(plan.people)
         ]
         while fleet.deaths < plan.kills:
             await asyncio.sleep(random.uniform(*BETWEEN_KILLS))
             fleet.kill(plan.signal)
-        over.set()
+        stopped.set()
         await fleet.calm()
         stuck = await settle(database, people, plan.settle_seconds)
         observer.cancel()
-        fallen = await asyncio.gather(*people, return_exceptions=True)
+        person_errors = await asyncio.gather(*people, return_exceptions=True)
         await fleet.stop()
     verdict = judge(record, await database.load())
-    broken = [*verdict.broken, *seen, *stuck, *fleet.broken, *map(repr, filter(None, fallen))]
+    broken = [
+        *verdict.broken,
+        *half_done,
+        *stuck,
+        *fleet.broken,
+        *map(repr, filter(None, person_errors)),
+    ]
     verdict = replace(verdict, broken=broken)
     return Result(verdict, record, fleet.deaths, time.monotonic() - began)
 
@@ -115,15 +121,15 @@ def _person(number: int, random: Random, fleet: Fleet, record: Record) -> Person
     return Person(f"p{number}", Random(random.random()), lambda: fleet.urls, record)
 
 
-async def observe(database: Database, seen: list[str]) -> None:
-    """Look at the database while it is written, for what must not be there at any moment."""
+async def observe(database: Database, half_done: list[str]) -> None:
+    """Look for half-done rows in the database while it is written: there must never be any."""
     while True:
-        seen += await database.find_half_done()
+        half_done += await database.find_half_done()
         await asyncio.sleep(LOOK_SECONDS)
 
 
 async def settle(database: Database, people: list[asyncio.Task[None]], seconds: float) -> list[str]:
-    """Nobody dies any more: in this time everybody is done and every run rests or has ended."""
+    """Wait until all people and runs are done, with no more kills; return what is stuck."""
     _, waiting = await asyncio.wait(people, timeout=seconds)
     for person in waiting:
         person.cancel()

@@ -1,7 +1,7 @@
-"""Pure checks: the record of the clients and the final state in, complaints out.
+"""Pure checks: compare the record of the clients with the final state, and return complaints.
 
-Five lists, each to be empty. LOST, DUP and CHANGED are about what was acknowledged, DOUBLE-CLAIM
-about who drove what, BROKEN about what must hold of any database, acknowledged or not.
+There are five lists, which must be empty. LOST, DUP and CHANGED are about acknowledged effects,
+DOUBLE-CLAIM is about workers, and BROKEN about invariants of any database, acknowledged or not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from tests.support.harness.final_state import Doc, FinalState
 from tests.support.harness.record import Operation, ReceivedEvent, Record, digest, group_operations
 
-# The table of design, written down once more: the program's own is not to judge itself.
+# A copy of the documented table: the program's own table must not judge itself.
 LEGAL = {
     "queued": {"in_progress", "cancelled", "expired", "failed"},
     "in_progress": {
@@ -57,20 +57,24 @@ def judge(record: Record, final: FinalState) -> Verdict:
     stored = StoredState(final)
     ops = list(group_operations(record.entries))
     return Verdict(
-        lost=[word for op in ops for word in find_lost(op, stored)],
-        dup=[word for op in ops for word in find_duplicates(op, stored)]
+        lost=[complaint for op in ops for complaint in find_lost(op, stored)],
+        dup=[complaint for op in ops for complaint in find_duplicates(op, stored)]
         + list(find_repeated(final)),
-        changed=[word for op in ops for word in find_changed(op, stored)],
+        changed=[complaint for op in ops for complaint in find_changed(op, stored)],
         double_claim=list(find_double_claims(final)),
         broken=[
             *final.faults,
-            *(word for op in ops for word in find_refused_but_done(op, stored)),
+            *(complaint for op in ops for complaint in find_refused_but_done(op, stored)),
             *find_illegal_transitions(final),
             *find_early_expiries(final),
             *find_misnumbered_events(final),
             *find_changed_events(record.received, final),
-            *(word for run_id in final.runs for word in check_log(run_id, final)),
-            *(word for thread_id in final.threads for word in check_thread(thread_id, final)),
+            *(complaint for run_id in final.runs for complaint in check_log(run_id, final)),
+            *(
+                complaint
+                for thread_id in final.threads
+                for complaint in check_thread(thread_id, final)
+            ),
         ],
     )
 
@@ -162,22 +166,22 @@ def find_repeated(final: FinalState) -> Iterator[str]:
 
 
 def find_changed(op: Operation, stored: StoredState) -> Iterator[str]:
-    """Find an acknowledged effect whose content is another now."""
+    """Find an acknowledged effect whose content has changed."""
     for answer in op.responses:
         match op.what:
-            case "thread" if found := stored.final.threads.get(answer["id"]):
-                if found["title"] != op.request["title"]:
-                    yield f"thread {answer['id']} is called {found['title']!r}"
-            case "message" if found := stored.messages.get(answer["id"]):
-                if text_of(found) != op.request["content"]:
-                    yield f"message {answer['id']} says {text_of(found)!r}"
+            case "thread" if stored_doc := stored.final.threads.get(answer["id"]):
+                if stored_doc["title"] != op.request["title"]:
+                    yield f"thread {answer['id']} is called {stored_doc['title']!r}"
+            case "message" if stored_doc := stored.messages.get(answer["id"]):
+                if text_of(stored_doc) != op.request["content"]:
+                    yield f"message {answer['id']} says {text_of(stored_doc)!r}"
             case "output" if (output := _action(op, stored).get("output")) is not None:
                 if output != op.request["output"]:
                     yield f"the output of {op.request['tool_call_id']} is {output!r}"
             case "cancel" if _status(op, stored) in ENDS:
                 if _status(op, stored) != answer["status"]:
-                    run_id, told = op.request["run_id"], answer["status"]
-                    yield f"run {run_id} is {_status(op, stored)}, and {told} was told"
+                    run_id, answer_status = op.request["run_id"], answer["status"]
+                    yield f"run {run_id} is {_status(op, stored)}, and {answer_status} was told"
             case _:
                 pass
 
@@ -235,7 +239,7 @@ def find_early_expiries(final: FinalState) -> Iterator[str]:
 
 
 def find_taken_runs(final: FinalState) -> Iterator[str]:
-    """Find runs that were taken from their worker: there are none where no worker failed."""
+    """Find runs that were taken from their worker: there are none if no worker failed."""
     for change in final.transitions:
         if (change.before, change.after) == ("in_progress", "queued"):
             yield f"run {change.run_id} was taken from {change.worker_before}"
@@ -262,8 +266,8 @@ def find_changed_events(received: Sequence[ReceivedEvent], final: FinalState) ->
     }
     for each in set(received):
         if stored.get((each.run_id, each.number)) != each.digest:
-            there = "another" if (each.run_id, each.number) in stored else "none"
-            yield f"event {each.number} of run {each.run_id} was heard, and {there} is kept"
+            stored_kind = "another" if (each.run_id, each.number) in stored else "none"
+            yield f"event {each.number} of run {each.run_id} was heard, and {stored_kind} is kept"
 
 
 def check_log(run_id: str, final: FinalState) -> Iterator[str]:
@@ -316,7 +320,7 @@ def _compare_stream(
                     yield f"message {message['id']} was told otherwise than it is kept"
                 joined = _join_deltas(pending)
                 if message["status"] != "completed":
-                    del joined["arguments"]  # calls of a reply that was cut are not handed out
+                    del joined["arguments"]  # calls of an incomplete reply are not requested
                 for part, joined_part in joined.items():
                     if joined_part != _message_content(message)[part]:
                         yield f"the {part} of message {message['id']} was streamed otherwise"

@@ -1,4 +1,4 @@
-"""Clients that use the servers while these die, and repeat a request until it is answered."""
+"""Clients that use servers while these are killed, and repeat each request until it is answered."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.support.harness.raw_http import ConnectionCut, Response
 from tests.support.harness.record import Entry, OperationKind, Record
 
 WAIT = (0.01, 0.08)  # seconds between a try that failed and the next
-AGAIN = 0.2  # how often what was acknowledged is sent once more
-AT_ONCE = 0.15  # how often it is sent twice at the same time
-EXPIRES_SECONDS = 300  # more than any call waits, less than a clock may be wrong
+AGAIN = 0.2  # how often an acknowledged request is sent once more
+AT_ONCE = 0.15  # how often a request is sent twice at the same time
+EXPIRES_SECONDS = 300  # longer than any call waits, shorter than the skew of a clock
 
 TOOL = {
     "name": "get_flight_times",
@@ -44,9 +44,9 @@ class Person:
         self._record = record
         self._words = 0
 
-    async def run_until(self, over: asyncio.Event) -> None:
-        """Act again and again until `over` is set; an act that has begun is completed."""
-        while not over.is_set():
+    async def run_until(self, stopped: asyncio.Event) -> None:
+        """Act again and again until `stopped` is set; complete the last act."""
+        while not stopped.is_set():
             act = self._random.choice(ACTS)
             await act(self)
 
@@ -119,18 +119,18 @@ class Person:
     ) -> None:
         """Save an output; with a thread as a message with role tool."""
         body = {"run_id": run_id, "tool_call_id": tool_call_id, "output": output}
-        sent: dict[str, Any] = body
+        message_body: dict[str, Any] = body
         path = "/v1/submit_tool_output"
         if thread_id:
             path = "/v1/messages"
-            sent = {"role": "tool", "content": output, "thread_id": thread_id, **body}
-            del sent["output"]
-        await self.send_until_answered("output", path, sent, body)
+            message_body = {"role": "tool", "content": output, "thread_id": thread_id, **body}
+            del message_body["output"]
+        await self.send_until_answered("output", path, message_body, body)
 
     async def actions(self, run_id: str) -> list[Any]:
         query = {"run_id": run_id, "status": "pending"}
-        listed: list[Any] = (await self.get("/v1/actions", query)).json["data"]
-        return listed
+        actions: list[Any] = (await self.get("/v1/actions", query)).json["data"]
+        return actions
 
     async def answer_calls(self, run_id: str, *, by_message: bool) -> None:
         """Send an output for each pending call, in any order."""
@@ -187,7 +187,7 @@ class Person:
             url = self._random.choice(self._urls())
             try:
                 async with self._turn(url, run_id, last) as stream:
-                    if stream.status == 409:  # it was asked for before, and is over
+                    if stream.status == 409:  # it was requested before, and has ended
                         last = after
                     elif stream.status == 200:
                         async with aclosing(stream.events()) as events:
@@ -213,7 +213,7 @@ class Person:
         return run["status"] not in ("queued", "in_progress")
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Response:
-        """Read something, from any server that answers."""
+        """Send a GET request to any server until one answers."""
         while True:
             try:
                 answer = await self._send_once("GET", path, query=query)

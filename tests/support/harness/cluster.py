@@ -1,7 +1,7 @@
-"""Servers behind a balancer, a PostgreSQL and a Redis: trouble after trouble, and people meanwhile.
+"""Servers behind a balancer, with PostgreSQL and Redis: troubles one by one, and clients meanwhile.
 
-The cluster is never started anew: each trouble finds what the one before has left. After each the
-servers must answer again by themselves, and all that was ever acknowledged is judged.
+The cluster is never restarted: each trouble finds the state that the previous one left. After each
+the servers must answer again by themselves, and all acknowledged effects so far are checked.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Trouble = Callable[["Cluster"], Awaitable[None]]
 class Plan:
     """Plan of troubles, in this order. `entry` is the servers' program.
 
-    `surroundings` has for each server the variables under which it is started; as many are started.
+    `surroundings` are the start variables of each server, and thus the number of servers.
     """
 
     seed: int
@@ -95,12 +95,12 @@ class Cluster:
     random: Random
 
     def link(self) -> FaultProxy:
-        """Some server's way to the database."""
+        """Return the connection of a random server to the database."""
         return self.random.choice(self.links)
 
 
 async def rounds(plan: Plan, folder: Path, notes: Path) -> Result:
-    """Let it happen in the folder, until something is wrong; a record of it is in the notes."""
+    """Execute the plan in the folder until a check fails; the record is below `notes`."""
     began = time.monotonic()
     recoveries: list[tuple[str, float]] = []
     async with AsyncExitStack() as stack:
@@ -120,49 +120,51 @@ async def rounds(plan: Plan, folder: Path, notes: Path) -> Result:
             verdict = await crowd.judge()
             verdict = replace(verdict, broken=[*verdict.broken, *stuck])
         await cluster.fleet.stop()
-    late = [f"nobody answers after {name}" for name, at in recoveries if at > RECOVERY_SECONDS]
-    verdict = replace(verdict, broken=[*verdict.broken, *late, *cluster.fleet.broken])
+    slow_recoveries = [
+        f"nobody answers after {name}" for name, seconds in recoveries if seconds > RECOVERY_SECONDS
+    ]
+    verdict = replace(verdict, broken=[*verdict.broken, *slow_recoveries, *cluster.fleet.broken])
     return Result(verdict, record, recoveries, time.monotonic() - began)
 
 
 class _Crowd:
-    """The people of a plan, and who looks on meanwhile."""
+    """The clients of a plan, and the observer of the database meanwhile."""
 
     def __init__(self, plan: Plan, cluster: Cluster, record: Record) -> None:
         self._plan = plan
         self._cluster = cluster
         self._record = record
-        self._over = asyncio.Event()
-        self._seen: list[str] = []
+        self._stopped = asyncio.Event()
+        self._half_done: list[str] = []
         self._people = [
             Person(f"p{number}", Random(cluster.random.random()), self._urls, record)
             for number in range(plan.people)
         ]
-        self._living = [
-            asyncio.create_task(person.run_until(self._over)) for person in self._people
+        self._person_tasks = [
+            asyncio.create_task(person.run_until(self._stopped)) for person in self._people
         ]
-        self._observer = asyncio.create_task(observe(cluster.database, self._seen))
+        self._observer = asyncio.create_task(observe(cluster.database, self._half_done))
 
     async def judge(self) -> Verdict:
         """Compare the streams until now with the stored state; return the verdict."""
         record = self._record.copy()
         verdict = self._plan.judge(record, await self._cluster.database.load())
-        fallen = [repr(task.exception()) for task in self._living if _fell(task)]
-        timeouts = [silence for person in self._people for silence in person.timeouts]
-        return replace(verdict, broken=[*verdict.broken, *self._seen, *fallen, *timeouts])
+        errors = [repr(task.exception()) for task in self._person_tasks if _has_failed(task)]
+        timeouts = [timeout for person in self._people for timeout in person.timeouts]
+        return replace(verdict, broken=[*verdict.broken, *self._half_done, *errors, *timeouts])
 
     async def finish(self) -> list[str]:
-        """Let them end what they began; returns what does not come to an end."""
-        self._over.set()
+        """Let all people end what they began; return what is stuck."""
+        self._stopped.set()
         await self._cluster.fleet.calm()
         database, seconds = self._cluster.database, self._plan.settle_seconds
-        stuck = await settle(database, self._living, seconds)
+        stuck = await settle(database, self._person_tasks, seconds)
         await self.leave()
         return stuck
 
     async def leave(self) -> None:
-        """Nobody asks or looks any more."""
-        tasks = [*self._living, self._observer]
+        """Stop the people and the observer."""
+        tasks = [*self._person_tasks, self._observer]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -171,7 +173,7 @@ class _Crowd:
         return [self._cluster.balancer.url]
 
 
-def _fell(task: asyncio.Task[None]) -> bool:
+def _has_failed(task: asyncio.Task[None]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is not None
 
 
@@ -212,25 +214,25 @@ async def _open_cluster(plan: Plan, folder: Path) -> AsyncGenerator[Cluster]:
         database = PostgresDatabase(address)
         await database.record_transitions()
         balancer = await stack.enter_async_context(run_balancer())
-        balancer.backends = fleet.urls  # as they are at any moment
+        balancer.backends = fleet.urls  # the list that the fleet updates
         yield Cluster(fleet, balancer, database, postgres, redis, links, random)
 
 
 async def _time_until_answered(urls: Sequence[str]) -> float:
     """Return the seconds until each server has completed a new run."""
     began = time.monotonic()
-    await asyncio.gather(*(_answers(urls, place, began) for place in range(len(urls))))
+    await asyncio.gather(*(_wait_for_answer(urls, place, began) for place in range(len(urls))))
     return time.monotonic() - began
 
 
-async def _answers(urls: Sequence[str], place: int, began: float) -> None:
+async def _wait_for_answer(urls: Sequence[str], number: int, began: float) -> None:
     body = {"message": {"content": "Are you there?"}, "max_attempts": 10}
     while time.monotonic() - began <= RECOVERY_SECONDS:
         try:
             async with asyncio.timeout(RECOVERY_SECONDS):
-                told = await raw_http.read_turn(urls[place], "/v1/process", body)
+                turn = await raw_http.read_turn(urls[number], "/v1/process", body)
         except (raw_http.ConnectionCut, raw_http.UnexpectedResponse, TimeoutError):
             await asyncio.sleep(0.05)
         else:
-            if told and told[-1].type == "turn.ended":
+            if turn and turn[-1].type == "turn.ended":
                 return

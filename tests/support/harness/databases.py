@@ -1,4 +1,4 @@
-"""The database of a test as the harness sees it, by statements of its own."""
+"""The database of a test as the harness reads it, with its own statements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.harness.final_state import FinalState
 class Database(Protocol):
     """Database as the checks read it; `address` is its name in the servers' settings.
 
-    Each look is one consistent read, which may be taken while others write.
+    Each call is one consistent read, also while others write.
     """
 
     address: str
@@ -23,7 +23,7 @@ class Database(Protocol):
         ...
 
     async def find_half_done(self) -> list[str]:
-        """Return the rows that are half done, of which there may be none."""
+        """Return half-done rows; there must be none."""
         ...
 
     async def list_unfinished_runs(self) -> list[str]:

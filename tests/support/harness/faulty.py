@@ -1,4 +1,4 @@
-"""A proxy that spoils requests on purpose: each kind of request meets each fault in turn."""
+"""A proxy that injects faults: each kind of request gets each fault in turn."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ OVERLOADED = b'{"type":"about:blank","title":"Overloaded","status":503,"code":"o
 
 
 class Faulty:
-    """Stands for a server that may be another at each request.
+    """Proxy of a server, which may be another one for each request.
 
-    `before` cuts the connection before the request is handed on, `after` when it was and the answer
-    has come, `midway` in the middle of the answer; `503` answers without asking.
+    `before` cuts the connection before the request is forwarded, `after` once the answer has come,
+    `midway` in the middle of the answer; `503` answers without forwarding.
     """
 
     def __init__(self, server: Callable[[], str]) -> None:
@@ -33,7 +33,7 @@ class Faulty:
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[str]:
-        """Its address."""
+        """Run the proxy; yield its address."""
         listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         host, port = listener.sockets[0].getsockname()
         try:
@@ -56,23 +56,27 @@ class Faulty:
             kind = _kind(head)
             fault = next(self._next[kind]) if self.active else ""
             self.injected[kind, fault] += 1
-            await self._spoil(fault, head, body, writer)
+            await self._answer_with_fault(fault, head, body, writer)
 
-    async def _spoil(
+    async def _answer_with_fault(
         self, fault: Fault, head: bytes, body: bytes, writer: asyncio.StreamWriter
     ) -> None:
         if fault == "before":
             return
         if fault == "503":
-            said = b"HTTP/1.1 503 X\r\nContent-Type: application/problem+json\r\nConnection: close"
-            writer.write(b"%b\r\nContent-Length: %d\r\n\r\n" % (said, len(OVERLOADED)) + OVERLOADED)
+            head_lines = (
+                b"HTTP/1.1 503 X\r\nContent-Type: application/problem+json\r\nConnection: close"
+            )
+            writer.write(
+                b"%b\r\nContent-Length: %d\r\n\r\n" % (head_lines, len(OVERLOADED)) + OVERLOADED
+            )
             await writer.drain()
             return
-        where = urlsplit(self._server())
-        there, onward = await asyncio.open_connection(where.hostname, where.port)
-        with closing(onward):
-            onward.write(_closing(head) + body)
-            while data := await there.read(65_536):
+        address = urlsplit(self._server())
+        server_reader, server_writer = await asyncio.open_connection(address.hostname, address.port)
+        with closing(server_writer):
+            server_writer.write(_add_close_header(head) + body)
+            while data := await server_reader.read(65_536):
                 if fault == "after":
                     return
                 if fault == "midway":
@@ -88,7 +92,7 @@ def _kind(head: bytes) -> str:
     return re.sub(r"/(run|act)_\w+", "", line.partition("?")[0].removesuffix(" HTTP/1.1"))
 
 
-def _closing(head: bytes) -> bytes:
-    """The head of a request that is the last one of its connection."""
-    kept = re.sub(rb"(?i)connection: [^\r]*\r\n", b"", head)
-    return kept[:-2] + b"Connection: close\r\n\r\n"
+def _add_close_header(head: bytes) -> bytes:
+    """Return the head of the request with `Connection: close`."""
+    remaining = re.sub(rb"(?i)connection: [^\r]*\r\n", b"", head)
+    return remaining[:-2] + b"Connection: close\r\n\r\n"

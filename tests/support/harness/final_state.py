@@ -1,6 +1,6 @@
 """The final state of the database as plain values, and the triggers that record transitions.
 
-SQLite is asked directly, in statements of our own: nothing of the program is trusted here.
+It reads SQLite with its own statements, because the checks trust nothing of the program.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Doc = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunTransition:
-    """A run's row before and after one statement, as a trigger saw it."""
+    """A run's row before and after one statement, as a trigger recorded it."""
 
     run_id: str
     before: str
@@ -61,9 +61,9 @@ END;
 """
 
 LATE_MS = 25_000
-"""A run goes on so soon after its worker has died, whatever has died with it."""
+"""Within this time a run continues after the death of its worker and of other services."""
 
-# States that no consistent read may ever show, not for a moment.
+# States that no consistent read may ever show.
 HALF_DONE = {
     "waits for outputs without an action": """
         SELECT id FROM runs WHERE status = 'action_required'

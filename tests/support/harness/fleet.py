@@ -1,4 +1,4 @@
-"""The servers of a test, each in a place that is taken again soon after its server has died."""
+"""The servers of a test, each of which is replaced soon after it has died."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DOWN_SECONDS = (0.0, 0.1)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server runs: who starts it, and its environment."""
+    """What a server needs to start: the forge and its environment."""
 
     forge: Forge
     settings: Mapping[str, str]
 
 
 class Fleet:
-    """One server in each place; `arms` gives the failpoints of the next one to start."""
+    """Runs one server in each place; `arms` returns the failpoints of the next one to start."""
 
     def __init__(
         self, places: Sequence[Place], random: Random, arms: Callable[[], str] = lambda: ""
@@ -31,7 +31,7 @@ class Fleet:
         self.deaths = 0
         self.broken: list[str] = []
         self.urls = [""] * len(places)
-        """The addresses, of which some may be dead."""
+        """The addresses of the servers, some of which may be dead."""
         self._places = places
         self._random = random
         self._arms = arms
@@ -39,7 +39,7 @@ class Fleet:
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """All of them, and from now on others in their places. Raises `Failed`."""
+        """Start all servers, and replace each that ends from now on. Raises `Failed`."""
         await asyncio.gather(*(self._open(number) for number in range(len(self._places))))
         for server in filter(None, self._servers):
             if not server.armed:
@@ -53,13 +53,13 @@ class Fleet:
         return self._servers[number]
 
     def kill(self, number: signal.Signals) -> None:
-        """Kill one at whatever it does, also before it listens."""
+        """Kill a random server at any point, even before it listens."""
         server = self._random.choice(self._servers)
         if server:
             server.send(number)
 
     async def calm(self) -> None:
-        """Nobody arms the servers that start from now on; wait until each place has such a one."""
+        """Stop arming servers, and wait until each place has an unarmed one that listens."""
         self._arms = lambda: ""
         for keeper, server in zip(self._keepers, self._servers, strict=True):
             if server and server.armed:
@@ -69,7 +69,7 @@ class Fleet:
             await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
-        """End all of them in order, once."""
+        """Stop all servers in order, and replace none any more."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Events in order, seen from four sides: client, store, model and proxy."""
+"""Events of client, store, model and proxy, in order."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Story = list[str]
 
 
 class RecordingStore:
-    """A store in front of a store, which tells of what is read and kept, once it is."""
+    """A store in front of another store, which records reads and changes once they are done."""
 
     def __init__(self, inner: Store, story: Story) -> None:
         self._inner = inner
         self._story = story
 
     async def change(
-        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
     ) -> Committed:
-        committed = await self._inner.change(about, decide, before_commit)
-        kept = _describe_change(committed.change) if committed.change else []
-        self._story.append(" ".join([f"store: {about.what}", *kept]))
+        committed = await self._inner.change(read_set, decide, before_commit)
+        changes = _describe_change(committed.change) if committed.change else []
+        self._story.append(" ".join([f"store: {read_set.what}", *changes]))
         return committed
 
     async def context(
@@ -45,13 +45,13 @@ def _describe_change(change: Any) -> list[str]:
     return [
         *(f"{message.role}#{message.number}" for message in change.messages),
         *(f"action:{action.status}" for action in change.actions),
-        *(f"run:{driven.run.status.value}" for driven in change.run_updates),
+        *(f"run:{update.run.status.value}" for update in change.run_updates),
         *([f"version:{change.thread.version}"] if change.thread else []),
     ]
 
 
 class RecordingUpstream(Upstream):
-    """The fault upstream, which tells of each question and of what was in it."""
+    """The faulty upstream, which records the roles of the messages of each request."""
 
     def __init__(self, story: Story) -> None:
         super().__init__()
@@ -64,8 +64,10 @@ class RecordingUpstream(Upstream):
 
 
 @asynccontextmanager
-async def proxy(server: Callable[[], str], seen: Callable[[str], None]) -> AsyncGenerator[str]:
-    """A TCP proxy before the server as it is just now; `seen` hears each request line.
+async def proxy(
+    server: Callable[[], str], on_request: Callable[[str], None]
+) -> AsyncGenerator[str]:
+    """A TCP proxy of the current server; it calls `on_request` with each request line.
 
     Requests on one connection must come one after another.
     """
@@ -75,13 +77,15 @@ async def proxy(server: Callable[[], str], seen: Callable[[str], None]) -> Async
         task = asyncio.current_task()
         assert task
         tasks.add(task)
-        where = urlsplit(server())
+        address = urlsplit(server())
         with closing(writer), suppress(OSError):
-            there, onward = await asyncio.open_connection(where.hostname, where.port)
-            with closing(onward):
-                answers = asyncio.create_task(_pump(there, writer))
+            server_reader, server_writer = await asyncio.open_connection(
+                address.hostname, address.port
+            )
+            with closing(server_writer):
+                answers = asyncio.create_task(_pump(server_reader, writer))
                 try:
-                    await _requests(reader, onward, seen)
+                    await _requests(reader, server_writer, on_request)
                 finally:
                     answers.cancel()
 
@@ -97,7 +101,9 @@ async def proxy(server: Callable[[], str], seen: Callable[[str], None]) -> Async
 
 
 async def _requests(
-    reader: asyncio.StreamReader, onward: asyncio.StreamWriter, seen: Callable[[str], None]
+    reader: asyncio.StreamReader,
+    server_writer: asyncio.StreamWriter,
+    on_request: Callable[[str], None],
 ) -> None:
     with suppress(asyncio.IncompleteReadError):
         while True:
@@ -107,11 +113,11 @@ async def _requests(
                 name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
             }
             body = await reader.readexactly(int(fields.get("content-length", 0)))
-            seen(lines[0].removesuffix(" HTTP/1.1"))
-            onward.write(head + body)
+            on_request(lines[0].removesuffix(" HTTP/1.1"))
+            server_writer.write(head + body)
 
 
-async def _pump(there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await there.read(65_536):
+async def _pump(server_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await server_reader.read(65_536):
         writer.write(data)
     writer.close()

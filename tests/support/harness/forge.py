@@ -1,4 +1,4 @@
-"""A process that has imported the program, and forks into a server at each order."""
+"""A process that has imported the program, and forks a server for each order."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ EVERYTHING = (
     "antiphon.stores.postgres.store",
     "antiphon.stores.cached.redis",
 )
-"""What a server imports."""
+"""Modules that a server imports."""
 
 
 def main(descriptor: int, entry: str) -> None:
-    """Fork at each order; when nobody gives orders any more, end with all that was started."""
+    """Fork for each order; once the orders end, kill the whole process group."""
     for name in EVERYTHING:
         import_module(name)
     module, _, function = entry.partition(":")
     program = getattr(import_module(module), function)
     orders = socket.socket(fileno=descriptor)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # reaps ended processes
     orders.send(b"ready")
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, 65_536, 1)
@@ -44,10 +44,10 @@ def main(descriptor: int, entry: str) -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.dup2(descriptors[0], 2)
             os.close(descriptors[0])
-            told = json.loads(order)
-            os.environ.update(told["settings"])
+            request = json.loads(order)
+            os.environ.update(request["settings"])
             limit_own_runs()
-            code = program(told["arguments"])
+            code = program(request["arguments"])
             sys.stderr.flush()
             os._exit(code)
         os.close(descriptors[0])

@@ -8,10 +8,10 @@ from antiphon.runtime import worker
 
 VARIABLE = "OWN_RUNS"
 FROM_THE_QUEUE = {VARIABLE: "0"}
-"""For the environment of a server whose every run is claimed from the queue."""
+"""Environment of a server whose runs are all claimed from the queue."""
 
 
 def limit_own_runs() -> None:
-    """Set how many runs this process claims in the change that begins them, if it was told."""
+    """Limit, if the variable is set, how many runs this process claims when it creates them."""
     if VARIABLE in os.environ:
         worker.OWN_RUNS = int(os.environ[VARIABLE])

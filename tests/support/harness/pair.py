@@ -1,7 +1,7 @@
 """Two workers on one database in this process, with a model whose replies a test sets.
 
-The database's clock is the test's: nothing happens by time but what the test lets pass. A lease is
-so long that none is ever prolonged.
+The test controls the database's clock: nothing happens by time alone. Leases are so long that none
+is ever renewed.
 """
 
 from __future__ import annotations
@@ -56,10 +56,9 @@ class SingleModelCatalog(Catalog):
 
 
 class WorkerPair:
-    """The two; `stores` opens a store under the clock it is given, which is `now`.
+    """Two workers with the clock `now`.
 
-    Both hear all wake-ups of each other, at once: what a wake-up that is lost costs is tried
-    elsewhere.
+    Each gets all wake-ups of the other at once: other tests cover lost wake-ups.
     """
 
     def __init__(self) -> None:
@@ -76,8 +75,8 @@ class WorkerPair:
         )
         bus = LocalBus()
         for _ in range(2):
-            opened = CachedStore(await store(lambda: self.now))
-            runtime = Runtime(settings, opened, bus, SingleModelCatalog(settings, self.model))
+            cached_store = CachedStore(await store(lambda: self.now))
+            runtime = Runtime(settings, cached_store, bus, SingleModelCatalog(settings, self.model))
             runtime.worker.start()
             self._runtimes.append(runtime)
             self.transports.append(AsyncEmbeddedTransport.over(runtime))
@@ -89,10 +88,10 @@ class WorkerPair:
             await runtime.store.close()
             await runtime.catalog.close()
 
-    async def read_log(self, where: int, run_id: str) -> list[NumberedLine]:
+    async def read_log(self, worker: int, run_id: str) -> list[NumberedLine]:
         """Return all events of a run, as that worker reads them."""
         turn: list[NumberedLine] = []
-        while (page := await self._runtimes[where].store.read_events(run_id, len(turn))).lines:
+        while (page := await self._runtimes[worker].store.read_events(run_id, len(turn))).lines:
             turn += enumerate(page.lines, page.first)
         return turn
 
@@ -104,28 +103,28 @@ class WorkerPair:
     async def read_turn(
         self, line: AsyncEmbeddedTransport, call: Any, key: str | None = None
     ) -> list[NumberedLine]:
-        """Return the events of a turn as it is streamed."""
+        """Stream a turn and return its events."""
         return [turn async for turn in self._stream_turn(line, call, key)]
 
     async def read_overtaken_turn(
         self, line: AsyncEmbeddedTransport, call: Any, gate: ScriptGate, then: str
     ) -> list[NumberedLine]:
-        """A turn whose worker is held for lost at the gate, and comes back when all is over.
+        """Read a turn whose worker loses its lease at the gate and continues after the turn's end.
 
-        It must have said something before. Another worker hears from the model what comes `then`.
+        It must have sent a delta before. The other worker gets the script `then` from the model.
         """
         turn: list[NumberedLine] = []
-        driving: asyncio.Task[None] | None = None
+        run_task: asyncio.Task[None] | None = None
         async for each in self._stream_turn(line, call):
             turn.append(each)
-            if driving is None and b".delta" in each[1]:
-                (driving,) = [task for task in asyncio.all_tasks() if _is_run_task(task)]
+            if run_task is None and b".delta" in each[1]:
+                (run_task,) = [task for task in asyncio.all_tasks() if _is_run_task(task)]
                 await gate.reached.wait()
                 self.model.script = then
                 await self.pass_time(LEASE_SECONDS + 1)
         gate.opened.set()
-        assert driving is not None
-        await asyncio.wait([driving])
+        assert run_task is not None
+        await asyncio.wait([run_task])
         return turn
 
     async def _stream_turn(

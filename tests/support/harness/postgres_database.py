@@ -1,4 +1,4 @@
-"""A database in PostgreSQL as the judges see it, by statements of their own."""
+"""A PostgreSQL database as the checks read it, with their own statements."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ WHERE relkind = 'i'
 
 
 class PostgresDatabase:
-    """One database; see `Database`. While the server is away nothing is seen."""
+    """A PostgreSQL database; see `Database`. While it is down, no half-done rows are found."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -120,7 +120,7 @@ class PostgresDatabase:
             )
 
     async def log(self, run_id: str) -> list[tuple[int, int, bytes]]:
-        """The rows of a run's log."""
+        """Return the rows of a run's log."""
         async with self._read() as connection:
             rows = await connection.fetch(
                 "SELECT first, last, lines FROM log JOIN runs ON seq = run WHERE id = $1 "
@@ -130,7 +130,7 @@ class PostgresDatabase:
             return [tuple(row) for row in rows]
 
     async def fetch_value(self, statement: str, *values: Any) -> Any:
-        """One value."""
+        """Execute the statement and return the first value."""
         async with self._connect() as connection:
             return await connection.fetchval(statement, *values)
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 and server-sent events by hand: one request to a connection, and cuts are reported."""
+"""HTTP/1.1 and server-sent events by hand: one request for each connection; cuts are errors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ServerEvent:
 
 
 class Stream:
-    """Response that still arrives. `ended` is true once the server has closed it in order."""
+    """Response that still arrives. `ended` is true once the server has ended it in order."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> None:
         self.status = status
@@ -58,7 +58,7 @@ class Stream:
         self._body = body
 
     async def events(self) -> AsyncGenerator[ServerEvent, None]:
-        """Yield each event. Raises `ConnectionCut` where the connection ends before the stream."""
+        """Yield each event. Raises `ConnectionCut` if the connection ends before the stream."""
         rest = b""
         async for piece in self._body:
             *frames, rest = (rest + piece).split(b"\n\n")
@@ -119,13 +119,15 @@ async def open_request(
     headers: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Stream]:
     """Send a request and yield the stream of its response. Raises `ConnectionCut`."""
-    where = urlsplit(url)
+    address = urlsplit(url)
     try:
-        reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=2**24)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=2**24)
     except OSError as error:
         raise ConnectionCut(str(error)) from error
     try:
-        writer.write(_encode_request(method, path, where.netloc, body, query or {}, headers or {}))
+        writer.write(
+            _encode_request(method, path, address.netloc, body, query or {}, headers or {})
+        )
         yield await _read_head(reader)
     except (OSError, asyncio.IncompleteReadError) as error:
         raise ConnectionCut(str(error)) from error

@@ -1,8 +1,8 @@
 """Requests of clients and their responses, in order.
 
-A line is written before a request leaves and after its answer has come, so the record of a test
-that was killed is good up to its last line. A timeout or a cut connection is `unknown`: it may or
-may not have happened, and both must be accepted.
+A line is written before a request is sent and after its answer has come, so the record of a killed
+test is valid up to its last line. After a timeout or a cut connection the outcome is `unknown`: the
+effect may be there or not, and the checks accept both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Processes that serve: started, watched, frozen, killed."""
+"""Server processes that tests start, watch, suspend and kill."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_SECONDS = 60.0
 END_SECONDS = 60.0
 FORGE = Path(__file__).with_name("forge.py")
 
-_OURS = ("ANTIPHON_", "FAILPOINTS", "_API_KEY")
+_ANTIPHON_VARIABLES = ("ANTIPHON_", "FAILPOINTS", "_API_KEY")
 QUIET = {
     "PYTHONWARNINGS": "default",
     "XDG_DATA_HOME": "/nonexistent",
@@ -28,30 +28,30 @@ QUIET = {
 
 
 class Failed(Exception):
-    """The process ended before it listened; the message is what it said."""
+    """The process ended before it listened; the message is its output on stderr."""
 
 
 class Server:
-    """A process, from its start to its end. `said` is what it wrote to stderr."""
+    """A server process. `said` are its lines on stderr."""
 
     def __init__(
         self,
         pid: int,
-        told: asyncio.StreamReader,
+        stderr: asyncio.StreamReader,
         process: fork_server.Child | None = None,
     ) -> None:
         self.pid = pid
         self.url = ""
         self.armed = False
         self.said: list[str] = []
-        self._told = told
+        self._stderr = stderr
         self._process = process
         self._listening = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._read())
 
     @property
     def alive(self) -> bool:
-        """True while its end of the pipe is open: the pid is still its own."""
+        """True while its end of the pipe is open: until then the pid belongs to the server."""
         return not self._reading.done()
 
     @property
@@ -60,41 +60,41 @@ class Server:
         return self._process.returncode if self._process else None
 
     async def listening(self) -> str:
-        """Its address, once it can be connected to. Raises `Failed`."""
+        """Wait until it listens; return its address. Raises `Failed`."""
         async with asyncio.timeout(START_SECONDS):
             self.url = await asyncio.shield(self._listening)
         return self.url
 
     def send(self, number: signal.Signals) -> None:
-        """A signal, if it still lives."""
+        """Send a signal to the process if it still runs."""
         if self.alive:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     async def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Kill the process and wait for its end."""
         self.send(signal.SIGKILL)
         await self.end()
 
     async def end(self) -> None:
-        """Wait until it has ended by itself, under a deadline."""
+        """Wait until the process has ended, under a deadline."""
         async with asyncio.timeout(END_SECONDS):
             await self.wait()
 
     async def wait(self) -> None:
-        """Wait until it has ended."""
+        """Wait until the process has ended."""
         await asyncio.shield(self._reading)
         if self._process:
             await self._process.wait()
 
     @property
     def complaints(self) -> list[str]:
-        """Lines that report its own faults."""
+        """Output that reports internal errors."""
         broken = any("Traceback" in line or "Internal" in line for line in self.said)
         return ["\n".join(self.said)] if broken else []
 
     async def leave(self) -> None:
-        """End it, in order if it can."""
+        """Stop the process, in order if possible."""
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         with suppress(TimeoutError):
@@ -102,12 +102,12 @@ class Server:
         await self.kill()
 
     async def stop_cleanly(self) -> None:
-        """End it; fails the test where it has said that something broke."""
+        """Stop the process; fail the test if it reported internal errors."""
         await self.leave()
         assert not self.complaints, self.complaints[0]
 
     async def _read(self) -> None:
-        async for line in self._told:
+        async for line in self._stderr:
             text = line.decode(errors="replace").rstrip()
             self.said.append(text)
             word, _, url = text.rpartition(" ")
@@ -115,11 +115,11 @@ class Server:
                 self._listening.set_result(url)
         if not self._listening.done():
             self._listening.set_exception(Failed("\n".join(self.said)))
-            self._listening.exception()  # whoever asks is told; nobody has to
+            self._listening.exception()  # marks the error as retrieved, even if nobody awaits it
 
 
 async def start_server(settings: Mapping[str, str], *flags: str, command: str = "serve") -> Server:
-    """`antiphon serve --port 0`, listening; with these variables and no others of ours.
+    """Start `antiphon serve --port 0` with these variables, and wait until it listens.
 
     `command` may be another one that serves: `up`, `web`.
     """
@@ -135,7 +135,7 @@ async def start_server(settings: Mapping[str, str], *flags: str, command: str = 
 async def _spawn(
     settings: Mapping[str, str], flags: Sequence[str], command: str = "serve"
 ) -> Server:
-    """The same, which will soon listen."""
+    """Start such a server without waiting until it listens."""
     read, write = os.pipe()
     nowhere = os.open(os.devnull, os.O_RDWR)
     process = await fork_server.start_fork(
@@ -150,21 +150,21 @@ async def _spawn(
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's own variables without those that change what a server does, and these."""
-    kept = {
+    """Return the variables of this process without those of Antiphon, with `settings` added."""
+    base = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(_OURS) and not name.endswith(_OURS)
+        if not name.startswith(_ANTIPHON_VARIABLES) and not name.endswith(_ANTIPHON_VARIABLES)
     }
-    return kept | QUIET | settings
+    return base | QUIET | settings
 
 
 class Forge:
-    """Starts servers in a few milliseconds: all is imported once, and each server is a fork.
+    """Starts servers in a few milliseconds: a process imports all modules once and forks servers.
 
-    A server that is killed twice a second would else never get as far as listening. `surroundings`
-    are variables that must be there before the program is. Where there are none, and the program is
-    our own, there is a process that has it loaded for all tests.
+    Otherwise a server that is killed twice a second would never listen. `surroundings` are
+    variables that must be set before the process starts. Without any, and for Antiphon itself, the
+    forge uses the process that all tests share.
     """
 
     def __init__(
@@ -173,41 +173,41 @@ class Forge:
         self._entry = entry
         self._surroundings = surroundings or {}
         self._orders: socket.socket | None = None
-        self._born: list[Server] = []
+        self._servers: list[Server] = []
         self._one_at_a_time = asyncio.Lock()
 
     async def __aenter__(self) -> Forge:
         if self._entry == fork_server.ANTIPHON and not self._surroundings:
             return self
-        self._orders, theirs = socket.socketpair()
+        self._orders, forge_socket = socket.socketpair()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(FORGE),
-            str(theirs.fileno()),
+            str(forge_socket.fileno()),
             self._entry,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,  # a group of its own, which it ends with itself
+            pass_fds=[forge_socket.fileno()],
+            start_new_session=True,  # in its own process group, which it kills at its end
             stdin=asyncio.subprocess.DEVNULL,
             env=environment(self._surroundings),
         )
-        theirs.close()
-        await asyncio.to_thread(self._orders.recv, 8)  # it says when it is ready
+        forge_socket.close()
+        await asyncio.to_thread(self._orders.recv, 8)  # it sends `ready`
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for server in self._born:
+        for server in self._servers:
             await server.kill()
         if self._orders:
             self._orders.close()
             await self._process.wait()
 
     async def start(self, settings: Mapping[str, str], flags: Sequence[str] = ()) -> Server:
-        """A process that will soon listen."""
+        """Start a server without waiting until it listens."""
         if self._orders:
             server = await self._fork(self._orders, settings, flags)
         else:
             server = await _spawn(settings, flags)
-            self._born.append(server)
+            self._servers.append(server)
         server.armed = bool(settings.get("FAILPOINTS"))
         return server
 

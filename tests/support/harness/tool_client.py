@@ -1,8 +1,8 @@
-"""A client as a program of its own: it takes a run up, answers its calls, and may be killed.
+"""A client as a separate program: it continues a run, answers its calls, and may be killed.
 
     python tool_client.py URL RUN_ID LOG
 
-Each call that it carries out is a line in the log. It says how the run ended.
+Each call that it executes is a line in the log. It prints the final status of the run.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from antiphon import Client, ToolCall
 
 
 def main(url: str, run_id: str, log: str) -> None:
-    """Go on with the run until it ends."""
-    written = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    """Continue the run until it ends."""
+    log_file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def f(x: int, call: ToolCall) -> str:
-        os.write(written, f"{call.id}\n".encode())
+        os.write(log_file, f"{call.id}\n".encode())
         return f"output of {x}"
 
     with Client(url) as client:

@@ -1,7 +1,7 @@
 """An MCP server in raw JSON lines: `tool_server.py LOG [TEXT]`, with a FIFO at `LOG.go`.
 
-`look` answers at once, `linger` when somebody writes to the FIFO. Each call is a line in the log.
-TEXT is the answer to each; `picture` is a picture.
+`look` answers at once, `linger` once something is written to the FIFO. Each call is a line in the
+log. TEXT is the answer to each call; the word `picture` stands for a picture.
 """
 
 import json
@@ -40,8 +40,12 @@ for line in sys.stdin:
         case "initialize":
             version = message["params"]["protocolVersion"]
             info = {"name": "far", "version": "1"}
-            has = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
-            send(id=message["id"], result=has)
+            result_info = {
+                "protocolVersion": version,
+                "capabilities": {"tools": {}},
+                "serverInfo": info,
+            }
+            send(id=message["id"], result=result_info)
         case "tools/list":
             send(id=message["id"], result={"tools": [tool("look"), tool("linger")]})
         case "tools/call":

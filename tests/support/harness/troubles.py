@@ -14,18 +14,18 @@ FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
 FROZEN_LEASES = 1.7
 DOWN_SECONDS = 0.5
 KEPT = (b'"type":"text.delta"', b'"type":"run.status"', b'"role":"user"')
-"""What is told to the database only where it shall keep it: by an append, a move, a message."""
+"""Bytes that are sent to the database only to be stored: in an append, a transition, a message."""
 FARTHEST_CUT = 2_000
-"""Bytes behind that: the rest of what it is told, its answer, and something of what comes next."""
+"""The farthest cut in bytes behind them: in the rest of the request, its answer or what follows."""
 
 
 async def server_killed(cluster: Cluster) -> None:
-    """kill -9 of a server; another takes its place."""
+    """kill -9 of a server; another replaces it."""
     cluster.fleet.kill(signal.SIGKILL)
 
 
 async def server_frozen(cluster: Cluster) -> None:
-    """A server stands still until others have taken its runs; then it goes on as if nothing was."""
+    """A server is suspended until others have taken its runs; then it resumes."""
     server = cluster.fleet.server(cluster.random.randrange(len(cluster.links)))
     if server is None:
         return
@@ -42,7 +42,7 @@ async def redis_killed(cluster: Cluster) -> None:
 
 
 async def redis_flushed(cluster: Cluster) -> None:
-    """All that Redis knows is gone."""
+    """Redis loses all its data."""
     reader, writer = await asyncio.open_connection("127.0.0.1", cluster.redis.port)
     writer.write(b"FLUSHALL\r\n")
     assert await reader.readline() == b"+OK\r\n"
@@ -55,14 +55,14 @@ async def backends_killed(cluster: Cluster) -> None:
 
 
 async def postgres_killed(cluster: Cluster) -> None:
-    """kill -9 of PostgreSQL, which is started again soon."""
+    """kill -9 of PostgreSQL, which is restarted soon."""
     await asyncio.to_thread(cluster.postgres.kill)
     await asyncio.sleep(DOWN_SECONDS)
     await asyncio.to_thread(cluster.postgres.start)
 
 
 async def network_stalled(cluster: Cluster) -> None:
-    """Nothing passes between a server and the database, then all that was held back."""
+    """Nothing passes between a server and the database for a while, then all that was held back."""
     link = cluster.link()
     link.stall(cluster.random.choice([BOTH, ("up",), ("down",)]))
     await asyncio.sleep(cluster.random.uniform(0.2, 2) * LEASE_SECONDS)
@@ -70,7 +70,7 @@ async def network_stalled(cluster: Cluster) -> None:
 
 
 async def network_reset(cluster: Cluster) -> None:
-    """Each connection of a server to the database is reset, and for a moment each new one."""
+    """All connections of a server to the database are reset, and for a moment all new ones."""
     link = cluster.link()
     link.refuse()
     await asyncio.sleep(cluster.random.uniform(0, DOWN_SECONDS))
@@ -78,7 +78,7 @@ async def network_reset(cluster: Cluster) -> None:
 
 
 async def network_slow(cluster: Cluster) -> None:
-    """A server's database is far away for a while."""
+    """The database answers a server slowly for a while."""
     link = cluster.link()
     link.slow(cluster.random.uniform(0.01, 0.05))
     await asyncio.sleep(DOWN_SECONDS)
@@ -86,12 +86,12 @@ async def network_slow(cluster: Cluster) -> None:
 
 
 async def commits_cut(cluster: Cluster) -> None:
-    """Each server loses a connection in the middle of a commit, or just behind it."""
+    """Each server loses a connection in the middle of a commit, or just after it."""
     before = sum(link.cuts for link in cluster.links)
     for link in cluster.links:
         after, seen = cluster.random.randint(0, FARTHEST_CUT), cluster.random.choice(KEPT)
         link.cut(Cut(after, seen))
-    with suppress(TimeoutError):  # one that stands still commits nothing
+    with suppress(TimeoutError):  # a suspended server commits nothing
         async with asyncio.timeout(DOWN_SECONDS):
             while sum(link.cuts for link in cluster.links) < before + len(cluster.links):
                 await asyncio.sleep(0.01)
@@ -116,7 +116,7 @@ OF_OTHERS: tuple[Trouble, ...] = (
 
 
 def at_once(one: Trouble, other: Trouble) -> Trouble:
-    """Both troubles, which are not of the same thing, at the same time."""
+    """Return a trouble that is both at the same time; they must not concern the same part."""
 
     async def both(cluster: Cluster) -> None:
         await asyncio.gather(one(cluster), other(cluster))
@@ -127,11 +127,11 @@ def at_once(one: Trouble, other: Trouble) -> Trouble:
 
 def skewed_clock_environ(by: str) -> dict[str, str] | None:
     """Return variables that skew a process's clock, such as by `+10m`; None if impossible."""
-    found = sorted(Path("/").glob(FAKETIME.removeprefix("/")))
-    if not found:
+    libraries = sorted(Path("/").glob(FAKETIME.removeprefix("/")))
+    if not libraries:
         return None
     return {
-        "LD_PRELOAD": str(found[-1]),
+        "LD_PRELOAD": str(libraries[-1]),
         "FAKETIME": by,
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # its deadlines are as long as anybody's
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # its deadlines keep their length
     }

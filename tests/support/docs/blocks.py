@@ -1,17 +1,17 @@
-"""The code blocks of the documentation, and a place to run them in.
+"""The code blocks of the documentation, and an environment to run them in.
 
-A block says by the word after its language what is done with it:
+The word after the language of a block is its purpose:
 
 - ```` ```python run ```` and ```` ```bash run ```` are run, and must succeed;
 - ```` ```python test ```` is a file of tests, which must pass;
-- ```` ```console run ```` holds commands behind `$` and what they print, which must be true;
-- ```` ```console serve ```` starts a server, in place of the one before.
-- ```` ```console chat ```` is a chat in a terminal: `$` starts it, what is behind `>` is typed,
-  `[y]` is a key, and other lines must be seen;
-- other words mark blocks that run with a program of other people: `tests/openai/test_pages.py` and
+- ```` ```console run ```` contains commands after `$` and their output, which must match;
+- ```` ```console serve ```` starts a server, and ends the previous one;
+- ```` ```console chat ```` is a chat in a terminal: `$` starts it, text after `>` is typed, `[y]`
+  is a key, and other lines must appear;
+- other words mark blocks that run with a third-party program: `tests/openai/test_pages.py` and
   `tests/mcp/test_recipes.py`.
 
-What differs from run to run is read as equal: ids, times, the port, the home folder.
+Parts that differ from run to run count as equal: ids, times, the port, the home folder.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Block:
 
 def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text("utf-8")
-    for found in _BLOCK.finditer(text):
-        line = text.count("\n", 0, found.start()) + 1
-        yield Block(page, line, found[1], found[2], found[3])
+    for match in _BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        yield Block(page, line, match[1], match[2], match[3])
 
 
 def every(language: str, purpose: str) -> list[Block]:
@@ -73,31 +73,31 @@ def every(language: str, purpose: str) -> list[Block]:
 
 @dataclass
 class Exchange:
-    """A command of a console block, and what the page says that it prints."""
+    """A command of a console block, and its output on the page."""
 
     command: str
     output: str
 
 
 def exchanges(block: Block) -> list[Exchange]:
-    found: list[Exchange] = []
+    result: list[Exchange] = []
     for line in block.text.splitlines():
         if line.startswith("$ "):
-            found.append(Exchange(line[2:], ""))
-        elif line.startswith("> ") and not found[-1].output:
-            found[-1].command += f"\n{line[2:]}"
+            result.append(Exchange(line[2:], ""))
+        elif line.startswith("> ") and not result[-1].output:
+            result[-1].command += f"\n{line[2:]}"
         else:
-            found[-1].output += f"{line}\n"
-    return found
+            result[-1].output += f"{line}\n"
+    return result
 
 
 def like(text: str) -> str:
-    """The text with everything that differs from run to run made the same."""
-    return _VARYING.sub("#", _ID.sub(lambda found: found[0].split("_")[0] + "_#", text)).rstrip()
+    """Return the text with parts that differ from run to run replaced by placeholders."""
+    return _VARYING.sub("#", _ID.sub(lambda match: match[0].split("_")[0] + "_#", text)).rstrip()
 
 
 class Machine:
-    """A newcomer's machine: an empty home, a working folder, at most one server."""
+    """The machine of a new user: an empty home, a working folder, at most one server."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -116,7 +116,7 @@ class Machine:
     def run(
         self, *command: str, cwd: Path | None = None, environ: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run it to its end; stdout and stderr come together."""
+        """Run a command to its end; stdout and stderr are joined."""
         return subprocess.run(
             command,
             cwd=cwd or self._home,
@@ -132,22 +132,22 @@ class Machine:
     def python(
         self, *arguments: str, environ: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run Python with these arguments to its end, in a fork of one that has loaded the SDK."""
+        """Run Python with these arguments to its end, in a fork that has loaded the SDK."""
         return self.run(*fork_python.command(*arguments), environ=environ)
 
     def type(self, command: str) -> str:
         """Return the output of a command in the form of the page."""
-        for written, real in self._ids.items():
-            command = command.replace(written, real)
-        done = self.run("bash", "-c", command.replace(ADDRESS, self._address))
-        return self._as_written(done.stdout)
+        for page_id, actual_id in self._ids.items():
+            command = command.replace(page_id, actual_id)
+        process = self.run("bash", "-c", command.replace(ADDRESS, self._address))
+        return self._as_written(process.stdout)
 
     def learn(self, written: str, printed: str) -> None:
-        """The ids of the page are those that were printed in their place."""
+        """Remember the printed ids for those of the page in the same place."""
         self._ids |= zip(_ID.findall(written), _ID.findall(printed), strict=False)
 
     def serve(self, command: str = "antiphon serve") -> str:
-        """Start a server, end the one before; returns what it says until it listens."""
+        """End the previous server and start one; return its output until it listens."""
         self.stop()
         self._server = subprocess.Popen(
             ["bash", "-c", f"exec {command}"],
@@ -160,22 +160,22 @@ class Machine:
         assert self._server.stderr is not None
         watch = threading.Timer(SECONDS, self._server.kill)
         watch.start()
-        said = ""
+        output = ""
         for line in self._server.stderr:
-            said += line
-            if found := re.fullmatch(r"listening on http://(\S+)\n", line):
-                self._address = found[1]
+            output += line
+            if match := re.fullmatch(r"listening on http://(\S+)\n", line):
+                self._address = match[1]
                 break
         watch.cancel()
-        return self._as_written(said).replace("127.0.0.1:0,", f"{ADDRESS},")
+        return self._as_written(output).replace("127.0.0.1:0,", f"{ADDRESS},")
 
     @property
     def url(self) -> str:
-        """Where the server listens."""
+        """The URL of the server."""
         return f"http://{self._address}"
 
     def real(self, text: str) -> str:
-        """A page's text with the address of the server."""
+        """Return a page's text with the address of the server."""
         return text.replace(ADDRESS, self._address)
 
     def stop(self) -> None:
@@ -192,7 +192,7 @@ class Machine:
 
 
 def _programs(home: Path) -> Path:
-    """A folder with `antiphon`, which is a fork of one that is loaded: pages start it often."""
+    """Create a folder with an `antiphon` that starts a fork, because pages start it often."""
     folder = home / ".programs"
     folder.mkdir()
     program = folder / "antiphon"

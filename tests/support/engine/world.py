@@ -1,4 +1,4 @@
-"""A small world of records that each change is folded into: a store without a store."""
+"""Records that tests apply changes to, in place of a store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_spec(**fields: Any) -> transitions.RunSpec:
 
 
 class World:
-    """One thread and its run, as a store would hold them."""
+    """A thread and its run, as a store would keep them."""
 
     def __init__(self) -> None:
         self.now = 1_000
@@ -61,7 +61,7 @@ class World:
         return self.log[self.run.id]
 
     def records(self) -> Snapshot:
-        """About the run, which may have ended."""
+        """Return the records for a change of the run, which may have ended."""
         if self.current is None:
             return self.thread_records()
         run, lease = self.runs[self.current]
@@ -76,7 +76,7 @@ class World:
         )
 
     def thread_records(self) -> Snapshot:
-        """About the thread, hence with its active run only."""
+        """Return the records for a change of the thread: with its run only if that is active."""
         if self.current is None or self.run.status.ended:
             return Snapshot(now=self.now, thread=self.thread)
         return self.records()
@@ -96,25 +96,25 @@ class World:
         for message in change.messages:
             assert message.number not in self.messages
             self.messages[message.number] = message
-        for driven in change.run_updates:
-            self.log.setdefault(driven.run.id, []).extend(driven.events)
-            assert driven.lease.last_event == len(self.log[driven.run.id])
-            self.runs[driven.run.id] = (driven.run, driven.lease)
-            self.current = driven.run.id
+        for update in change.run_updates:
+            self.log.setdefault(update.run.id, []).extend(update.events)
+            assert update.lease.last_event == len(self.log[update.run.id])
+            self.runs[update.run.id] = (update.run, update.lease)
+            self.current = update.run.id
         for action in change.actions:
             self.actions[action.id] = action
         return change.answer
 
-    # What clients and workers do.
+    # Operations of clients and workers.
 
     def begin(
-        self, text: str = "hello", if_busy: operations.IfBusy = "reject", **wish: object
+        self, text: str = "hello", if_busy: operations.IfBusy = "reject", **fields: object
     ) -> None:
-        wished = run_spec(**wish)
+        spec = run_spec(**fields)
         self.apply(
             lambda records: transitions.create_run(
                 records,
-                wished,
+                spec,
                 self.mint,
                 by=transitions.LOCAL_PRINCIPAL,
                 if_busy=if_busy,
@@ -125,9 +125,9 @@ class World:
         )
 
     def ask(self) -> transitions.TurnRequested:
-        asked = self.apply(transitions.request_turn)
-        assert isinstance(asked, transitions.TurnRequested)
-        return asked
+        result = self.apply(transitions.request_turn)
+        assert isinstance(result, transitions.TurnRequested)
+        return result
 
     def claim(self) -> None:
         self.apply(transitions.claim("worker", LEASE_MS))
@@ -157,7 +157,7 @@ class World:
         unstored: int = 0,
         hosted: Mapping[str, HostedTool] = transitions.NO_HOSTED_TOOLS,
     ) -> None:
-        """The worker saves the reply, of which the last `unstored` events are not in the log."""
+        """Save the reply as the worker; its last `unstored` events are not in the log."""
         last = self.lease.last_event + unstored
         self.apply(
             lambda records: transitions.finish(
@@ -166,7 +166,7 @@ class World:
         )
 
     def result(self, call_id: str, output: str = "42", is_error: bool = False) -> None:
-        """The worker has run the tool."""
+        """Save the output of a tool as the worker."""
         epoch = self.lease.epoch
         self.apply(
             lambda records: transitions.save_result(

@@ -1,7 +1,7 @@
-"""Antiphon's MCP client, as the conformance suite of the Model Context Protocol drives it.
+"""Antiphon's MCP client for the conformance suite of the Model Context Protocol.
 
-The suite starts a server for each scenario and runs this with its URL; what it names in
-MCP_CONFORMANCE_SCENARIO is done with our own toolbox, logins and all, and nothing of the SDK.
+The suite starts a server for each scenario and runs this program with its URL. The program executes
+the scenario MCP_CONFORMANCE_SCENARIO with Antiphon's own toolbox and logins, without the MCP SDK.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from antiphon.mcp.config.server_config import OAuth, ServerConfig
 from antiphon.types.messages import Tool, ToolCall
 
 READY_SECONDS = 50.0
-"""The suite gives 60; its scenarios run all at once."""
+"""The suite allows 60, and runs all scenarios at the same time."""
 DESCRIBED_AT = "https://conformance-test.local/client-metadata.json"
-"""The address that the suite wants a client to be described at."""
+"""The URL of the client metadata document that the suite expects."""
 
 
 class AcceptingHost(NoClientFeatures):
-    """Host that accepts every form with its defaults, and every question."""
+    """Host that accepts every question, and every form with its defaults."""
 
     asks = True
     samples = True
@@ -62,13 +62,13 @@ class AcceptingHost(NoClientFeatures):
 
 
 class Browser:
-    """Somebody whose browser is already logged in: it is sent back at once, to our own page."""
+    """A browser that is already logged in: it is redirected at once to the client's page."""
 
     async def go(self, url: str) -> None:
         async with httpx2.AsyncClient() as browser:
-            sent_back = await browser.get(url)
-            if sent_back.is_redirect:
-                await browser.get(sent_back.headers["location"])
+            response = await browser.get(url)
+            if response.is_redirect:
+                await browser.get(response.headers["location"])
 
     async def read_pasted_url(self) -> str:
         return await asyncio.Future()
@@ -86,49 +86,49 @@ class Suite:
 
     async def call(self, own_name: str, arguments: dict[str, Any]) -> None:
         self._number += 1
-        found = next((tool for tool in self.tools() if tool.own_name == own_name), None)
-        if found is None:
+        tool = next((each for each in self.tools() if each.own_name == own_name), None)
+        if tool is None:
             print(f"{own_name} is not offered", file=sys.stderr)
             return
-        call = ToolCall(f"call_{self._number}", found.spec.name, json.dumps(arguments))
+        call = ToolCall(f"call_{self._number}", tool.spec.name, json.dumps(arguments))
         result = await self._servers.call(call)
         print(f"{own_name}: {result.output} {result.fault or ''}", file=sys.stderr)
 
 
-async def lists(suite: Suite, told: dict[str, Any]) -> None:
-    """Being ready means that the tools were listed."""
+async def lists(suite: Suite, context: dict[str, Any]) -> None:
+    """Do nothing: the tools were already listed."""
 
 
-async def adds(suite: Suite, told: dict[str, Any]) -> None:
+async def adds(suite: Suite, context: dict[str, Any]) -> None:
     await suite.call("add_numbers", {"a": 5, "b": 3})
 
 
 def calls(*names: str) -> Callable[[Suite, dict[str, Any]], Awaitable[None]]:
-    async def in_order(suite: Suite, told: dict[str, Any]) -> None:
+    async def in_order(suite: Suite, context: dict[str, Any]) -> None:
         for name in names:
             await suite.call(name, {})
 
     return in_order
 
 
-async def every_tool(suite: Suite, told: dict[str, Any]) -> None:
+async def every_tool(suite: Suite, context: dict[str, Any]) -> None:
     by_type: dict[str, Any] = {"string": "x", "integer": 0, "number": 0, "boolean": False}
     for tool in suite.tools():
         schema = tool.spec.parameters
-        of = schema.get("properties", {})
-        wanted = {
-            name: by_type.get(of.get(name, {}).get("type"), "x")
+        properties = schema.get("properties", {})
+        arguments = {
+            name: by_type.get(properties.get(name, {}).get("type"), "x")
             for name in schema.get("required", ())
         }
-        await suite.call(tool.own_name, wanted)
+        await suite.call(tool.own_name, arguments)
 
 
-async def as_told(suite: Suite, told: dict[str, Any]) -> None:
-    for call in told.get("toolCalls", ()):
+async def requested_calls(suite: Suite, context: dict[str, Any]) -> None:
+    for call in context.get("toolCalls", ()):
         await suite.call(call["name"], call.get("arguments") or {})
 
 
-async def echoes_a_schema(suite: Suite, told: dict[str, Any]) -> None:
+async def echoes_a_schema(suite: Suite, context: dict[str, Any]) -> None:
     for tool in suite.tools():
         if tool.own_name == "json_schema_2020_12_tool":
             await suite.call("json_schema_echo", {"schema": tool.spec.parameters})
@@ -147,45 +147,47 @@ SCENARIOS: dict[str, Callable[[Suite, dict[str, Any]], Awaitable[None]]] = {
         "test_mrtr_no_result_type",
     ),
     "http-invalid-tool-headers": every_tool,
-    "http-custom-headers": as_told,
+    "http-custom-headers": requested_calls,
     "json-schema-2020-12-preservation": echoes_a_schema,
 }
-"""What is done beside listing the tools; at a login, each is called."""
+"""What a scenario does after listing the tools; the default is `every_tool` with a login."""
 
 
 async def issuer_of(url: str) -> str:
-    """The authorization server, which a user would name; the suite does not say it."""
-    at = httpx2.URL(url)
+    """Return the authorization server, which a user would know and the suite does not name."""
+    resource = httpx2.URL(url)
     async with httpx2.AsyncClient() as client:
-        described = await client.get(
-            at.copy_with(path=f"/.well-known/oauth-protected-resource{at.path}")
+        metadata = await client.get(
+            resource.copy_with(path=f"/.well-known/oauth-protected-resource{resource.path}")
         )
-        return str(described.json()["authorization_servers"][0])
+        return str(metadata.json()["authorization_servers"][0])
 
 
-async def login(scenario: str, url: str, told: dict[str, Any]) -> OAuth:
+async def login(scenario: str, url: str, context: dict[str, Any]) -> OAuth:
     """Return the configuration of a user for this scenario."""
-    given = {name: told[name] for name in ("client_id", "client_secret") if name in told}
+    credentials = {
+        name: context[name] for name in ("client_id", "client_secret") if name in context
+    }
     match scenario:
         case "auth/pre-registration":
-            return OAuth(**given)
+            return OAuth(**credentials)
         case "auth/client-credentials-basic" | "auth/client-credentials-jwt":
             return OAuth(
                 grant="client_credentials",
                 issuer=await issuer_of(url),
-                private_key=told.get("private_key_pem", ""),
-                algorithm=told.get("signing_algorithm", "ES256"),
-                **given,
+                private_key=context.get("private_key_pem", ""),
+                algorithm=context.get("signing_algorithm", "ES256"),
+                **credentials,
             )
         case _:
             return OAuth(client_metadata_url=DESCRIBED_AT)
 
 
-async def main(scenario: str, url: str, told: dict[str, Any], folder: Path) -> int:
+async def main(scenario: str, url: str, context: dict[str, Any], folder: Path) -> int:
     config = ServerConfig(name="suite", transport="http", url=url, connect_timeout=READY_SECONDS)
     auth = None
     if scenario.startswith("auth/"):
-        config = replace(config, oauth=await login(scenario, url, told))
+        config = replace(config, oauth=await login(scenario, url, context))
         auth = partial(create_auth, logins=StoredLogins(folder / "logins.json"), person=Browser())
     act = SCENARIOS.get(scenario, every_tool if auth else lists)
     async with AsyncMcpServerPool(
@@ -196,12 +198,12 @@ async def main(scenario: str, url: str, told: dict[str, Any], folder: Path) -> i
             print(f"{state.server} is {state.status}: {state.why}", file=sys.stderr)
         if missing:
             return 1
-        await act(Suite(servers), told)
+        await act(Suite(servers), context)
     return 0
 
 
 def run() -> int:
-    """Do what the suite asks for, in the environment and by the last argument."""
+    """Execute the scenario of the environment against the URL in the last argument."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     with TemporaryDirectory() as folder:
         return asyncio.run(

@@ -1,4 +1,4 @@
-"""An MCP server that wants a login, and the authorization server behind it, on one port."""
+"""An MCP server that requires a login, and its authorization server, on one port."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOOL = {"name": "secret_word", "description": "Tells it.", "inputSchema": {"type
 
 
 class Locked:
-    """MCP server with a login, changeable while it runs; `paths` are the requested ones."""
+    """MCP server with a login, which tests may change while it runs; `paths` are the requests'."""
 
     def __init__(self) -> None:
         self.base = ""
@@ -53,7 +53,7 @@ class Locked:
         }
 
     def tokens(self, form: dict[str, str]) -> tuple[int, Any]:
-        """The answer of the token endpoint."""
+        """Return the answer of the token endpoint."""
         self.forms.append(form)
         if self.refused is not None:
             status, text = self.refused
@@ -72,32 +72,32 @@ class Locked:
         }
 
     def back(self, query: dict[str, str]) -> str:
-        """Where a browser is sent from the login page."""
+        """Return the URL that the login page redirects a browser to."""
         code = self.fresh("code")
         self.challenges[code] = query["code_challenge"]
-        said = {"error": "access_denied"} if self.denies else {"code": code}
-        return f"{query['redirect_uri']}?{urlencode({**said, 'state': query['state']})}"
+        parameters = {"error": "access_denied"} if self.denies else {"code": code}
+        return f"{query['redirect_uri']}?{urlencode({**parameters, 'state': query['state']})}"
 
     def answer(self, message: dict[str, Any]) -> Any:
-        """The answer to a message of the protocol, as of 2025-11-25."""
+        """Return the answer to a message of the protocol version 2025-11-25."""
         match message.get("method"):
             case "initialize":
-                about: dict[str, Any] = {
+                result: dict[str, Any] = {
                     "protocolVersion": "2025-11-25",
                     "capabilities": {"tools": {}},
                     "serverInfo": {"name": "locked", "version": "1"},
                 }
             case "tools/list":
-                about = {"tools": [TOOL]}
+                result = {"tools": [TOOL]}
             case _:
-                unknown = {"code": -32601, "message": "no such method"}
-                return {"jsonrpc": "2.0", "id": message.get("id"), "error": unknown}
-        return {"jsonrpc": "2.0", "id": message["id"], "result": about}
+                error = {"code": -32601, "message": "no such method"}
+                return {"jsonrpc": "2.0", "id": message.get("id"), "error": error}
+        return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
 
 @contextmanager
 def run_locked_server() -> Iterator[Locked]:
-    """The server, as long as the block runs."""
+    """Run the server during the block."""
     state = Locked()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
     server.daemon_threads = True
@@ -127,18 +127,18 @@ def _handler(state: Locked) -> type[BaseHTTPRequestHandler]:
             pass
 
         def _answer(self, body: bytes) -> None:
-            at = urlsplit(self.path)
-            state.paths.append(at.path)
-            match at.path:
+            address = urlsplit(self.path)
+            state.paths.append(address.path)
+            match address.path:
                 case "/.well-known/oauth-protected-resource/mcp":
-                    about = {"resource": state.url, "authorization_servers": [state.base]}
-                    self._say(200, about)
+                    metadata = {"resource": state.url, "authorization_servers": [state.base]}
+                    self._say(200, metadata)
                 case "/.well-known/oauth-authorization-server":
                     self._say(200, state.describe())
                 case "/register":
                     self._say(201, json.loads(body) | {"client_id": state.fresh("client")})
                 case "/authorize":
-                    self._say(302, "", location=state.back(dict(parse_qsl(at.query))))
+                    self._say(302, "", location=state.back(dict(parse_qsl(address.query))))
                 case "/token":
                     self._say(*state.tokens(dict(parse_qsl(body.decode()))))
                 case "/mcp":
@@ -152,24 +152,26 @@ def _handler(state: Locked) -> type[BaseHTTPRequestHandler]:
             if state.redirects_to:
                 self._say(307, "", location=state.redirects_to)
             elif bearer not in state.valid:
-                at = f"{state.base}/.well-known/oauth-protected-resource/mcp"
-                self._say(401, "", **{"www-authenticate": f'Bearer resource_metadata="{at}"'})
+                metadata_url = f"{state.base}/.well-known/oauth-protected-resource/mcp"
+                self._say(
+                    401, "", **{"www-authenticate": f'Bearer resource_metadata="{metadata_url}"'}
+                )
             elif self.command != "POST":
                 self._say(405, "")
             else:
                 state.together.wait(10)
                 message = json.loads(body or b"{}")
-                answered = "id" in message
-                self._say(200 if answered else 202, state.answer(message) if answered else "")
+                is_request = "id" in message
+                self._say(200 if is_request else 202, state.answer(message) if is_request else "")
 
-        def _say(self, status: int, said: Any, **headers: str) -> None:
-            content = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+        def _say(self, status: int, content: Any, **headers: str) -> None:
+            data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(content)))
+            self.send_header("content-length", str(len(data)))
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(data)
 
     return Handler

@@ -25,7 +25,7 @@ SERVERS = Path(__file__).parent / "servers"
 
 
 def raw(*behaviour: str, name: str = "raw", **more: Any) -> ServerConfig:
-    """Return the server in raw JSON lines, which starts at once and behaves as given."""
+    """Return the server in raw JSON lines, which starts fast and has this behaviour."""
     args = ("-I", "-S", str(SERVERS / "raw.py"), *behaviour)
     return ServerConfig(name=name, command=sys.executable, args=args, **more)
 
@@ -61,7 +61,7 @@ def lines_of(folder: Path, file: str) -> list[str]:
 
 
 def start_whole(transport: str) -> list[str]:
-    """Return the command of that server: a fork, since its library loads for a second."""
+    """Return the command of that server: a fork, because its library takes a second to load."""
     return [*fork_server.command("tests.support.mcp.servers.whole:main"), transport]
 
 

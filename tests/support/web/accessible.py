@@ -36,12 +36,12 @@ async def findings(page: Page, axe: str, *rules: str) -> list[str]:
 
 
 async def wider(page: Page) -> list[str]:
-    """Return the elements that are wider than their place."""
+    """Return the elements whose content is wider than they are."""
     return await page.evaluate(WIDER)
 
 
 async def set_theme(page: Page, theme: str) -> None:
-    """Show the page in this theme, and wait until its colours have stopped to change."""
+    """Show the page in this theme, and wait until its colours have stopped changing."""
     await page.emulate_media(reduced_motion="reduce")
     await page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     await page.evaluate(

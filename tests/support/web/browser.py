@@ -3,11 +3,10 @@
     async with opened(chromium) as context:
         page = await context.new_page()
 
-It belongs to a loop, so all tests that ask for it share that loop. So must the async fixtures
-between: `@pytest_asyncio.fixture(loop_scope="session")`.
+It belongs to an event loop, so all tests that use it share that loop. So must the async fixtures
+between them: `@pytest_asyncio.fixture(loop_scope="session")`.
 
-Where there is no Chromium it is installed if apt-get may do so; else the tests are skipped, and
-say so.
+`make test` installs Chromium if apt-get may do so; without it the tests are skipped with a message.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-"""The first is Chromium without what windows need, and takes a fifth less of the processor."""
+"""The first is Chromium without windows, which needs a fifth less processor time."""
 SWITCHES = (
     "--no-sandbox",
     "--disable-quic",
@@ -36,7 +35,7 @@ SECONDS = 60
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """A Chromium that takes orders, without a window."""
+    """A Chromium without a window, controlled by Playwright."""
     program = find_chromium()
     if program is None:
         pytest.skip("the page was not tested: there is no Chromium (apt-get install chromium)")
@@ -46,7 +45,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def running(program: str) -> AsyncIterator[Browser]:
-    """Start this program as a browser that takes orders, and end it."""
+    """Run this program as a browser that Playwright controls."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=SWITCHES)
         async with browser:
@@ -55,9 +54,9 @@ async def running(program: str) -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def open_context(chromium: Browser) -> AsyncIterator[BrowserContext]:
-    """A fresh context in that Chromium.
+    """Yield a fresh context in that Chromium.
 
-    It has no service workers: what they fetch, no test can hold back.
+    It blocks service workers, because tests cannot intercept their requests.
     """
     async with await chromium.new_context(service_workers="block") as context:
         yield context

@@ -1,5 +1,5 @@
-"""The web chat as people meet it: a page in a browser, on a real `antiphon up`, with a model that a
-test speaks for.
+"""The web chat in a browser: a page of a real `antiphon up`, with a model whose replies a test
+sends.
 
     async def test_an_answer_is_seen(chat):
         await chat.say("Hello")
@@ -8,8 +8,8 @@ test speaks for.
         await chat.sees("Hi there.")
         await chat.wait_until_idle()
 
-At the end of each test nothing may have gone wrong behind the page: no report of its content
-policy, no error in its console, no request to another host.
+At the end of each test the page must have no hidden faults: no report of its content policy, no
+error in its console, no request to another host.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ expect.set_options(timeout=SECONDS * 1000)
 FOLDERS = ("CONFIG", "DATA", "CACHE", "STATE")
 USUAL: ViewportSize = {"width": 1280, "height": 720}
 NO_FAULTS = ("Failed to load resource", "net::ERR_")
-"""What a console says of a network that a test has cut, or of an answer that is a refusal."""
+"""Errors that the console reports for a connection that a test has cut, or for error responses."""
 WATCH = """
 window.reports = [];
 document.addEventListener("securitypolicyviolation", (report) =>
@@ -56,9 +56,9 @@ document.addEventListener("securitypolicyviolation", (report) =>
 
 
 class Installation:
-    """`antiphon up` in a home of its own. Killed and begun again it is at the same address.
+    """`antiphon up` with its own home; after a restart it has the same address.
 
-    Or `web` or `serve`, as `command` says.
+    `command` may be `web` or `serve` instead.
     """
 
     def __init__(
@@ -85,30 +85,30 @@ class Installation:
         await self.kill()
 
     async def begin(self) -> None:
-        """Start, and wait until it can be connected to."""
-        out, into = os.pipe()
-        nothing = os.open(os.devnull, os.O_RDWR)
+        """Start it, and wait until it listens."""
+        read_end, write_end = os.pipe()
+        devnull = os.open(os.devnull, os.O_RDWR)
         folders = {f"XDG_{name}_HOME": str(self._home / name.lower()) for name in FOLDERS}
-        kept = {"PATH": os.environ["PATH"], "HOME": str(self._home), "LANG": "C.UTF-8"}
+        base_environ = {"PATH": os.environ["PATH"], "HOME": str(self._home), "LANG": "C.UTF-8"}
         arguments = [self._command, "--port", str(self.port), *self._flags]
-        environ = {**kept, **folders, **self._environ}
+        environ = {**base_environ, **folders, **self._environ}
         try:
             self._child = await fork_server.start_fork(
-                arguments, self._home, environ, (nothing, nothing, into)
+                arguments, self._home, environ, (devnull, devnull, write_end)
             )
         finally:
-            os.close(into)
-            os.close(nothing)
-        self._told = await _reading(out)
+            os.close(write_end)
+            os.close(devnull)
+        self._stderr = await _open_reader(read_end)
         self.url = await self._address()
         self.port = int(self.url.rsplit(":", 1)[1])
 
     async def kill(self) -> None:
-        """As if the power went."""
+        """Kill it with SIGKILL."""
         await self.end(signal.SIGKILL)
 
     async def end(self, by: signal.Signals = signal.SIGTERM) -> None:
-        """Stop, and wait until it has."""
+        """Stop it with a signal, and wait for its end."""
         if self._child is None:
             return
         os.kill(self._child.pid, by)
@@ -116,13 +116,13 @@ class Installation:
         self._child = None
 
     async def _address(self) -> str:
-        said: list[str] = []
+        output_lines: list[str] = []
         async with asyncio.timeout(SECONDS):
-            async for line in self._told:
-                said.append(line.decode())
-                if found := re.search(r"listening on (http://\S+)", said[-1]):
-                    return found[1]
-        raise AssertionError(f"never listened; it said:\n{''.join(said)}")
+            async for line in self._stderr:
+                output_lines.append(line.decode())
+                if match := re.search(r"listening on (http://\S+)", output_lines[-1]):
+                    return match[1]
+        raise AssertionError(f"never listened; it said:\n{''.join(output_lines)}")
 
 
 async def wait_until(page: Page, condition: str, argument: Any = None) -> None:
@@ -139,7 +139,7 @@ async def wait_until(page: Page, condition: str, argument: Any = None) -> None:
 
 
 class Chat:
-    """One tab."""
+    """A tab of the browser."""
 
     def __init__(self, up: Installation, model: Model, context: BrowserContext, page: Page) -> None:
         self.up = up
@@ -149,24 +149,24 @@ class Chat:
         self.faults: list[str] = []
         page.set_default_timeout(SECONDS * 1000)
         self._listeners = {
-            "console": lambda said: self._note_console(said.type, said.text),
+            "console": lambda message: self._note_console(message.type, message.text),
             "pageerror": lambda error: self.faults.append(f"error: {error}"),
         }
         for event, listener in self._listeners.items():
             page.on(event, listener)
 
     def leave(self) -> None:
-        """Take no more notice of what happens in the page."""
+        """Stop recording faults of the page."""
         for event, listener in self._listeners.items():
             self.page.remove_listener(event, listener)
 
     async def open(self, path: str = "/") -> None:
-        """Go to this address of the page."""
+        """Open this path of the web chat."""
         await self.page.goto(self.up.url + path)
         await self.page.wait_for_selector("#composer, .login, .lost, .page")
 
     async def tab(self, path: str = "/") -> Chat:
-        """Another tab of the same browser."""
+        """Open another tab of the same browser."""
         other = Chat(self.up, self.model, self.context, await self.context.new_page())
         other.faults = self.faults
         await other.open(path)
@@ -174,33 +174,33 @@ class Chat:
 
     @property
     def composer(self) -> Locator:
-        """Where one writes."""
+        """The text field for messages."""
         return self.page.locator("#composer")
 
     @property
     def answers(self) -> Locator:
-        """All that assistants said, a message each."""
+        """The messages of assistants."""
         return self.page.locator(".message.assistant")
 
     @property
     def asked(self) -> Locator:
-        """All that the person said."""
+        """The messages of the user."""
         return self.page.locator(".message.user")
 
     @property
     def thread(self) -> str:
-        """The id of the thread that is open."""
-        found = re.search(r"/t/([^/?#]+)", self.page.url)
-        assert found, f"no thread is open at {self.page.url}"
-        return found[1]
+        """The id of the open thread."""
+        match = re.search(r"/t/([^/?#]+)", self.page.url)
+        assert match, f"no thread is open at {self.page.url}"
+        return match[1]
 
     async def say(self, text: str) -> None:
-        """Write and send."""
+        """Write a message and send it."""
         await self.composer.fill(text)
         await self.composer.press("Enter")
 
     async def sees(self, text: str) -> None:
-        """Wait until this stands in the conversation."""
+        """Wait until the conversation contains this text."""
         await expect(self.page.locator("#conversation")).to_contain_text(text)
 
     async def wait_until(self, condition: str) -> None:
@@ -208,32 +208,32 @@ class Chat:
         await wait_until(self.page, condition)
 
     async def wait_until_idle(self) -> None:
-        """Wait until no run goes on."""
+        """Wait until no run is in progress."""
         await expect(self.page.locator("#conversation")).to_have_attribute("aria-busy", "false")
 
     async def fetch_messages(self, thread: str | None = None) -> list[dict[str, Any]]:
-        """The messages as the server has them."""
+        """Return the messages that the server has stored."""
         address = f"{self.up.url}/api/threads/{thread or self.thread}/messages"
         answer = await self.context.request.get(address)
         assert answer.ok, await answer.text()
         return (await answer.json())["messages"]
 
     async def read_messages(self) -> list[tuple[str, str]]:
-        """The messages as they are read: who speaks, and the text, to the character.
+        """Return role and exact text of each message on the page.
 
-        What was never painted, as in a tab that nobody sees, has no text yet.
+        A message that was never painted, such as in a hidden tab, has no text yet.
         """
         await self.page.bring_to_front()
         await self.page.evaluate(PAINTED)
         return await self.page.evaluate(SHOWN)
 
     async def faultless(self) -> None:
-        """Nothing went wrong behind the page."""
-        found = ([], [], []) if self.page.is_closed() else await self.page.evaluate(REPORTS)
-        reports, asked, stray = found
+        """Check that the page had no hidden faults."""
+        page_reports = ([], [], []) if self.page.is_closed() else await self.page.evaluate(REPORTS)
+        reports, requests, stray = page_reports
         previews = self.up.url.replace("127.0.0.1", "artifacts.localhost") + "/artifact/"
-        own = (self.up.url, previews, "data:", "blob:", "about:")
-        foreign = [f"request: {url}" for url in asked if not url.startswith(own)]
+        own_prefixes = (self.up.url, previews, "data:", "blob:", "about:")
+        foreign = [f"request: {url}" for url in requests if not url.startswith(own_prefixes)]
 
         assert self.faults + reports + foreign + stray == []
 
@@ -251,8 +251,8 @@ REPORTS = """() => {
     if (isValue && parentElement.children.length)
       stray.push(`text: ${data} in ${parentElement.className || parentElement.tagName}`);
   }
-  const asked = performance.getEntriesByType("resource").map((entry) => entry.name);
-  return [window.reports ?? [], asked, stray];
+  const requested = performance.getEntriesByType("resource").map((entry) => entry.name);
+  return [window.reports ?? [], requested, stray];
 }"""
 """Reports of the content policy, every address that the page requested, and values of conditions
 that stand between elements as if they were text.
@@ -269,7 +269,7 @@ SHOWN = """() => [...document.querySelectorAll(".message")].map((message) => [
 
 
 def as_shown(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Messages of the server as `Chat.read_messages` gives those of the page."""
+    """Return messages of the server in the form of `Chat.read_messages`."""
     return [[message["role"], "\n\n".join(_texts(message))] for message in messages]
 
 
@@ -285,33 +285,33 @@ async def chatting(
     environ: Mapping[str, str] | None = None,
     fresh: bool = False,
 ) -> AsyncGenerator[Chat]:
-    """A page on an installation of its own with these flags, at an empty chat.
+    """Yield a page of a new installation with these flags, at an empty chat.
 
-    The browser keeps nothing of the test before but its cache, for which all of them have one
-    address. With `fresh` the context is new too: for a test that changes more of it than
-    `_forgetful` takes back, such as its clock.
+    The browser keeps only its cache from the test before; for the cache's sake all installations
+    have the same address. With `fresh` the context is new too, for tests that change more of it
+    than `_reset_context` resets, such as its clock.
     """
     async with AsyncExitStack() as stack:
-        place = None if fresh else _free_places.setdefault(chromium, [_Place()])
-        own = place.pop() if place else _Place()
-        if place is not None:
-            stack.callback(place.append, own)
+        free_places = None if fresh else _free_places.setdefault(chromium, [_Place()])
+        place = free_places.pop() if free_places else _Place()
+        if free_places is not None:
+            stack.callback(free_places.append, place)
         model = await stack.enter_async_context(Model())
-        own.port = own.port if is_free(own.port) else find_port()
-        up = Installation(home, *_model_flags(model), *flags, environ=environ, port=own.port)
+        place.port = place.port if is_free(place.port) else find_port()
+        up = Installation(home, *_model_flags(model), *flags, environ=environ, port=place.port)
         await stack.enter_async_context(up)
-        if own.context is None:
-            own.context = await chromium.new_context(service_workers="block")
-            await own.context.add_init_script(WATCH)
-        if place is None:
-            stack.push_async_callback(own.context.close)
-        page = await _forgetful(own.context, up.url)
-        yield await stack.enter_async_context(_at(Chat(up, model, own.context, page)))
+        if place.context is None:
+            place.context = await chromium.new_context(service_workers="block")
+            await place.context.add_init_script(WATCH)
+        if free_places is None:
+            stack.push_async_callback(place.context.close)
+        page = await _reset_context(place.context, up.url)
+        yield await stack.enter_async_context(_open_chat(Chat(up, model, place.context, page)))
 
 
 @dataclass
 class _Place:
-    """A browser's context and a port, which tests use one after the other."""
+    """A context of the browser and a port, which tests use one after the other."""
 
     port: int = 0
     context: BrowserContext | None = None
@@ -324,7 +324,7 @@ _free_places: WeakKeyDictionary[Browser, list[_Place]] = WeakKeyDictionary()
 async def shared(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[tuple[Installation, Model]]:
-    """An installation for many tests: to start one takes longer than to empty it."""
+    """An installation for many tests: emptying it is faster than starting another."""
     home = tmp_path_factory.mktemp("shared")
     async with Model() as model, Installation(home, *_model_flags(model), "--no-servers") as up:
         yield up, model
@@ -332,7 +332,7 @@ async def shared(
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def returning(chromium: Browser) -> AsyncIterator[BrowserContext]:
-    """A context for many tests: in it the page is loaded in a third of the time, from its cache."""
+    """A context for many tests: from its cache the page loads in a third of the time."""
     async with open_context(chromium) as context:
         await context.add_init_script(WATCH)
         yield context
@@ -344,20 +344,20 @@ async def chat(
 ) -> AsyncIterator[Chat]:
     """A page at an empty chat.
 
-    Its installation has been used before, and so has its browser; of that nothing is left but usage
-    and the browser's cache. Who looks at usage, makes a key (then one is asked for), ends the
-    server or changes the browser's clock has one of their own, by `chatting`.
+    Other tests have used its installation and browser before; of them only the usage and the
+    browser's cache remain. Tests that read the usage, create a key (which requires one from then
+    on), end the server or change the browser's clock use `chatting` instead.
     """
     up, model = shared
-    page = await _forgetful(returning, up.url)
+    page = await _reset_context(returning, up.url)
     await _empty(up.url)
     await model.forget()
-    async with _at(Chat(up, model, returning, page)) as chat:
+    async with _open_chat(Chat(up, model, returning, page)) as chat:
         yield chat
 
 
-async def _forgetful(context: BrowserContext, url: str) -> Page:
-    """The only page of this context, as if it were new: only the cache is left of that address."""
+async def _reset_context(context: BrowserContext, url: str) -> Page:
+    """Reset the context to one new page, and delete all data of this address but the cache."""
     page, *others = context.pages or [await context.new_page()]
     for other in others:
         await other.close()
@@ -366,11 +366,11 @@ async def _forgetful(context: BrowserContext, url: str) -> Page:
     await context.clear_cookies()
     await page.unroute_all()
     await page.set_viewport_size(USUAL)
-    # Each picture of a sign that moves while something goes on costs the processor.
+    # Each frame of an animation costs processor time.
     await page.emulate_media(media="null", color_scheme="null", reduced_motion="reduce")
     await page.mouse.move(0, 0)
-    # Nothing of the test before goes on. This file has the opener policy of the page: another one
-    # would cost two processes of the browser, which start without what was compiled.
+    # This ends everything of the test before. The file has the opener policy of the page: another
+    # policy would start two new processes of the browser, without compiled code.
     await page.goto(f"{url}/manifest.webmanifest")
     await page.evaluate("sessionStorage.clear()")
     session = await context.new_cdp_session(page)
@@ -380,7 +380,7 @@ async def _forgetful(context: BrowserContext, url: str) -> Page:
 
 
 @asynccontextmanager
-async def _at(chat: Chat) -> AsyncGenerator[Chat]:
+async def _open_chat(chat: Chat) -> AsyncGenerator[Chat]:
     try:
         await chat.open()
         yield chat
@@ -394,7 +394,7 @@ def _model_flags(model: Model) -> tuple[str, ...]:
 
 
 async def _empty(url: str) -> None:
-    """End what runs there, and delete all that people make."""
+    """Cancel all runs there, and delete all data of users."""
     async with AsyncClient(url) as client, asyncio.timeout(SECONDS):
         while live := (await client.list_live_runs()).data:
             for each in live:
@@ -412,7 +412,7 @@ async def _empty(url: str) -> None:
             await client.delete_folder(folder.id)
 
 
-async def _reading(descriptor: int) -> asyncio.StreamReader:
+async def _open_reader(descriptor: int) -> asyncio.StreamReader:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)

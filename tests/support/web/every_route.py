@@ -1,4 +1,4 @@
-"""Every route of the web chat, and what each is."""
+"""All routes of the web chat, and the kind of each."""
 
 from __future__ import annotations
 
@@ -159,19 +159,19 @@ ROWS: Mapping[str, str] = {
     "GET /api/admin/assistants": READ,
     "DELETE /api/admin/published_assistants/<assistant_id>": CHANGE,
 }
-"""What each route is. `CLIENT` is what other programs' chat clients use: they know of no token.
+"""The kind of each route. `CLIENT` routes serve chat clients of other programs, without a token.
 
-`FRAME` is what the second origin serves, and the web chat's own does not.
+`FRAME` routes are served only at the second origin, not at the web chat's own.
 """
 
 
 def routes(app: Flask) -> dict[str, str]:
-    """Each route with a path of it; what ends the session comes last."""
-    found = {}
+    """Return each route with a path of it; the route that ends the session is last."""
+    paths = {}
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule == "/api/logout"):
         path = rule.rule
         for name in rule.arguments:
             path = path.replace(f"<{name}>", f"{name}_1").replace(f"<path:{name}>", "x.css")
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            found[f"{method} {rule.rule}"] = path
-    return found
+            paths[f"{method} {rule.rule}"] = path
+    return paths

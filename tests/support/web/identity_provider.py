@@ -1,4 +1,4 @@
-"""An OpenID Connect provider on loopback: it logs in whom the test names, and lies when told to."""
+"""An OpenID Connect provider on loopback: a test sets the user, and faults of the answers."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from joserfc.jws import JWSRegistry
 from werkzeug.serving import make_server
 
 CLIENT, SECRET = "antiphon", "hush-hush"
-SECONDS = 60  # that it may be silent
+SECONDS = 60  # how long it stays silent
 Claims = dict[str, Any]
 
 
 @cache
 def own_key() -> RSAKey:
-    """By what it signs; to make one is slow."""
+    """Return the key that it signs with; it is cached because creating one is slow."""
     return RSAKey.generate_key(2048, {"kid": "a"})
 
 
 @cache
 def foreign_key() -> RSAKey:
-    """Another, which says that it is the same."""
+    """Return another key with the same id."""
     return RSAKey.generate_key(2048, {"kid": "a"})
 
 
@@ -54,13 +54,13 @@ class Provider:
     silent: bool = False
 
     def agree(self, page: str, **answer: str) -> str:
-        """Whoever was sent to this page logs in there; the address that they are sent back to."""
+        """Log in as the user at this page; return the path that the browser is redirected to."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(page).query).items()}
         self.asked.append(query)
         code = f"code-{len(self.asked)}"
         self.codes[code] = query
-        told = {"code": code, "state": query["state"], **answer}
-        return urlsplit(query["redirect_uri"]).path + "?" + urlencode(told)
+        parameters = {"code": code, "state": query["state"], **answer}
+        return urlsplit(query["redirect_uri"]).path + "?" + urlencode(parameters)
 
     def app(self) -> Flask:
         app = Flask("provider")
@@ -70,7 +70,7 @@ class Provider:
         return app
 
     def _about(self) -> Response:
-        usual = {
+        defaults = {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
@@ -79,17 +79,17 @@ class Provider:
         }
         if self.silent:
             self.awake.wait(SECONDS)
-        return jsonify({**usual, **self.about})
+        return jsonify({**defaults, **self.about})
 
     def _keys(self) -> Response:
         return jsonify({"keys": [(self.shown or self.key).as_dict(private=False)]})
 
     def _token(self) -> tuple[Response, int]:
-        given = request.form
-        query = self.codes.pop(given.get("code", ""), None)
+        form = request.form
+        query = self.codes.pop(form.get("code", ""), None)
         if (
             query is None
-            or not self._proven(query, given["code_verifier"])
+            or not self._is_verified(query, form["code_verifier"])
             or not _is_registered_client()
         ):
             return jsonify({"error": "invalid_grant"}), 400
@@ -104,10 +104,10 @@ class Provider:
                 **self.claims,
             }
         )
-        signed = {"id_token": self._sign(claims), "access_token": "a", "token_type": "Bearer"}
-        return jsonify({**signed, **self.token}), 200
+        tokens = {"id_token": self._sign(claims), "access_token": "a", "token_type": "Bearer"}
+        return jsonify({**tokens, **self.token}), 200
 
-    def _proven(self, query: Claims, verifier: str) -> bool:
+    def _is_verified(self, query: Claims, verifier: str) -> bool:
         digest = hashlib.sha256(verifier.encode()).digest()
         return query["code_challenge"] == urlsafe_b64encode(digest).rstrip(b"=").decode()
 
@@ -119,18 +119,18 @@ class Provider:
 
 def _is_registered_client() -> bool:
     """Return True if the request is from the registered client."""
-    given = request.authorization
-    if given is None:
+    credentials = request.authorization
+    if credentials is None:
         return (request.form.get("client_id"), request.form.get("client_secret")) == (
             CLIENT,
             SECRET,
         )
-    return (given.username, given.password) == (CLIENT, SECRET)
+    return (credentials.username, credentials.password) == (CLIENT, SECRET)
 
 
 @contextmanager
 def running() -> Iterator[Provider]:
-    """A provider on a free port."""
+    """Run a provider on a free port."""
     provider = Provider()
     server = make_server("127.0.0.1", 0, provider.app(), threaded=True)
     provider.issuer = f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""A listener to which a hostile document tries to send something: it records every attempt."""
+"""A listener that records attempts of a hostile document to send data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Packets(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def listening() -> AsyncGenerator[Listener]:
-    """A listener on loopback."""
+    """Run a listener on loopback."""
     listener = Listener()
     server = await asyncio.start_server(listener._serve, "127.0.0.1", 0)
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(

@@ -1,4 +1,4 @@
-"""People whom a proxy names: several of them, and no password to be computed."""
+"""A web chat behind a proxy that names its users, which needs no slow password hash."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.support.web.visiting import HERE, Browser, Chat, open_chat
 
 @asynccontextmanager
 async def many_may_come() -> AsyncGenerator[Chat]:
-    """A web chat behind a proxy that says who asks."""
+    """Open a web chat behind a proxy that names the user."""
     async with open_chat(login="proxy", trusted_proxies=(HERE,)) as chat:
         yield chat
 
 
 async def browser_of(chat: Chat, name: str) -> Browser:
-    """The browser of somebody of this name."""
+    """Return the browser of a user with this name."""
     return await chat.browser(headers={"X-Forwarded-User": name}).arrive()
 
 

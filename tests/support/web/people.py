@@ -1,4 +1,4 @@
-"""An installation that people log in to: an admin, and a page at its login.
+"""An installation with a login and an admin, and a page at the login.
 
 async def test_somebody_comes_in(locked):
     await enter(locked, ADMIN)
@@ -22,14 +22,14 @@ PASSWORD = "correct horse battery"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def locked(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
-    """A page of an installation with a login, where nobody is logged in."""
+    """A page of an installation with a login, not logged in."""
     add_person(tmp_path, ADMIN, "admin")
     async with chatting(chromium, tmp_path, "--no-servers", "--login", "password") as chat:
         yield chat
 
 
 def add_person(home: Path, name: str, role: str) -> None:
-    """Have somebody with `PASSWORD` in the installation of this home."""
+    """Add a person with `PASSWORD` to the installation of this home."""
     folders = {f"XDG_{each}_HOME": str(home / each.lower()) for each in FOLDERS}
     command = [*fork_server.command(), "people", "add", name, "--role", role]
     subprocess.run(

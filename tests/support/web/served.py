@@ -34,7 +34,7 @@ Part = dict[str, Any]
 
 
 class Stream:
-    """The parts of one answer as they come; `ids` are those of their frames, None where none is."""
+    """The parts of an answer as they arrive; `ids` are the ids of their frames, or None."""
 
     def __init__(self, response: httpx2.Response) -> None:
         self.response = response
@@ -51,14 +51,14 @@ class Stream:
             return await anext(self._frames)
 
     async def until(self, type: str) -> Part:
-        """The next part of this type."""
+        """Wait for the next part of this type and return it."""
         async for part in self:
             if part["type"] == type:
                 return part
         raise AssertionError(f"never came: {type}; there were {self.types}")
 
     async def end(self) -> list[Part]:
-        """All parts, once it has ended."""
+        """Read the stream to its end and return all parts."""
         async for _ in self:
             pass
         return self.parts
@@ -84,7 +84,7 @@ class Stream:
 
 
 class Served:
-    """The web chat, and one browser at it."""
+    """The web chat, and an HTTP client of it."""
 
     def __init__(self, url: str, site: Site, http: httpx2.AsyncClient) -> None:
         self.url = url
@@ -95,8 +95,8 @@ class Served:
     async def stream(
         self, method: str, path: str, body: object = None, **headers: str
     ) -> AsyncGenerator[Stream]:
-        sent = {"Origin": self.url, **headers}
-        async with self.http.stream(method, path, json=body, headers=sent) as response:
+        all_headers = {"Origin": self.url, **headers}
+        async with self.http.stream(method, path, json=body, headers=all_headers) as response:
             if response.status_code != 200:
                 await response.aread()
             yield Stream(response)
@@ -123,13 +123,13 @@ async def up(
     servers: bool = False,
     timeouts: BridgeTimeouts = DEFAULT_TIMEOUTS,
 ) -> AsyncGenerator[Served]:
-    made: list[Site] = []
+    opened_sites: list[Site] = []
 
     @asynccontextmanager
     async def open_companion(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         async with sites.open_site(settings, client, tools, servers=servers) as site:
-            made.append(site)
+            opened_sites.append(site)
             bridge = Bridge(create_app(site, is_bridged=True), MAX_REQUEST_BYTES, closing, timeouts)
             yield bridge
             bridge.close()
@@ -140,15 +140,15 @@ async def up(
         httpx2.AsyncClient(base_url=url, timeout=SECONDS) as http,
     ):
         await http.get("/")
-        yield Served(url, made[0], http)
+        yield Served(url, opened_sites[0], http)
 
 
 @asynccontextmanager
 async def chatting(
     tools: Sequence[Function] = (), *, timeouts: BridgeTimeouts = DEFAULT_TIMEOUTS, **changes: Any
 ) -> AsyncGenerator[tuple[Served, Model]]:
-    """The web chat, and the model that the test speaks for; `changes` are settings."""
+    """Open the web chat with a model whose replies the test sends; `changes` are settings."""
     async with Model() as model:
-        told = {"database": "memory:", "model": "told", "base_url": model.url, **changes}
-        async with up(Settings(**told), tools, timeouts=timeouts) as here:
-            yield here, model
+        settings = {"database": "memory:", "model": "told", "base_url": model.url, **changes}
+        async with up(Settings(**settings), tools, timeouts=timeouts) as served:
+            yield served, model

@@ -34,7 +34,7 @@ Headers = Mapping[str, str | None]
 
 
 class Browser:
-    """Somebody's browser at the web chat: `address` is what it has opened, `peer` is from where."""
+    """A browser at the web chat: `address` is the origin that it opens, `peer` its own address."""
 
     def __init__(self, app: Flask, address: str, peer: str, headers: Headers) -> None:
         self.csrf = ""
@@ -52,8 +52,8 @@ class Browser:
         **options: Any,
     ) -> TestResponse:
         """Send a request and return the response; a header that is None is not sent."""
-        usual = {"Origin": self._address if method not in ("GET", "HEAD") else None}
-        sent = {**usual, "X-Antiphon-CSRF": self.csrf, **self._headers, **(headers or {})}
+        defaults = {"Origin": self._address if method not in ("GET", "HEAD") else None}
+        all_headers = {**defaults, "X-Antiphon-CSRF": self.csrf, **self._headers, **(headers or {})}
 
         def ask() -> TestResponse:
             answer = self._client.open(
@@ -61,12 +61,12 @@ class Browser:
                 method=method,
                 base_url=self._address,
                 json=body,
-                headers={name: value for name, value in sent.items() if value is not None},
+                headers={name: value for name, value in all_headers.items() if value is not None},
                 environ_base={"REMOTE_ADDR": self._peer},
                 **options,
             )
             if answer.mimetype != "text/event-stream":
-                answer.get_data()  # in this thread, for the loop may have to make it
+                answer.get_data()  # in this thread: the loop may have to produce it
             return answer
 
         return await asyncio.to_thread(ask)
@@ -78,7 +78,7 @@ class Browser:
         return await self.open("POST", path, body, headers)
 
     async def arrive(self) -> Browser:
-        """Open the page, as who needs no login does, and read the token that pages send."""
+        """Open the page without a login, and store its CSRF token."""
         await self.get("/")
         me = await self.get("/api/me")
         assert me.status_code == 200, me.text
@@ -95,11 +95,11 @@ class Browser:
         """Return the cookie that it would send for its open page."""
         host = self._address.partition("//")[2].partition(":")[0]
         names = ("antiphon_session", "__Host-antiphon_session")
-        found = (self._client.get_cookie(name, host) for name in names)
-        return next((cookie.value for cookie in found if cookie), None)
+        cookies = (self._client.get_cookie(name, host) for name in names)
+        return next((cookie.value for cookie in cookies if cookie), None)
 
     def takes(self, cookie: str, name: str = "antiphon_session") -> Browser:
-        """It has this cookie, from wherever."""
+        """Set this cookie in the browser."""
         host = self._address.partition("//")[2].partition(":")[0]
         self._client.set_cookie(name, cookie, domain=host)
         return self
@@ -121,7 +121,7 @@ class Chat:
         return Browser(self.app, address, peer, headers or {})
 
     async def person(self, name: str, **more: Any) -> Person:
-        """Somebody who may log in."""
+        """Create a person who may log in."""
         return await self.site.client.create_person(name, **{"password": PASSWORD, **more})
 
 
@@ -133,7 +133,7 @@ async def open_chat(
     servers: bool = False,
     **changes: Any,
 ) -> AsyncGenerator[Chat]:
-    """A web chat that forgets everything at its end. Its secret lies in the state folder.
+    """Open a web chat in memory. Its secret is in the state folder.
 
     With `servers` it starts its MCP servers.
     """

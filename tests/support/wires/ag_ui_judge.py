@@ -1,4 +1,4 @@
-"""An AG-UI client as its specification has it: it refuses a wrong order, and keeps messages."""
+"""An AG-UI client after its specification: it checks the order of events, and keeps messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANYTIME = {"CUSTOM", "TOOL_CALL_RESULT", "MESSAGES_SNAPSHOT"}
 
 
 class Page:
-    """Reads streams one after the other; `runs` are those that began, with how they ended."""
+    """Reads streams one after the other; `runs` are the started runs, each with its outcome."""
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self.messages = [dict(message) for message in messages]
@@ -38,9 +38,9 @@ class Page:
         self.open = set()
         self.running = False
         for frame in frames:
-            *named, data, end, rest = frame.decode().split("\n")
+            *id_lines, data, end, rest = frame.decode().split("\n")
             assert (end, rest) == ("", "")
-            self.ids += [line.removeprefix("id: ") for line in named]
+            self.ids += [line.removeprefix("id: ") for line in id_lines]
             event = json.loads(data.removeprefix("data: "))
             self.events.append(event)
             self._check(event)
@@ -70,13 +70,13 @@ class Page:
             case end if end in ENDS:
                 start, key = ENDS[end]
                 self.open.remove((start, event[key]))
-            case more if more in WITHIN:
-                start, key = WITHIN[more]
+            case content if content in WITHIN:
+                start, key = WITHIN[content]
                 assert event["delta"]
                 assert (start, event[key]) in self.open
-            case other:
+            case kind:
                 assert self.running
-                assert other in ANYTIME
+                assert kind in ANYTIME
 
     def _apply(self, event: dict[str, Any]) -> None:
         match event:
@@ -103,15 +103,19 @@ class Page:
                 pass
 
     def _replace(self, messages: list[Message]) -> None:
-        new = {message["id"]: message for message in messages}
-        thought = any(message["role"] == "reasoning" for message in messages)
-        kept = [
-            new.get(message["id"], message)
+        new_messages = {message["id"]: message for message in messages}
+        has_reasoning = any(message["role"] == "reasoning" for message in messages)
+        remaining = [
+            new_messages.get(message["id"], message)
             for message in self.messages
-            if message["id"] in new or (message["role"] == "reasoning" and not thought)
+            if message["id"] in new_messages
+            or (message["role"] == "reasoning" and not has_reasoning)
         ]
-        known = {message["id"] for message in kept}
-        self.messages = [*kept, *(m for m in new.values() if m["id"] not in known)]
+        remaining_ids = {message["id"] for message in remaining}
+        self.messages = [
+            *remaining,
+            *(m for m in new_messages.values() if m["id"] not in remaining_ids),
+        ]
 
     def _get(self, id: str, role: str = "") -> Message:
         for message in self.messages:
@@ -129,12 +133,12 @@ class Page:
 def essence(messages: Iterable[Message]) -> list[Message]:
     """Return the visible contents: replies and outputs, then the reasoning.
 
-    Reasoning without words takes the place of what is void; where words come to stand there, they
-    may be before a text that they followed.
+    Reasoning without text replaces void reasoning; when it gets text later, it may come before a
+    text that it followed.
     """
-    told = [{**message, "content": message.get("content") or ""} for message in messages]
-    thoughts = [message for message in told if message["role"] == "reasoning"]
+    normalized = [{**message, "content": message.get("content") or ""} for message in messages]
+    reasoning = [message for message in normalized if message["role"] == "reasoning"]
     return [
-        *(message for message in told if message["role"] != "reasoning"),
-        *(message for message in thoughts if message["content"]),
+        *(message for message in normalized if message["role"] != "reasoning"),
+        *(message for message in reasoning if message["content"]),
     ]

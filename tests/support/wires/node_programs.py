@@ -1,4 +1,4 @@
-"""Programs in Node that answer each line of JSON with one: to ask is cheaper than to start Node."""
+"""Node programs that answer each line of JSON with one, because starting Node is slow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO, Any, Self
 
 
 class NodePrograms:
-    """One script, started once for each name that it is given; all end with this."""
+    """Runs a script once for each name; all processes end with the context."""
 
     def __init__(self, node: Path, script: Path, folder: Path) -> None:
         self._command = (node, script)
@@ -31,29 +31,29 @@ class NodePrograms:
     ) -> None:
         self._stack.close()
 
-    def ask(self, name: str, told: object) -> Any:
-        """Return what the program of this name answers; where it broke, fail with its words."""
-        program, complaint = self._started.get(name) or self._start(name)
+    def ask(self, name: str, request: object) -> Any:
+        """Return the answer of the program of this name; fail with its stderr if it ended."""
+        program, stderr = self._started.get(name) or self._start(name)
         assert program.stdin is not None
         assert program.stdout is not None
-        program.stdin.write(f"{json.dumps(told)}\n")
+        program.stdin.write(f"{json.dumps(request)}\n")
         program.stdin.flush()
         if answer := program.stdout.readline():
             return json.loads(answer)
         del self._started[name]
-        complaint.seek(0)
-        raise AssertionError(complaint.read()[-3000:])
+        stderr.seek(0)
+        raise AssertionError(stderr.read()[-3000:])
 
     def _start(self, name: str) -> tuple[subprocess.Popen[str], IO[str]]:
-        complaint = self._stack.enter_context(TemporaryFile("w+"))  # noqa: SIM115
+        stderr = self._stack.enter_context(TemporaryFile("w+"))  # noqa: SIM115
         program = subprocess.Popen(
             [*self._command, name, self._folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=complaint,
+            stderr=stderr,
             text=True,
         )
         self._stack.enter_context(program)
         self._stack.callback(program.kill)
-        self._started[name] = program, complaint
-        return program, complaint
+        self._started[name] = program, stderr
+        return program, stderr

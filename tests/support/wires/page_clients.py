@@ -1,4 +1,4 @@
-"""Pages that run tools themselves: what `useChat` and an AG-UI client keep and send, in Python."""
+"""Pages that run tools themselves: the state of `useChat` and of an AG-UI client, in Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def new_id(kind: str) -> str:
 
 
 class UseChat:
-    """A chat of `useChat`: its messages, and what it posts; `headers` are those of its requests."""
+    """A chat of `useChat`: its messages and its requests, which have these `headers`."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class UseChat:
         self.tools = tools
         self.body = body
         self.parts: list[Json] = []
-        """What the last response sent."""
+        """The content of the last response."""
         self._client = client
         self._sdk = sdk
         self._headers = headers or {}
@@ -54,13 +54,13 @@ class UseChat:
 
     def call(self, name: str) -> Json:
         """The last call of this tool."""
-        named = [
+        calls = [
             part
             for message in self.messages
             for part in message["parts"]
             if part.get("toolName") == name or part["type"] == f"tool-{name}"
         ]
-        return named[-1]
+        return calls[-1]
 
     async def send(self, text: str, message_id: str | None = None) -> httpx2.Response:
         message = {"type": "text", "text": text}
@@ -124,15 +124,19 @@ class UseChat:
         elif kind == "text-delta":
             self.last[-1]["text"] += part["delta"]
         elif kind == "tool-input-start":
-            own = {} if part.get("dynamic") else {"type": f"tool-{part['toolName']}"}
-            known = [each for each in self.last if each.get("toolCallId") == part["toolCallId"]]
-            if not known:
-                self.last.append({**part, "type": "dynamic-tool", **own, "state": "streaming"})
+            type_field = {} if part.get("dynamic") else {"type": f"tool-{part['toolName']}"}
+            known_parts = [
+                each for each in self.last if each.get("toolCallId") == part["toolCallId"]
+            ]
+            if not known_parts:
+                self.last.append(
+                    {**part, "type": "dynamic-tool", **type_field, "state": "streaming"}
+                )
         elif kind == "tool-input-available":
             self._call_of(part).update(input=part["input"], state="input-available")
         elif kind == "tool-approval-request":
-            asked = {"id": part["approvalId"]}
-            self._call_of(part).update(state="approval-requested", approval=asked)
+            approval = {"id": part["approvalId"]}
+            self._call_of(part).update(state="approval-requested", approval=approval)
         elif kind == "tool-output-available":
             self._call_of(part).update(state="output-available", output=part["output"])
         elif kind == "tool-output-denied":
@@ -146,7 +150,7 @@ class UseChat:
 
 
 class AgUiPage:
-    """An AG-UI client: its messages, and what it posts."""
+    """An AG-UI client: its messages and its requests."""
 
     def __init__(
         self,
@@ -160,7 +164,7 @@ class AgUiPage:
         self.tools = tools
         self.page = Page()
         self.events: list[Json] = []
-        """What the last response sent."""
+        """The content of the last response."""
         self._client = client
         self._version = version
         self._headers = headers or {}
@@ -184,8 +188,8 @@ class AgUiPage:
         return str([call["id"] for call in calls if call["function"]["name"] == name][-1])
 
     async def send(self, text: str, message_id: str | None = None) -> httpx2.Response:
-        own = message_id or new_id("message")
-        self.page.messages.append({"id": own, "role": "user", "content": text})
+        own_id = message_id or new_id("message")
+        self.page.messages.append({"id": own_id, "role": "user", "content": text})
         return await self.submit()
 
     def add_output(self, name: str, content: str) -> None:

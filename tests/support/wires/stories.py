@@ -1,4 +1,4 @@
-"""Runs as their logs tell them: some that are typical, and any that can happen."""
+"""Logs of runs: some typical ones, and random ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from antiphon.types.events import Numbered, TurnRestarted
 from antiphon.types.messages import Citation
 from antiphon.types.runs import Fault, HostedTool, Status, Usage
 
-# The world lives beside the tests of the moves that it was made for.
+# The world belongs to the tests of the engine.
 from tests.support.engine.world import LEASE_MS, WEEK_MS, World, call
 
 CALLS, STOP = Finish("tool_calls"), Finish("stop")
@@ -38,7 +38,7 @@ USED = UsagePiece(Usage(input_tokens=12, output_tokens=5, cost=0.25))
 
 
 class Story(World):
-    """A world whose model may say a reply in pieces."""
+    """A world whose model may send a reply in pieces."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class Story(World):
         self._begin_turn()
 
     def _begin_turn(self) -> None:
-        taken = [action.tool_call_id for action in self.actions.values()]
-        self._turn = Turn(("look", *HOSTED), lambda: self.mint("call"), taken)
+        known_ids = [action.tool_call_id for action in self.actions.values()]
+        self._turn = Turn(("look", *HOSTED), lambda: self.mint("call"), known_ids)
 
     def claim(self) -> None:
         epoch = self.lease.epoch
@@ -56,15 +56,15 @@ class Story(World):
             self._begin_turn()
 
     def say_pieces(self, *chunks: Chunk) -> None:
-        """The model says this, and is not at its end."""
+        """Send these pieces of a reply, which goes on."""
         self.say(*self._turn.feed(chunks, self._at))
 
     def pause(self, seconds: float) -> None:
-        """Nothing happens for so long."""
+        """Let time pass."""
         self._at += seconds
 
     def restart_turn(self) -> None:
-        """The model is told that its call was broken, and begins again."""
+        """Restart the turn, as after a malformed call."""
         log = [number for number, event in number_events(self) if event.type in _STANDS]
         self.say(TurnRestarted(reason="invalid_tool_call", after=max(log), attempt=1))
         self._begin_turn()
@@ -149,8 +149,8 @@ def cited_pages() -> Story:
     world.reply(CitationsPiece((Citation(url=MOON, title="The “moon”"),)), call(0), CALLS)
     world.submit("c0", "42")
     _continue_run(world)
-    placed = Citation(url=MOON, title="The moon", start=0, end=8)
-    world.reply(TextPiece("The moon pulls."), CitationsPiece((placed,)), USED, STOP)
+    placed_citation = Citation(url=MOON, title="The moon", start=0, end=8)
+    world.reply(TextPiece("The moon pulls."), CitationsPiece((placed_citation,)), USED, STOP)
     return world
 
 
@@ -192,7 +192,7 @@ def calls_of_all_kinds() -> Story:
 
 
 def approval_request() -> Story:
-    """It rests, for a person has to approve a call."""
+    """It waits for a person to approve a call."""
     world = begin_run()
     world.reply(TextPiece("May I?"), call(0, WRITE), CALLS, hosted=HOSTED)
     return world
@@ -216,7 +216,7 @@ def failure() -> Story:
 
 
 def time_over() -> Story:
-    """Its time is over in a turn after a call: the output was streamed, and no call is dropped."""
+    """It times out in a turn after a call: the output was streamed, and no call is dropped."""
     world = Story()
     world.begin(timeout=60)
     world.claim()
@@ -229,7 +229,7 @@ def time_over() -> Story:
 
 
 def dropped_calls() -> Story:
-    """It has called a tool as often as it may, and its last call is not carried out."""
+    """It has reached its limit of tool calls, and its last call is not executed."""
     world = Story()
     world.begin(max_tool_calls=1)
     world.claim()
@@ -280,17 +280,17 @@ _NUMBERS = st.integers(0, 3)
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    """Any run, ended or not, as the moves of the engine make it."""
+    """Draw any run, ended or not, from transitions of the engine."""
     world = Story()
     world.begin(max_attempts=draw(st.integers(1, 4)), max_turns=5)
     for _ in range(draw(st.integers(0, 30))):
         if not world.run.status.ended:
-            _take(world, draw(st.sampled_from(_choices(world))), draw)
+            _apply_step(world, draw(st.sampled_from(_choices(world))), draw)
     return world
 
 
 def runs() -> st.SearchStrategy[list[Numbered]]:
-    """The log of any run."""
+    """Return a strategy for the log of any run."""
     return stories().map(number_events)
 
 
@@ -304,7 +304,7 @@ def _choices(world: Story) -> list[str]:
         case Status.IN_PROGRESS if _due(world):
             return ["result"] * 9 + ["lose", "cancel"]
         case Status.IN_PROGRESS:
-            says = [
+            model_steps = [
                 "text",
                 "text",
                 "reason",
@@ -317,12 +317,12 @@ def _choices(world: Story) -> list[str]:
                 "calls",
                 "answer",
             ]
-            return [*says, "cut", "broken", "lose", "lose", "cancel"]
+            return [*model_steps, "cut", "broken", "lose", "lose", "cancel"]
         case _:
-            awaited = ["yes", "yes", "no"] * bool(_asks(world))
+            approvals = ["yes", "yes", "no"] * bool(_asks(world))
             return [
-                *awaited,
-                *["output", "output", "error"] * bool(_list_handed_out(world)),
+                *approvals,
+                *["output", "output", "error"] * bool(_list_client_calls(world)),
                 "expire",
             ]
 
@@ -336,12 +336,12 @@ def _asks(world: Story) -> list[str]:
     return [action.tool_call_id for action in waiting if action.runs_on == "server"]
 
 
-def _list_handed_out(world: Story) -> list[str]:
+def _list_client_calls(world: Story) -> list[str]:
     waiting = [action for action in world.actions.values() if action.awaited]
     return [action.tool_call_id for action in waiting if action.runs_on == "client"]
 
 
-def _take(world: Story, step: str, draw: st.DrawFn) -> None:
+def _apply_step(world: Story, step: str, draw: st.DrawFn) -> None:
     match step:
         case "claim":
             world.claim()
@@ -359,12 +359,12 @@ def _take(world: Story, step: str, draw: st.DrawFn) -> None:
             citation = Citation(url=draw(_URLS), title=draw(_WORDS))
             world.say_pieces(CitationsPiece((citation,)))
         case "begin-call":
-            begun_id = f"c{draw(_NUMBERS)}"
-            world.say_pieces(CallPiece(index=9, id=begun_id, name="look", arguments='{"x'))
+            call_id = f"c{draw(_NUMBERS)}"
+            world.say_pieces(CallPiece(index=9, id=call_id, name="look", arguments='{"x'))
         case "calls":
             numbers = draw(st.lists(_NUMBERS, min_size=1, max_size=3, unique=True))
-            called = [call(number, draw(_NAMES)) for number in numbers]
-            world.reply(*called, USED, CALLS, hosted=HOSTED)
+            calls = [call(number, draw(_NAMES)) for number in numbers]
+            world.reply(*calls, USED, CALLS, hosted=HOSTED)
         case "answer":
             world.reply(TextPiece(draw(_WORDS)), USED, STOP)
         case "cut":
@@ -376,7 +376,7 @@ def _take(world: Story, step: str, draw: st.DrawFn) -> None:
         case "yes" | "no":
             world.submit(draw(st.sampled_from(_asks(world))), YES if step == "yes" else NO)
         case "output" | "error":
-            call_id = draw(st.sampled_from(_list_handed_out(world)))
+            call_id = draw(st.sampled_from(_list_client_calls(world)))
             world.submit(call_id, draw(_WORDS), step == "error")
         case "lose":
             world.wait(LEASE_MS)

@@ -21,7 +21,7 @@ Frames = Sequence[bytes]
 def essence(message: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a message on which all versions agree.
 
-    They show arguments that are not whole each in its own way, and a step when something is in it.
+    They differ in how they show incomplete arguments and empty steps.
     """
     parts = [_essence(part) for part in message["parts"]]
     if parts and parts[-1]["type"] == "step-start":
@@ -32,10 +32,10 @@ def essence(message: dict[str, Any]) -> dict[str, Any]:
 def _essence(part: dict[str, Any]) -> dict[str, Any]:
     if part["type"].startswith("data-"):
         return {"type": part["type"], "id": part.get("id"), "data": part["data"]}
-    kept = {key: part[key] for key in _KEPT if key in part}
-    if kept.get("state") == "input-streaming" or kept.get("errorText", "").endswith(_CUT):
-        kept.pop("input", None)
-    return kept
+    fields = {key: part[key] for key in _KEPT if key in part}
+    if fields.get("state") == "input-streaming" or fields.get("errorText", "").endswith(_CUT):
+        fields.pop("input", None)
+    return fields
 
 
 _KEPT = ("type", "text", "state", "toolCallId", "toolName", "input", "output", "errorText")

@@ -1,7 +1,7 @@
-"""A reader of UI Message Streams that forgives nothing: what a client makes of one, and its faults.
+"""A strict reader of UI Message Streams: it assembles the message of a client and checks the parts.
 
-Written from the sources of three versions of the npm package `ai`, and held against the packages
-themselves in `test_ui_clients.py`. Keys are as strict as they were in the first release of 5.
+It follows the sources of three versions of the npm package `ai`, and `test_ui_clients.py` compares
+it with the packages themselves. Keys are as strict as they were in the first release of 5.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from antiphon.wires.sse import Decoder
 
 Parts = list[dict[str, Any]]
 
-# What each part must have, what it may have, and which version it came with.
+# Required keys of each part, optional keys, and the first version with it.
 GRAMMAR: dict[str, tuple[set[str], set[str], int]] = {
     "start": ({"messageId", "messageMetadata"}, set(), 5),
     "message-metadata": ({"messageMetadata"}, set(), 5),
@@ -49,11 +49,11 @@ FINISH_REASONS = {"stop", "length", "content-filter", "tool-calls", "error", "ot
 
 
 PLACES = {"dynamic", "providerExecuted"}
-"""Keys that tell a page which runs tools whether a call is its own."""
+"""Keys that tell a page with tools whether a call is its own."""
 
 
 class Judge:
-    """A client of a version, and the message that it makes of the streams it is given.
+    """A client of one version, and the message that it assembles from streams.
 
     `page_tools` are the tools that it runs itself, None if it runs none.
     """
@@ -61,7 +61,7 @@ class Judge:
     def __init__(self, sdk: int, page_tools: frozenset[str] | None = None) -> None:
         self.sdk = sdk
         self.page_tools = page_tools
-        self._pages: set[str] = set()
+        self._page_calls: set[str] = set()
         self.message: dict[str, Any] = {"id": "", "role": "assistant", "parts": []}
         self.transient: Parts = []
         self.errors: list[str] = []
@@ -69,31 +69,33 @@ class Judge:
         self.finished = False
         self.done = False
         self._in_step = False
-        self._speaking: dict[str, dict[str, Any]] = {}
-        self._streaming: set[str] = set()
+        self._open_texts: dict[str, dict[str, Any]] = {}
+        self._streaming_calls: set[str] = set()
 
     def read(self, frames: Iterable[bytes]) -> Judge:
-        """Take what a server sent; whoever comes back goes on where it was."""
+        """Read frames of a server; a resumed stream continues the message."""
         self.done = False
-        for sent in frames:
-            assert sent.endswith(b"\n\n"), sent
-            assert len(sent.decode().strip("\n").splitlines()) <= 2, f"more than a part: {sent!r}"
-            frame, *others = Decoder().feed(sent)
-            assert not others, sent
+        for frame_bytes in frames:
+            assert frame_bytes.endswith(b"\n\n"), frame_bytes
+            assert len(frame_bytes.decode().strip("\n").splitlines()) <= 2, (
+                f"more than a part: {frame_bytes!r}"
+            )
+            frame, *others = Decoder().feed(frame_bytes)
+            assert not others, frame_bytes
             assert frame.event is None
-            assert not self.done, f"after the end: {sent!r}"
+            assert not self.done, f"after the end: {frame_bytes!r}"
             if frame.id:
-                assert frame.id not in self.ids, f"told twice: {sent!r}"
+                assert frame.id not in self.ids, f"told twice: {frame_bytes!r}"
                 self.ids.append(frame.id)
             if frame.data == "[DONE]":
                 self.done = True
             else:
-                self._take(json.loads(frame.data))
+                self._read_part(json.loads(frame.data))
         return self
 
     @property
     def parts(self) -> Parts:
-        """The message's parts that stand."""
+        """The message's parts without void ones."""
         return less_void(self.message["parts"])
 
     @property
@@ -107,7 +109,7 @@ class Judge:
                 steps[-1].append(part)
         return steps[1:]
 
-    def _take(self, part: dict[str, Any]) -> None:
+    def _read_part(self, part: dict[str, Any]) -> None:
         kind = part["type"]
         must, may, since = GRAMMAR[kind]
         if kind == "finish" and self.sdk > 5:
@@ -115,7 +117,7 @@ class Judge:
             must = must | {"finishReason"}
         assert since <= self.sdk, f"unknown to version {self.sdk}: {part}"
         if "dynamic" in must and self.page_tools is not None:
-            self._check_place(part)
+            self._check_where_it_runs(part)
             must, may = must - PLACES, may | PLACES
         else:
             assert part.get("dynamic", True) is True
@@ -124,14 +126,14 @@ class Judge:
         assert self.message["id"] or kind == "start", f"before the message: {part}"
         self._assemble(kind, part)
 
-    def _check_place(self, part: dict[str, Any]) -> None:
-        """A call is the page's, or runs elsewhere, from its first part to its last."""
+    def _check_where_it_runs(self, part: dict[str, Any]) -> None:
+        """Check that all parts of a call say the same of where it runs."""
         assert self.page_tools is not None
         if "toolName" in part and part["toolName"] in self.page_tools:
-            self._pages.add(part["toolCallId"])
+            self._page_calls.add(part["toolCallId"])
         place = {key: part[key] for key in PLACES & part.keys()}
         elsewhere = {"dynamic": True, "providerExecuted": True}
-        assert place == ({} if part["toolCallId"] in self._pages else elsewhere), part
+        assert place == ({} if part["toolCallId"] in self._page_calls else elsewhere), part
 
     def _assemble(self, kind: str, part: dict[str, Any]) -> None:
         parts = self.message["parts"]
@@ -152,14 +154,14 @@ class Judge:
                 parts.append({"type": "step-start"})
             case _, "finish-step":
                 assert self._in_step, "no step is open"
-                assert not self._speaking, "somebody speaks"
+                assert not self._open_texts, "somebody speaks"
                 self._in_step = False
             case _, "reset-step":
                 assert self._in_step, "no step is open"
-                begun = max(n for n, each in enumerate(parts) if each["type"] == "step-start")
-                del parts[begun + 1 :]
-                self._speaking.clear()
-                self._streaming.clear()
+                step_start = max(n for n, each in enumerate(parts) if each["type"] == "step-start")
+                del parts[step_start + 1 :]
+                self._open_texts.clear()
+                self._streaming_calls.clear()
             case _, "source-url":
                 assert self._in_step, f"outside of a step: {part}"
                 parts.append(part)
@@ -176,33 +178,33 @@ class Judge:
         assert self._in_step, f"outside of a step: {part}"
         match kind.rsplit("-", 1)[1]:
             case "start":
-                assert not self._speaking, "somebody speaks already"
-                said = {"type": what, "text": "", "state": "streaming"}
-                self._speaking[part["id"]] = said
-                self.message["parts"].append(said)
+                assert not self._open_texts, "somebody speaks already"
+                text_part = {"type": what, "text": "", "state": "streaming"}
+                self._open_texts[part["id"]] = text_part
+                self.message["parts"].append(text_part)
             case "delta":
                 assert part["delta"], "an empty piece"
-                said = self._speaking[part["id"]]
-                assert said["type"] == what
-                said["text"] += part["delta"]
+                text_part = self._open_texts[part["id"]]
+                assert text_part["type"] == what
+                text_part["text"] += part["delta"]
             case "end":
-                said = self._speaking.pop(part["id"])
-                said["state"] = "done"
+                text_part = self._open_texts.pop(part["id"])
+                text_part["state"] = "done"
             case _:
                 raise AssertionError(kind)
         if "providerMetadata" in part:
-            said["providerMetadata"] = part["providerMetadata"]
+            text_part["providerMetadata"] = part["providerMetadata"]
 
     def _call(self, kind: str, part: dict[str, Any]) -> None:
         parts = self.message["parts"]
         if kind == "tool-input-start":
             assert self._in_step
-            assert not self._speaking, "somebody speaks"
-            own = part["toolCallId"] in self._pages
-            kind = f"tool-{part['toolName']}" if own else "dynamic-tool"
+            assert not self._open_texts, "somebody speaks"
+            is_page_call = part["toolCallId"] in self._page_calls
+            kind = f"tool-{part['toolName']}" if is_page_call else "dynamic-tool"
             new = {"type": kind, "state": "input-streaming"}
             parts.append(new | {key: part[key] for key in ("toolCallId", "toolName")})
-            self._streaming.add(part["toolCallId"])
+            self._streaming_calls.add(part["toolCallId"])
             return
         if kind == "tool-approval-response":
             [call] = [p for p in parts if p.get("approval", {}).get("id") == part["approvalId"]]
@@ -215,15 +217,15 @@ class Judge:
         match kind:
             case "tool-input-delta":
                 assert state == "input-streaming"
-                assert part["toolCallId"] in self._streaming
+                assert part["toolCallId"] in self._streaming_calls
                 return
             case "tool-input-available":
                 assert state == "input-streaming" or call.pop("approval", None)
                 call["input"] = part["input"]
                 call["state"] = "input-available"
             case "tool-approval-request":
-                its_own = call["type"] != "dynamic-tool"
-                assert state == ("input-streaming" if its_own else "input-available")
+                is_page_call = call["type"] != "dynamic-tool"
+                assert state == ("input-streaming" if is_page_call else "input-available")
                 call["approval"] = {"id": part["approvalId"]}
                 call["state"] = "approval-requested"
             case "tool-output-denied":
@@ -243,7 +245,7 @@ class Judge:
                 call.pop("preliminary", None)
                 call.pop("output", None)
                 call |= {"state": "output-error", "errorText": part["errorText"]}
-        self._streaming.discard(part["toolCallId"])
+        self._streaming_calls.discard(part["toolCallId"])
 
     def _data(self, kind: str, part: dict[str, Any]) -> None:
         if part.get("transient"):
@@ -259,11 +261,11 @@ class Judge:
 
 def less_void(parts: Parts) -> Parts:
     """Return a message without the steps that a restart has made void."""
-    kept: Parts = []
+    remaining: Parts = []
     for part in parts:
         if part["type"] == "data-turn-restarted":
-            begun = max(n for n, each in enumerate(kept) if each["type"] == "step-start")
-            del kept[begun:]
+            step_start = max(n for n, each in enumerate(remaining) if each["type"] == "step-start")
+            del remaining[step_start:]
         else:
-            kept.append(part)
-    return kept
+            remaining.append(part)
+    return remaining

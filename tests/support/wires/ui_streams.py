@@ -1,4 +1,4 @@
-"""Streams of the AI SDK's wire, written as each version of the SDK reads them."""
+"""Streams of the AI SDK's wire, encoded for each version of the SDK."""
 
 from __future__ import annotations
 

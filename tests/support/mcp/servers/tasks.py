@@ -1,12 +1,12 @@
-"""A server of raw JSON whose tools are carried out by tasks, over stdio or HTTP.
+"""A server of raw JSON whose tools run as tasks, over stdio or HTTP.
 
 tasks.py FOLDER stdio|http [PORT]
 
-It speaks protocol 2026-07-28 with the extension io.modelcontextprotocol/tasks, and keeps all its
-tasks as files in FOLDER, so that they survive the process. `job` behaves as its arguments say: its
-first states are `states`, one for each tasks/get, and then those of `last`, for ever. The file
-`done` in FOLDER completes every task with its text. `ran` has a line for each call of a tool, `log`
-one for each request. Over HTTP it prints its port.
+It speaks protocol 2026-07-28 with the extension io.modelcontextprotocol/tasks, and stores all its
+tasks as files in FOLDER, so that they survive the process. The arguments of `job` control it: its
+first states are `states`, one for each tasks/get, and then always `last`. The file `done` in FOLDER
+completes every task with its text. `ran` has a line for each call of a tool, `log` one for each
+request. Over HTTP it prints its port.
 """
 
 import json
@@ -41,9 +41,9 @@ def append(file: str, line: str) -> None:
 
 
 def write(task: Json) -> None:
-    kept = TASKS / f"{task['id']}.new"
-    kept.write_text(json.dumps(task))
-    kept.replace(TASKS / f"{task['id']}.json")
+    new_file = TASKS / f"{task['id']}.new"
+    new_file.write_text(json.dumps(task))
+    new_file.replace(TASKS / f"{task['id']}.json")
 
 
 def discover(params: Json) -> Json:
@@ -94,8 +94,8 @@ def envelope(task: Json, status: str) -> Json:
     }
 
 
-def text(said: str) -> Json:
-    return {"content": [{"type": "text", "text": said}]}
+def text(content: str) -> Json:
+    return {"content": [{"type": "text", "text": content}]}
 
 
 def find(params: Json) -> Json:
@@ -115,9 +115,9 @@ def get_task(params: Json) -> Json:
         return envelope(task, "cancelled")
     if polls < len(states):
         state = states[polls]
-    elif (FOLDER / "done").exists() and (built := (FOLDER / "done").read_text()):
+    elif (FOLDER / "done").exists() and (output := (FOLDER / "done").read_text()):
         # It is empty while the test writes it.
-        state = {"status": "completed", "result": text(built)}
+        state = {"status": "completed", "result": text(output)}
     elif task.get("asks"):
         state = asking(task)
     else:
@@ -130,10 +130,12 @@ def get_task(params: Json) -> Json:
 
 
 def asking(task: Json) -> Json:
-    """Ask what is not answered yet; then tell what was answered."""
-    left = {key: ask for key, ask in task["asks"].items() if key not in task["answers"]}
-    if left:
-        return {"status": "input_required", "inputRequests": left}
+    """Return the requests that are not answered yet; without any, complete with the answers."""
+    unanswered = {
+        key: request for key, request in task["asks"].items() if key not in task["answers"]
+    }
+    if unanswered:
+        return {"status": "input_required", "inputRequests": unanswered}
     return {"status": "completed", "result": text(json.dumps(task["answers"], sort_keys=True))}
 
 
@@ -165,17 +167,17 @@ def answer(message: Json) -> Json | None:
     if "id" not in message:
         return None
     method, params = message.get("method", ""), message.get("params", {})
-    given: Json = {"jsonrpc": "2.0", "id": message["id"]}
+    response: Json = {"jsonrpc": "2.0", "id": message["id"]}
     if method not in METHODS:
-        return {**given, "error": {"code": -32601, "message": f"no {method} here"}}
+        return {**response, "error": {"code": -32601, "message": f"no {method} here"}}
     try:
         with LOCK:
             append("log", f"{method} {params.get('taskId', '')}".strip())
             result = METHODS[method](params)
     except LookupError as error:
         code = error.args[0] if error.args else -32602
-        return {**given, "error": {"code": code, "message": "Task not found"}}
-    return {**given, "result": {"resultType": "complete", **result}}
+        return {**response, "error": {"code": code, "message": "Task not found"}}
+    return {**response, "result": {"resultType": "complete", **result}}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -186,12 +188,15 @@ class Handler(BaseHTTPRequestHandler):
         task_id = message.get("params", {}).get("taskId")
         if task_id is not None and self.headers.get("Mcp-Name") != task_id:
             append("log", "a request about a task without its header")
-            given: Json = {"jsonrpc": "2.0", "id": message["id"]}
-            said: Json | None = {**given, "error": {"code": -32020, "message": "Header mismatch"}}
+            response: Json = {"jsonrpc": "2.0", "id": message["id"]}
+            answer_message: Json | None = {
+                **response,
+                "error": {"code": -32020, "message": "Header mismatch"},
+            }
         else:
-            said = answer(message)
-        body = b"" if said is None else json.dumps(said).encode()
-        self.send_response(202 if said is None else 200)
+            answer_message = answer(message)
+        body = b"" if answer_message is None else json.dumps(answer_message).encode()
+        self.send_response(202 if answer_message is None else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -215,8 +220,8 @@ def main() -> None:
         print(server.server_port, flush=True)
         server.serve_forever()
     for line in sys.stdin:
-        if (said := answer(json.loads(line))) is not None:
-            sys.stdout.write(json.dumps(said) + "\n")
+        if (answer_message := answer(json.loads(line))) is not None:
+            sys.stdout.write(json.dumps(answer_message) + "\n")
             sys.stdout.flush()
 
 

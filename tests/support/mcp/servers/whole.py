@@ -1,6 +1,6 @@
-"""A server that does everything, over any transport: `whole.py stdio`, `whole.py http|sse`.
+"""A server with every feature, over any transport: `whole.py stdio`, `whole.py http|sse`.
 
-Over HTTP it takes a free port and prints it.
+Over HTTP it listens on a free port and prints it.
 """
 
 import os
@@ -57,8 +57,8 @@ async def endless(mark: str = "") -> str:
 
 @server.tool()
 async def steps(ctx: Context) -> str:
-    for done in (1, 2, 3):
-        await ctx.report_progress(done, 3, f"step \x1b[31m{done}")
+    for number in (1, 2, 3):
+        await ctx.report_progress(number, 3, f"step \x1b[31m{number}")
     return "done"
 
 
@@ -204,8 +204,8 @@ async def completed(
     argument: types.CompletionArgument,
     context: types.CompletionContext | None,
 ) -> types.Completion | None:
-    known = (context and context.arguments) or {}
-    values = [f"{argument.value}{end}{known.get('tone', '')}" for end in ("is", "rma")]
+    arguments = (context and context.arguments) or {}
+    values = [f"{argument.value}{end}{arguments.get('tone', '')}" for end in ("is", "rma")]
     return types.Completion(values=values, has_more=True)
 
 

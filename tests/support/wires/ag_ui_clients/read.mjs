@@ -1,9 +1,9 @@
 // Reads streams as a page does, with one of the clients: `node read.mjs agui1 FOLDER`.
 //
-// In: lines, each a list of lists of exchanges; one has a `stream`, a list of pieces of bytes in base64, and
-// may have `answers`, tool messages that the page adds, and a `resume`, before it asks for it. Of
-// one list an agent reads all. Out: of each list, the messages that came to be, what was asked for
-// them, the runs as they began and ended, and what was complained of.
+// Input: lines, each a list of lists of exchanges. An exchange has a `stream`, a list of pieces of
+// bytes in base64, and may have `answers`, tool messages that the page adds before its request, and
+// a `resume`. One agent reads all exchanges of a list. Output for each list: the messages, the
+// requests, the starts and ends of runs, the failures and the complaints.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -13,7 +13,7 @@ const [name, folder] = process.argv.slice(2);
 const require = createRequire(`${folder}/.`);
 const { HttpAgent } = await import(pathToFileURL(require.resolve(name)));
 const complaints = [];
-for (const level of ["warn", "error"]) console[level] = (...said) => complaints.push(said.join(" "));
+for (const level of ["warn", "error"]) console[level] = (...words) => complaints.push(words.join(" "));
 
 const body = (pieces) =>
   new ReadableStream({
@@ -25,14 +25,14 @@ const body = (pieces) =>
 
 async function read(exchanges) {
   let pieces;
-  const asked = [];
+  const requests = [];
   complaints.length = 0;
   const agent = new HttpAgent({
     url: "http://127.0.0.1/agui",
     threadId: "thread_1",
     initialMessages: [{ id: "mine", role: "user", content: "hello" }],
-    fetch: async (_, { body: sent }) => {
-      asked.push(JSON.parse(sent));
+    fetch: async (_, { body: requestBody }) => {
+      requests.push(JSON.parse(requestBody));
       return new Response(body(pieces), { headers: { "content-type": "text/event-stream" } });
     },
   });
@@ -50,18 +50,18 @@ async function read(exchanges) {
     pieces = stream;
     for (const answer of answers ?? []) agent.addMessage(answer);
     try {
-      // An agent asks for nothing while a question of its is open.
+      // An agent sends no request while it has an open question.
       const dropped = agent.pendingInterrupts.map(({ id }) => ({ interruptId: id, status: "cancelled" }));
       await agent.runAgent({ resume: resume ?? dropped });
     } catch (error) {
       failures.push(String(error.message ?? error));
     }
   }
-  return { messages: agent.messages, asked, runs, failures, complaints: [...complaints] };
+  return { messages: agent.messages, asked: requests, runs, failures, complaints: [...complaints] };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const told = [];
-  for (const exchanges of JSON.parse(line)) told.push(await read(exchanges));
-  process.stdout.write(`${JSON.stringify(told)}\n`);
+  const results = [];
+  for (const exchanges of JSON.parse(line)) results.push(await read(exchanges));
+  process.stdout.write(`${JSON.stringify(results)}\n`);
 }

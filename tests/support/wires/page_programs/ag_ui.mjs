@@ -1,7 +1,7 @@
-// A page with `HttpAgent`: `node ag_ui.mjs NAME FOLDER`, in which `page.mjs` is that of the documentation.
+// A page with `HttpAgent`: `node ag_ui.mjs NAME FOLDER`; FOLDER has the `page.mjs` of the documentation.
 //
-// In: for each chat a line with `id`, `server`, `origin`, `token` and `texts`. Out: what was answered to each text, the
-// messages, and how many requests there were.
+// Input: for each chat a line with `id`, `server`, `origin`, `token` and `texts`. Output: the answer
+// to each text, the messages, and the number of requests.
 
 import { createInterface } from "node:readline";
 import { openPage } from "./browser.mjs";
@@ -9,10 +9,10 @@ import { openPage } from "./browser.mjs";
 const [, folder] = process.argv.slice(2);
 const { ask, openAgent } = await import(`${folder}/page.mjs`);
 const complaints = [];
-for (const level of ["warn", "error"]) console[level] = (...said) => complaints.push(said.join(" "));
+for (const level of ["warn", "error"]) console[level] = (...words) => complaints.push(words.join(" "));
 
-async function play({ id, texts, ...about }) {
-  const page = openPage(about);
+async function play({ id, texts, ...pageOptions }) {
+  const page = openPage(pageOptions);
   complaints.length = 0;
   const agent = await openAgent(id);
   const answers = [];

@@ -1,8 +1,9 @@
-// A page with `useChat`, without React: `node ai_sdk.mjs NAME FOLDER`, in which `page.mjs` is that of the documentation.
+// A page with `useChat`, without React: `node ai_sdk.mjs NAME FOLDER`; FOLDER has the `page.mjs` of the
+// documentation.
 //
-// In: for each chat a line with `id`, `server`, `origin`, `token` and `doings`: `["send", text]`, `["approve", approved]`,
-// `["resume"]`. Out: the messages, the calls that the page ran, the chat's status and error, and
-// what each request asked.
+// Input: for each chat a line with `id`, `server`, `origin`, `token` and `doings`: `["send", text]`,
+// `["approve", approved]`, `["resume"]`. Output: the messages, the calls that the page ran, the
+// chat's status and error, and the requests.
 
 import { createInterface } from "node:readline";
 import { openPage } from "./browser.mjs";
@@ -26,8 +27,8 @@ class Chat extends AbstractChat {}
 
 let pages = 0;
 
-async function play({ id, doings, messages, ...about }) {
-  const page = openPage(about);
+async function play({ id, doings, messages, ...pageOptions }) {
+  const page = openPage(pageOptions);
   const { options, runTool } = await import(`${folder}/page.mjs?${(pages += 1)}`);
   const state = new State();
   state.messages = messages ?? [];
@@ -45,8 +46,8 @@ async function play({ id, doings, messages, ...about }) {
     },
   });
 
-  // Requests of its own are sent by the chat, which nothing waits for.
-  const rest = async () => {
+  // Nothing else waits for requests that the chat sends by itself.
+  const waitUntilIdle = async () => {
     let quiet = 0;
     while (quiet < 20) {
       await new Promise((resolve) => setImmediate(resolve));
@@ -55,15 +56,15 @@ async function play({ id, doings, messages, ...about }) {
     }
   };
 
-  for (const [what, about] of doings) {
-    if (what === "send") await chat.sendMessage({ text: about });
-    if (what === "resume") await chat.resumeStream();
-    if (what === "approve") {
-      const waits = ({ state }) => state === "approval-requested";
-      const call = state.messages.at(-1).parts.findLast(waits);
-      await chat.addToolApprovalResponse({ id: call.approval.id, approved: about });
+  for (const [action, argument] of doings) {
+    if (action === "send") await chat.sendMessage({ text: argument });
+    if (action === "resume") await chat.resumeStream();
+    if (action === "approve") {
+      const isWaiting = ({ state }) => state === "approval-requested";
+      const call = state.messages.at(-1).parts.findLast(isWaiting);
+      await chat.addToolApprovalResponse({ id: call.approval.id, approved: argument });
     }
-    await rest();
+    await waitUntilIdle();
   }
   page.close();
   const error = state.error ? String(state.error.message) : null;

@@ -1,7 +1,7 @@
 // A page with CopilotKit, without React: `node copilotkit.mjs NAME FOLDER`.
 //
-// In: for each chat a line with `id`, `server`, `origin`, `token`, `tools` (names and outputs) and `texts`. Out: the
-// messages, the calls that the page ran, and how many requests there were.
+// Input: for each chat a line with `id`, `server`, `origin`, `token`, `tools` (names and outputs) and
+// `texts`. Output: the messages, the calls that the page ran, and the number of requests.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -14,13 +14,13 @@ const load = (name) => import(pathToFileURL(require.resolve(name)));
 const { CopilotKitCore } = await load("@copilotkit/core");
 const { HttpAgent } = await load("@ag-ui/client");
 
-async function play({ id, tools, texts, ...about }) {
-  const page = openPage(about);
+async function play({ id, tools, texts, ...pageOptions }) {
+  const page = openPage(pageOptions);
   const ran = [];
   const agent = new HttpAgent({
-    url: `${about.server}/ag-ui/v1/run`,
+    url: `${pageOptions.server}/ag-ui/v1/run`,
     threadId: id,
-    headers: { Authorization: `Bearer ${about.token.token}` },
+    headers: { Authorization: `Bearer ${pageOptions.token.token}` },
   });
   const core = new CopilotKitCore({ agents__unsafe_dev_only: { default: agent } });
   for (const [name, output] of Object.entries(tools)) {

@@ -1,10 +1,10 @@
 // Chats as `useChat` runs them, without React: `node chat.mjs ai6 FOLDER`.
 //
-// In: for each chat a line with `{replies, doings}`. A reply is what the server streams, in base64, one to a request; a doing
-// is `["send", text]`, `["approve", id, approved]`, without an id the last one that waits,
-// `["regenerate"]` or `["resume"]`. In place of replies there may be a `server`, its `url`, `cookie`
-// and a `query` for each request. Out: the messages, the chat's status and error, and what each
-// request asked.
+// Input: for each chat a line with `{replies, doings}`. A reply is the server's stream in base64, one
+// for each request. A doing is `["send", text]`, `["approve", id, approved]` (without an id for the
+// last waiting approval), `["regenerate"]` or `["resume"]`. Instead of replies there may be a
+// `server` with `url`, `cookie` and a `query` for each request. Output: the messages, the chat's
+// status and error, and the requests.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -27,15 +27,15 @@ class State {
 class Chat extends ai.AbstractChat {}
 
 async function play({ replies, doings, server }) {
-  const asked = [];
+  const requests = [];
   const state = new State();
 
   async function fetch(url, { method, body, headers }) {
-    asked.push({ method, url, ...(body ? JSON.parse(body) : {}) });
+    requests.push({ method, url, ...(body ? JSON.parse(body) : {}) });
     if (server) {
       const target = server.url + new URL(url).pathname + server.query;
-      const own = { ...headers, cookie: server.cookie, origin: server.url };
-      return globalThis.fetch(target, { method, body, headers: own });
+      const ownHeaders = { ...headers, cookie: server.cookie, origin: server.url };
+      return globalThis.fetch(target, { method, body, headers: ownHeaders });
     }
     const reply = replies.shift();
     return reply == null
@@ -50,26 +50,26 @@ async function play({ replies, doings, server }) {
     sendAutomaticallyWhen: ai.lastAssistantMessageIsCompleteWithApprovalResponses,
   });
 
-  // An approval is answered by a request of its own, which nothing waits for.
-  const rest = async () => {
+  // Nothing else waits for the request with the answer to an approval.
+  const waitUntilIdle = async () => {
     do await new Promise((resolve) => setImmediate(resolve));
     while (state.status === "submitted" || state.status === "streaming");
   };
 
-  for (const [what, ...about] of doings) {
-    if (what === "send") await chat.sendMessage({ text: about[0] });
-    if (what === "resume") await chat.resumeStream();
-    if (what === "regenerate") await chat.regenerate();
-    if (what === "approve") {
-      const [id, approved] = about;
-      const waits = ({ state }) => state === "approval-requested";
-      const last = state.messages.at(-1).parts.findLast(waits);
+  for (const [action, ...args] of doings) {
+    if (action === "send") await chat.sendMessage({ text: args[0] });
+    if (action === "resume") await chat.resumeStream();
+    if (action === "regenerate") await chat.regenerate();
+    if (action === "approve") {
+      const [id, approved] = args;
+      const isWaiting = ({ state }) => state === "approval-requested";
+      const last = state.messages.at(-1).parts.findLast(isWaiting);
       await chat.addToolApprovalResponse({ id: id ?? last.approval.id, approved });
     }
-    await rest();
+    await waitUntilIdle();
   }
   const error = state.error && String(state.error.message);
-  return { messages: state.messages, status: state.status, error, asked };
+  return { messages: state.messages, status: state.status, error, asked: requests };
 }
 
 for await (const line of createInterface({ input: process.stdin }))

@@ -1,8 +1,8 @@
 // Reads streams as `useChat` does, with one of the clients: `node read.mjs ai5 FOLDER`.
 //
-// In: lines, each a list of lists of streams, each a list of pieces of bytes in base64; the streams of one list
-// follow each other, as when a page comes back. Out: of each list, the message that came to be, and
-// what was complained of.
+// Input: lines, each a list of lists of streams. A stream is a list of pieces of bytes in base64; the
+// streams of a list follow each other, as when a page resumes. Output for each list: the message and
+// the complaints.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -36,7 +36,7 @@ async function read(streams) {
       abortSignal: undefined,
     });
     const onError = (error) => complaints.push(String(error.message ?? error));
-    // A copy, for a client goes on writing into the message that it was given.
+    // A copy: the client modifies the message that it gets.
     const before = message && structuredClone(message);
     for await (const state of readUIMessageStream({ message: before, stream, onError })) {
       message = state;
@@ -46,7 +46,7 @@ async function read(streams) {
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const told = [];
-  for (const streams of JSON.parse(line)) told.push(await read(streams));
-  process.stdout.write(`${JSON.stringify(told)}\n`);
+  const results = [];
+  for (const streams of JSON.parse(line)) results.push(await read(streams));
+  process.stdout.write(`${JSON.stringify(results)}\n`);
 }

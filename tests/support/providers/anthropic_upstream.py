@@ -62,9 +62,9 @@ def illegal(messages: list[Any]) -> str | None:
         if not content:
             return f"messages.{at}: text content blocks must be non-empty"
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        answered = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
-        if answered != open_calls:
-            return f"messages.{at}: tool_use ids {open_calls} were answered by {answered}"
+        answered_ids = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+        if answered_ids != open_calls:
+            return f"messages.{at}: tool_use ids {open_calls} were answered by {answered_ids}"
         for block in blocks:
             thinking = block.get("thinking")
             if thinking is not None and block.get("signature") != SIGNATURES.get(thinking):

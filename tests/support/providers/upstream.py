@@ -412,7 +412,9 @@ WHOLE = {
 }
 
 
-def failures(error: Callable[[str, str], bytes], whole: bytes, half: bytes) -> dict[str, Scenario]:
+def failures(
+    error: Callable[[str, str], bytes], whole_reply: bytes, half_reply: bytes
+) -> dict[str, Scenario]:
     """Return scenarios of errors, breaks and silences of a provider, with its own messages."""
     now = ("Retry-After", "0")
     busy = _failure(429, error("Slow down.", "rate_limit"), "", now)
@@ -422,16 +424,16 @@ def failures(error: Callable[[str, str], bytes], whole: bytes, half: bytes) -> d
         "400": _failure(400, error("No such field.", "invalid"), "provider_rejected"),
         "404": _failure(404, error("No such model.", "missing"), "provider_rejected"),
         "429": _failure(429, error("Slow down.", "rate_limit"), "provider_rate_limited", now),
-        "429_once": Scenario(whole, first=(busy,)),
-        "529_twice": Scenario(whole, first=(down, down)),
+        "429_once": Scenario(whole_reply, first=(busy,)),
+        "529_twice": Scenario(whole_reply, first=(down, down)),
         "500": _failure(500, error("Boom.", "server"), "provider_unavailable", now),
         "html": Scenario(b"<html>bad gateway", "provider_unavailable", status=502, headers=HTML),
         "reset_first": Scenario(b"", "provider_unavailable", status=0, ending="reset"),
-        "closed": Scenario(half, "disconnected", ending="close"),
-        "reset": Scenario(half, "disconnected", ending="reset"),
-        "stall": Scenario(half, ending="hold"),
+        "closed": Scenario(half_reply, "disconnected", ending="close"),
+        "reset": Scenario(half_reply, "disconnected", ending="reset"),
+        "stall": Scenario(half_reply, ending="hold"),
         "silent": Scenario(b"", ending="hold"),
-        "ended_early": Scenario(half),
+        "ended_early": Scenario(half_reply),
     }
 
 
@@ -788,7 +790,7 @@ def _errors() -> dict[str, Scenario]:
         "err_in_choice": start
         + sse({"choices": [{"index": 0, "error": BOOM, "finish_reason": "error"}]}),
     }
-    whole = {
+    json_bodies = {
         "http200_json_error": json.dumps({"error": BOOM}).encode(),
         "http200_json_list_error": json.dumps([{"error": BOOM}]).encode(),
         "http200_json_detail": b'{"detail":"boom"}',
@@ -820,7 +822,10 @@ def _errors() -> dict[str, Scenario]:
     bomb = (("Content-Type", "text/event-stream"), ("Content-Encoding", "gzip"))
     return (
         {name: Scenario(body, "provider_error") for name, body in bodies.items()}
-        | {name: Scenario(body, "provider_error", headers=JSON) for name, body in whole.items()}
+        | {
+            name: Scenario(body, "provider_error", headers=JSON)
+            for name, body in json_bodies.items()
+        }
         | {name: Scenario(body, broken, headers=HTML) for name, body in pages.items()}
         | {
             "http200_html_no_close": Scenario(
@@ -836,18 +841,18 @@ def _errors() -> dict[str, Scenario]:
 def _statuses() -> dict[str, Scenario]:
     error = json.dumps({"error": BOOM}).encode()
     echo = json.dumps({"error": {"message": "Incorrect key: {AUTHORIZATION} {PATH}"}}).encode()
-    now, late = ("Retry-After", "0"), ("Retry-After", "3600")
+    at_once, in_an_hour = ("Retry-After", "0"), ("Retry-After", "3600")
     date = ("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT")
-    too_many, down = _failure(429, error, "", now), _failure(503, error, "", date)
-    gone = Scenario(b"", status=0, ending="reset")
+    too_many, down = _failure(429, error, "", at_once), _failure(503, error, "", date)
+    reset_connection = Scenario(b"", status=0, ending="reset")
     return {
-        "429": _failure(429, error, "provider_rate_limited", now),
-        "429_late": _failure(429, error, "provider_rate_limited", late),
+        "429": _failure(429, error, "provider_rate_limited", at_once),
+        "429_late": _failure(429, error, "provider_rate_limited", in_an_hour),
         "429_once": Scenario(OK, text=TEXT, first=(too_many,)),
-        "500": _failure(500, error, "provider_unavailable", now),
+        "500": _failure(500, error, "provider_unavailable", at_once),
         "503_twice": Scenario(OK, text=TEXT, first=(down, down)),
         "502_html": Scenario(
-            b"<html>bad gateway", "provider_unavailable", status=502, headers=(*HTML, now)
+            b"<html>bad gateway", "provider_unavailable", status=502, headers=(*HTML, at_once)
         ),
         "401": _failure(401, echo, "provider_auth"),
         "403": _failure(403, error, "provider_auth"),
@@ -857,7 +862,7 @@ def _statuses() -> dict[str, Scenario]:
             b"", "provider_rejected", status=307, headers=(("Location", "http://127.0.0.1:1/"),)
         ),
         "reset_first": Scenario(b"", "provider_unavailable", status=0, ending="reset"),
-        "reset_once": Scenario(OK, text=TEXT, first=(gone,)),
+        "reset_once": Scenario(OK, text=TEXT, first=(reset_connection,)),
     }
 
 
@@ -865,7 +870,7 @@ def _calls() -> dict[str, Scenario]:
     f1 = {**ONE, **X1}
     f2 = {"id": "c2", "name": "f", "arguments": SECOND}
     start, rest = {"arguments": '{"x"'}, {"arguments": ":1}"}
-    whole = {"message": {"tool_calls": [call_piece(**f1)]}, "finish_reason": "tool_calls"}
+    whole_choice = {"message": {"tool_calls": [call_piece(**f1)]}, "finish_reason": "tool_calls"}
     leaked = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
     two_leaked = leaked + "\n" + leaked.replace("1", "2")
     bare = {"name": "f", **X1}
@@ -1194,7 +1199,7 @@ def _calls() -> dict[str, Scenario]:
         ),
         "t_native_word": _tools(call_chunk(**f1), _native("tool_calls", "completed")),
         "t_no_stream": Scenario(
-            json.dumps({"choices": [whole], "usage": USAGE}).encode(),
+            json.dumps({"choices": [whole_choice], "usage": USAGE}).encode(),
             "action_required",
             calls=(ARGUMENTS,),
             ids=("c1",),

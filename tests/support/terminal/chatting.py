@@ -3,7 +3,7 @@
 async with Model() as model, Chatting(model, home=tmp_path) as chat:
     await chat.ready()
     chat.type("Hello\\r")
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.answer("Hi there.")
     await chat.sees("Hi there.")
 """

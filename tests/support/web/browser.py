@@ -1,6 +1,6 @@
 """A Chromium for the tests of the page: started once, with a fresh context for each test.
 
-    async with opened(chromium) as context:
+    async with open_context(chromium) as context:
         page = await context.new_page()
 
 It belongs to an event loop, so all tests that use it share that loop. So must the async fixtures

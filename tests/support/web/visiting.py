@@ -1,6 +1,6 @@
 """A web chat in this process, and browsers that visit it.
 
-    async with opened(Settings(...)) as chat:
+    async with open_chat(Settings(...)) as chat:
         ann = await chat.browser().log_in("ann", PASSWORD)
         answer = await ann.post("/api/logout", {})
 

@@ -132,8 +132,8 @@ class Judge:
         if "toolName" in part and part["toolName"] in self.page_tools:
             self._page_calls.add(part["toolCallId"])
         place = {key: part[key] for key in PLACES & part.keys()}
-        elsewhere = {"dynamic": True, "providerExecuted": True}
-        assert place == ({} if part["toolCallId"] in self._page_calls else elsewhere), part
+        remote_place = {"dynamic": True, "providerExecuted": True}
+        assert place == ({} if part["toolCallId"] in self._page_calls else remote_place), part
 
     def _assemble(self, kind: str, part: dict[str, Any]) -> None:
         parts = self.message["parts"]

@@ -609,15 +609,15 @@ async def test_a_newer_schema_is_refused(address: str) -> None:
 
 
 async def test_the_schema_is_told_without_touching_the_database(address: str) -> None:
-    found, known = await PostgresStore.schema(address)
+    database_schema, known_schema = await PostgresStore.schema(address)
     async with connect(address) as other:
         table_count = await other.fetchval(
             "SELECT count(*) FROM pg_class WHERE relname = 'migrations'"
         )
 
-    assert (found, table_count) == (0, 0)
+    assert (database_schema, table_count) == (0, 0)
     async with open_store(address):
-        assert await PostgresStore.schema(address) == (known, known)
+        assert await PostgresStore.schema(address) == (known_schema, known_schema)
 
 
 async def test_what_takes_long_is_left_to_the_command_where_the_database_is_in_use(
@@ -861,8 +861,8 @@ async def test_no_statement_of_every_day_reads_a_whole_table(address: str) -> No
                 (plan,) = msgspec.json.decode(await connection.fetchval(explain))
                 await connection.execute("DEALLOCATE hot")
                 allowed: set[str] = set() if name in OF_EVERY_TURN else PARTIAL
-                if found := sorted({*full_scans(plan["Plan"])} - allowed):
-                    scans[name] = found
+                if full := sorted({*full_scans(plan["Plan"])} - allowed):
+                    scans[name] = full
         finally:
             await connection.close()
 

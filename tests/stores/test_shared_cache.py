@@ -73,10 +73,10 @@ class ObservedBackend(RedisContextBackend):
         self.get_count += 1
         return await super().get(thread_id, version)
 
-    async def put(self, thread_id: str, version: int, kept: bytes) -> None:
+    async def put(self, thread_id: str, version: int, data: bytes) -> None:
         self.putting.set()
         await self.may_put.wait()
-        await super().put(thread_id, version, kept)
+        await super().put(thread_id, version, data)
         self.was_put.set()
 
     async def drop(self, thread_id: str) -> None:

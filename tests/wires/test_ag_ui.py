@@ -93,10 +93,10 @@ def test_whatever_happens_a_client_can_read_it(
     events: list[Numbered], version: Version, places: list[int]
 ) -> None:
     reader = Reader(version=version)
-    whole = page(events, reader)
+    expected = page(events, reader)
 
-    assert Page().read(encode_in_batches(events, places, reader)).messages == whole.messages
-    assert len({run_id for run_id, *_ in whole.runs}) == len(whole.runs)
+    assert Page().read(encode_in_batches(events, places, reader)).messages == expected.messages
+    assert len({run_id for run_id, *_ in expected.runs}) == len(expected.runs)
 
 
 @given(runs(), VERSION)
@@ -123,8 +123,8 @@ def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
     second_reader = Reader(version=version, history=history or (MINE,), after=after)
     client.read(encode_events(events, second_reader))
 
-    whole = Page([MINE]).read(encode_events(events, Reader(version=version, history=(MINE,))))
-    assert essence(client.messages) == essence(whole.messages)
+    expected = Page([MINE]).read(encode_events(events, Reader(version=version, history=(MINE,))))
+    assert essence(client.messages) == essence(expected.messages)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

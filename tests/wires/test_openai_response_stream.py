@@ -228,9 +228,9 @@ def _text_of(item: dict[str, Any]) -> str:
 def test_a_replay_from_any_number_is_the_rest_of_the_stream(
     head: ResponseHead, log: list[Event], after: int
 ) -> None:
-    whole = _encode(head, log)
+    all_frames = _encode(head, log)
 
-    assert _encode(head, log, after) == whole[after + 1 :]
+    assert _encode(head, log, after) == all_frames[after + 1 :]
 
 
 @given(st.sampled_from(HEADS), logs())

@@ -72,9 +72,9 @@ def test_wherever_a_page_is_cut_off_it_comes_back_to_the_same_message(
     after = parse_cursor(judge.ids[-1], run_id(events)) if judge.ids else None
     judge.read(encode_events(events, sdk, after, page))
 
-    whole = Judge(sdk, LOOK).read(encode_events(events, sdk, page=page))
-    assert judge.parts == whole.parts
-    assert judge.message["metadata"] == whole.message["metadata"]
+    expected = Judge(sdk, LOOK).read(encode_events(events, sdk, page=page))
+    assert judge.parts == expected.parts
+    assert judge.message["metadata"] == expected.message["metadata"]
 
 
 @given(runs(), SDK)
@@ -125,8 +125,8 @@ def test_wherever_an_ag_ui_page_is_cut_off_it_comes_back_to_the_same_messages(
     after = parse_cursor(client.ids[-1], run_id(events)).number if client.ids else 0
     client.read(AgUi(reader(after)).feed_all(events))
 
-    whole = Page([MINE]).read(AgUi(reader()).feed_all(events))
-    assert essence(client.messages) == essence(whole.messages)
+    expected = Page([MINE]).read(AgUi(reader()).feed_all(events))
+    assert essence(client.messages) == essence(expected.messages)
 
 
 @given(runs(), VERSION)

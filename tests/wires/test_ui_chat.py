@@ -128,8 +128,8 @@ def test_a_connection_that_broke_is_taken_up_in_the_same_page(play: Play, client
         [["send", "Look."], ["resume"]],
     )
     assert chat["status"] == "ready"
-    whole = run_judge(sdk, [encode_events(drop_void_events(events), sdk)]).message
-    assert essence(chat["messages"][-1]) == essence(whole)
+    expected = run_judge(sdk, [encode_events(drop_void_events(events), sdk)]).message
+    assert essence(chat["messages"][-1]) == essence(expected)
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -117,11 +117,11 @@ def test_a_client_that_comes_back_to_a_run_at_rest_goes_on_with_its_message(
 
     [result] = read(client, [[first, second]])
     assert result["complaints"] == []
-    whole = run_judge(sdk, [encode_events(events, sdk)]).message
+    expected = run_judge(sdk, [encode_events(events, sdk)]).message
     if (story, client) == ("restarted", CONFUSED):
         return
-    assert less_void(essence(result["message"])["parts"]) == less_void(essence(whole)["parts"])
-    assert result["message"]["metadata"] == whole["metadata"]
+    assert less_void(essence(result["message"])["parts"]) == less_void(essence(expected)["parts"])
+    assert result["message"]["metadata"] == expected["metadata"]
 
 
 @pytest.mark.parametrize("client", ["ai5", "ai6", "ai7"])

@@ -84,11 +84,11 @@ def test_a_typical_run_is_told_as_it_stands_in_its_golden_file(name: str, sdk: S
 def test_whatever_happens_every_version_can_read_it(
     events: list[Numbered], sdk: Sdk, places: list[int]
 ) -> None:
-    whole = Judge(sdk).read(encode_events(events, sdk))
+    expected = Judge(sdk).read(encode_events(events, sdk))
     batches = Judge(sdk).read(encode_in_batches(events, places, sdk))
 
-    assert whole.done
-    assert batches.message == whole.message
+    assert expected.done
+    assert batches.message == expected.message
 
 
 @given(runs(), SDK)
@@ -146,9 +146,9 @@ def test_wherever_a_reader_is_cut_off_it_comes_back_to_the_same_message(
     rest = drop_void_events(events, after.number if after else 0)
     judge.read(encode_in_batches(rest, second_places, sdk, after))
 
-    whole = Judge(sdk).read(encode_events(events, sdk))
-    assert judge.parts == whole.parts
-    assert judge.message["metadata"] == whole.message["metadata"]
+    expected = Judge(sdk).read(encode_events(events, sdk))
+    assert judge.parts == expected.parts
+    assert judge.message["metadata"] == expected.message["metadata"]
 
 
 @given(runs(), SDK)

@@ -28,7 +28,7 @@ from tests.support.services.postgres import Postgres
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
 NAMED_DIFFERENTLY = {"contents", "drives", "fresh", "log", "meta", "once", "uploads"}
 NOT_COPIED = {
-    ("keys", "begun"),  # counts what was decided at once with something else
+    ("keys", "begun"),  # detects concurrent changes, as a version number
     *(("messages", "search"), ("threads", "search")),
 }
 INDEXES = {

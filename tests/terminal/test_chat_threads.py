@@ -76,7 +76,7 @@ async def test_options_of_a_thread_are_set_shown_and_taken_up_again(
     chat.say("/set length 300")
     await chat.sees("length: 300")
     chat.say("/set temperature hot")
-    await chat.sees("a number from 0 to 2, or default")
+    await chat.sees("wanted a number from 0 to 2")
     chat.say("/set weather good")
     await chat.sees("There is no option weather")
     chat.say("/new")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from antiphon.server.streaming import StreamTimeouts
 from antiphon.testing.script import Script
 from antiphon.types.runs import ApprovalPolicy, McpServer, Status
 from tests.support.server.served import SETTINGS, Served, serve
+from tests.support.wires.ag_ui_judge import essence
 from tests.support.wires.page_clients import AgUiPage, UseChat
 
 TOOL_SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
@@ -1020,6 +1022,20 @@ async def test_an_ag_ui_client_joins_a_run_that_waits(place: Place) -> None:
 
     assert other_page.text == "Oslo."
     assert (await other_page.resume()).status_code == 204
+
+
+async def test_an_ag_ui_client_that_reconnects_keeps_its_earlier_messages(place: Place) -> None:
+    place.script.reply("One.").reply("Two.")
+    page = AgUiPage(place.http, "c")
+    await page.send("First?")
+    answer = await page.send("Second?")
+    expected = essence(page.messages)
+    ids = re.findall(rb"^id: (\S+)$", answer.content, re.MULTILINE)
+
+    assert len(ids) > 3
+    for last_id in ids:
+        await page.resume(last_id.decode())
+        assert essence(page.messages) == expected, last_id
 
 
 # Tokens of pages: G31.

@@ -11,9 +11,21 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from antiphon.types.errors import InvalidRequest
-from antiphon.types.events import ActionRequired, Event, Numbered, RunStatus
+from antiphon.types.events import (
+    ActionRequired,
+    Event,
+    MessageCompleted,
+    Numbered,
+    PendingAction,
+    RunStatus,
+    ToolCallReady,
+    ToolOutputAdded,
+    TurnEnded,
+)
+from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Status
 from antiphon.wires.ag_ui import encoder
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
@@ -127,6 +139,48 @@ def test_wherever_an_ag_ui_page_is_cut_off_it_comes_back_to_the_same_messages(
 
     expected = Page([MINE]).read(AgUi(reader()).feed_all(events))
     assert essence(client.messages) == essence(expected.messages)
+
+
+def test_a_page_that_was_cut_between_the_frames_of_a_call_gets_its_arguments_once() -> None:
+    def status(status: Status) -> RunStatus:
+        return RunStatus(run_id="run_1", thread_id="thread_1", status=status)
+
+    reply = Message(
+        id="msg_1",
+        thread_id="thread_1",
+        number=2,
+        role="assistant",
+        content=(),
+        created_at=1,
+        tool_calls=(ToolCall(id="c0", name="look", arguments='{"x":0}'),),
+    )
+    action = PendingAction(
+        action_id="act_1", tool_call_id="c0", name="look", arguments={"x": 0}, expires_at=1
+    )
+    events = list[Numbered](
+        enumerate(
+            (
+                status(Status.IN_PROGRESS),
+                ToolCallReady(tool_call_id="c0", name="look", arguments='{"x":0}'),
+                MessageCompleted(message=reply),
+                ActionRequired(run_id="run_1", actions=(action,)),
+                status(Status.ACTION_REQUIRED),
+                TurnEnded(run_id="run_1", status=Status.ACTION_REQUIRED),
+                ToolOutputAdded(tool_call_id="c0", output="There."),
+                status(Status.QUEUED),
+            ),
+            1,
+        )
+    )
+    reader = Reader(history=(MINE,), page_tools=LOOK, ask=LOOK)
+    frames = AgUi(reader).feed_all(events)
+    arguments = next(index for index, each in enumerate(frames) if b"TOOL_CALL_ARGS" in each)
+    client = Page([MINE]).read(frames[: arguments + 1])
+    after = parse_cursor(client.ids[-1], "run_1").number
+
+    client.read(AgUi(replace(reader, after=after)).feed_all(events))
+
+    assert essence(client.messages) == essence(Page([MINE]).read(frames).messages)
 
 
 @given(runs(), VERSION)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from antiphon.api.operations import NewToolOutput
-from antiphon.server.page_wires.page_chats import CHAT, MakeWire, PageChats, Visit
+from antiphon.server.page_wires.page_chats import CHAT, MakeWire, PageChats, Visit, read_entries
 from antiphon.server.page_wires.page_requests import MESSAGE, PageRequest, PageRun
+from antiphon.server.requests import RequestContext
 from antiphon.types.messages import parts
+from antiphon.types.runs import Run
 from antiphon.types.thread_view import Entry
 from antiphon.wires import framing
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
@@ -65,7 +69,25 @@ class AgUiChats(PageChats):
     def make_wire(self, path: Mapping[str, str]) -> MakeWire:
         """Return how a run is encoded for a page that joins it."""
         return lambda run, cursor: AgUi(
-            Reader(thread_id=path[CHAT], after=run.after, page_tools=run.page_tools, ask=run.ask)
+            Reader(
+                thread_id=path[CHAT],
+                after=run.after,
+                history=tuple(run.history),
+                page_tools=run.page_tools,
+                ask=run.ask,
+            )
+        )
+
+    async def read_earlier(self, context: RequestContext, visit: Visit, run: Run) -> Sequence[Any]:
+        """Return the messages before those of the run: a snapshot replaces all of the client's."""
+        reading = read_entries(visit.api, run.thread_id)
+        entries = await self._gateway.connections.run_in_slot(context, reading)
+        return as_messages(
+            (
+                replace(entry, messages=tuple(m for m in entry.messages if m.run_id != run.id))
+                for entry in entries
+            ),
+            MESSAGE,
         )
 
     async def as_history(self, visit: Visit, entries: Sequence[Entry]) -> Sequence[Any]:

@@ -24,7 +24,7 @@ from antiphon.server.requests import (
 )
 from antiphon.telemetry.logs import log_context
 from antiphon.types.errors import InvalidEventId, InvalidRequest
-from antiphon.types.runs import Thread
+from antiphon.types.runs import Run
 from antiphon.types.thread_view import Entry, group_entries
 from antiphon.wires.framing import Cursor, parse_cursor
 
@@ -74,6 +74,10 @@ class PageChats(ABC):
     async def as_history(self, visit: Visit, entries: Sequence[Entry]) -> Sequence[Any]:
         """Return these entries as messages of the page."""
 
+    async def read_earlier(self, context: RequestContext, visit: Visit, run: Run) -> Sequence[Any]:
+        """Return the messages before those of the run if the encoder needs them."""
+        return ()
+
     async def post(self, context: RequestContext) -> None:
         """Answer a message, outputs or answers with the run's stream."""
         fields = await self._gateway.read_object(context)
@@ -109,7 +113,8 @@ class PageChats(ABC):
                 received=str(cursor.number),
                 hint="Leave it out to be sent the whole message.",
             )
-        page_run = PageRun(run, cursor.number if cursor else 0, last)
+        earlier = await self.read_earlier(context, visit, run)
+        page_run = PageRun(run, cursor.number if cursor else 0, last, history=earlier)
         await self._send(context, visit, page_run, make_wire(page_run, cursor))
 
     async def messages(self, context: RequestContext) -> None:
@@ -137,7 +142,7 @@ class PageChats(ABC):
         thread = await visit.threads.find(name)
         if thread is None:
             return {"threadId": None, "messages": [], "active": False}
-        entries = await _read_entries(visit.api, thread)
+        entries = await read_entries(visit.api, thread.id)
         run = await visit.threads.newest_run(thread)
         ended = [entry for entry in entries if not entry.is_active]
         return {
@@ -176,14 +181,14 @@ def _read_path(context: RequestContext) -> Mapping[str, str]:
     return path
 
 
-async def _read_entries(api: CallerApi, thread: Thread) -> list[Entry]:
+async def read_entries(api: CallerApi, thread_id: str) -> list[Entry]:
     """Return a thread's entries as they were at one moment."""
     reads = READS
     while True:
         reads -= 1
-        runs = await api.list_all(ListRuns(thread.id, limit=PAGE))
-        messages = await api.list_all(ListMessages(thread.id, limit=PAGE))
-        newest = (await api.ask(ListRuns(thread.id, limit=1))).data
+        runs = await api.list_all(ListRuns(thread_id, limit=PAGE))
+        messages = await api.list_all(ListMessages(thread_id, limit=PAGE))
+        newest = (await api.ask(ListRuns(thread_id, limit=1))).data
         is_same = [(run.id, run.status) for run in runs[:1]] == [
             (run.id, run.status) for run in newest
         ]

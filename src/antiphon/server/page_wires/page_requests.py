@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -72,13 +72,15 @@ class PageRun(NamedTuple):
     """A run to read for a page.
 
     The reader has all events up to `after`. The stream may end from event `rests_from` on, as soon
-    as the run waits for the page. `approved` are actions that a person has approved.
+    as the run waits for the page. `approved` are actions that a person has approved. `history` are
+    the messages before those of the run, in the form of the page, where its encoder needs them.
     """
 
     run: Run
     after: int = 0
     rests_from: int = 0
     approved: frozenset[str] = frozenset()
+    history: Sequence[Any] = ()
 
     @property
     def page_tools(self) -> frozenset[str]:

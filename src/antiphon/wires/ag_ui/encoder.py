@@ -10,7 +10,8 @@ one, and the next begins when our run continues. Each reply of the model is a st
 Its id is made of the run's id and the reply's position, so every replay has the same.
 
 AG-UI clients cannot resume in the middle of a stream. A client that reconnects gets a snapshot of
-the messages, the open parts, and then what follows.
+the messages, the open parts, and then what follows. It may have been cut off between the frames of
+one event, of which only the last has an id: the snapshot takes these back.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class AgUi:
         self._first: str | None = None  # id of the first run that the reader gets
         self._last = 0
         self._behind = self._reader.after > 0
+        self._needs_snapshot = False
         self._turn = 1
         self._reply = 1
         self._in_step = False
@@ -239,6 +241,10 @@ class AgUi:
         if self._theirs is not None:
             for event in self._replay_run(self._theirs):
                 yield self._last, event
+        else:
+            # The client may have the first frames of its next run, unless it is about to name it.
+            reconnects = self._reader.run_id is None
+            self._needs_snapshot = reconnects and bool(self._reader.history)
 
     def _replay_run(self, theirs: str) -> Iterator[ag.AgUiEvent]:
         yield self._run_started(theirs)
@@ -320,6 +326,9 @@ class AgUi:
         self._theirs = f"{event.run_id}:turn-{self._turn}"
         self._used = Usage()
         yield self._run_started(self._theirs)
+        if self._needs_snapshot:
+            self._needs_snapshot = False
+            yield ag.MessagesSnapshot(messages=self._messages.all())
         late, self._late = self._late, []
         for output in late:
             yield from self._on_tool_output(output)

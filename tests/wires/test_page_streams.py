@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -34,7 +34,7 @@ from antiphon.wires.ag_ui.run_input import parse_run_input
 from antiphon.wires.ai_sdk import message_stream
 from antiphon.wires.ai_sdk.message_stream import UIMessageStream
 from antiphon.wires.ai_sdk.page_request import parse_page_request
-from antiphon.wires.ai_sdk.parts import Sdk
+from antiphon.wires.ai_sdk.parts import Sdk, ToolApprovalRequest
 from antiphon.wires.ai_sdk.tool_parts import PageCalls
 from antiphon.wires.framing import parse_cursor
 from tests.support.wires.ag_ui_judge import Page, essence
@@ -79,6 +79,7 @@ def test_every_event_is_known_to_each_encoder(module: ModuleType) -> None:
 def test_wherever_a_page_is_cut_off_it_comes_back_to_the_same_message(
     events: list[Numbered], sdk: Sdk, page: PageCalls, cut: int
 ) -> None:
+    assume(sdk >= ToolApprovalRequest.since or not page.ask)  # the server refuses such pages
     frames = [f for f in encode_events(events, sdk, page=page) if f.startswith(b"id: ")]
     judge = Judge(sdk, LOOK).read(frames[: cut % (len(frames) + 1)])
     after = parse_cursor(judge.ids[-1], run_id(events)) if judge.ids else None

@@ -243,6 +243,18 @@ async def test_foreign_wires_are_spoken_and_resumed(
     assert numbered_frames[-1] in rest
 
 
+async def test_a_snapshot_for_an_ag_ui_reader_has_the_messages_before_the_run(ask: Ask) -> None:
+    run_id = (await ask("POST", "/chat/events")).events[0][2]["run_id"]
+    frames = (await ask("GET", f"/runs/{run_id}/ag-ui")).events
+    first_id = next(event_id for event_id, _, _ in frames if event_id)
+
+    rest = (await ask("GET", f"/runs/{run_id}/ag-ui", **{"Last-Event-ID": first_id})).events
+
+    [snapshot] = [data for _, _, data in rest if data["type"] == "MESSAGES_SNAPSHOT"]
+    assert snapshot["messages"][0]["role"] == "user"
+    assert snapshot["messages"][0]["content"] == QUESTION
+
+
 async def test_what_cannot_be_streamed_is_a_problem_of_the_request(ask: Ask) -> None:
     unknown_run = await ask("GET", "/runs/run_none/events")
     invalid_id = await ask(

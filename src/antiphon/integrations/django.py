@@ -14,7 +14,7 @@ need an ASGI server; under WSGI, each stream holds a thread while it lasts.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from antiphon.client.async_client import AsyncClient
@@ -27,25 +27,35 @@ from antiphon.integrations.encoding import (
     create_encoder,
     encode_events,
     encode_sync_events,
+    read_earlier,
+    read_earlier_sync,
     response_headers,
 )
 from antiphon.types.errors import AntiphonError
+from antiphon.wires.ag_ui.events import Json
 
 _http: Any = importlib.import_module("django.http")  # Any: Django declares no types
 
 
-def stream_events(events: Events, *, wire: Wire = "events") -> Any:
+def stream_events(events: Events, *, wire: Wire = "events", history: Sequence[Json] = ()) -> Any:
     """Return a `StreamingHttpResponse` with these events, such as those of `client.converse`.
 
     A reader that leaves ends them, and cancels the tools that run for them. Raises `AntiphonError`
     if there is no first event.
+
+    `history` are the messages that an AG-UI client sent: a turn that begins again is followed by a
+    snapshot, which replaces all of the client's messages.
     """
-    return _respond(encode_sync_events(events, create_encoder(wire)[0]), wire)
+    encoder, _ = create_encoder(wire, history=history)
+    return _respond(encode_sync_events(events, encoder), wire)
 
 
-async def astream_events(events: AsyncEvents, *, wire: Wire = "events") -> Any:
+async def astream_events(
+    events: AsyncEvents, *, wire: Wire = "events", history: Sequence[Json] = ()
+) -> Any:
     """Return the same from an async view, for events of an `AsyncClient`."""
-    return _respond(await encode_events(events, create_encoder(wire)[0]), wire)
+    encoder, _ = create_encoder(wire, history=history)
+    return _respond(await encode_events(events, encoder), wire)
 
 
 def stream_run(client: Client, run_id: str, request: Any, *, wire: Wire = "events") -> Any:
@@ -55,7 +65,8 @@ def stream_run(client: Client, run_id: str, request: Any, *, wire: Wire = "event
     to another owner than the client acts for, and `InvalidEventId`.
     """
     last_event_id = request.headers.get("last-event-id")
-    encoder, after = create_encoder(wire, run_id, last_event_id)
+    earlier = read_earlier_sync(client, run_id, wire)
+    encoder, after = create_encoder(wire, run_id, last_event_id, earlier)
     events = client.events(run_id, after=after)
     return _respond(encode_sync_events(events, encoder), wire)
 
@@ -65,7 +76,8 @@ async def astream_run(
 ) -> Any:
     """Return the same from an async view, for an `AsyncClient`."""
     last_event_id = request.headers.get("last-event-id")
-    encoder, after = create_encoder(wire, run_id, last_event_id)
+    earlier = await read_earlier(client, run_id, wire)
+    encoder, after = create_encoder(wire, run_id, last_event_id, earlier)
     events = client.events(run_id, after=after)
     return _respond(await encode_events(events, encoder), wire)
 

@@ -9,17 +9,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import aclosing, closing
+from itertools import takewhile
 from typing import Literal, NamedTuple, Protocol
 
 from antiphon.api import problems
+from antiphon.api.operations import ListMessages
+from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
+from antiphon.client.sync_client import Client
 from antiphon.client.sync_events import Events
 from antiphon.types.errors import AntiphonError, InvalidEventId, RunError, TryAgain
 from antiphon.types.events import Numbered
+from antiphon.types.messages import Message
 from antiphon.types.runs import Fault
 from antiphon.types.terminal_safe import clean
+from antiphon.types.thread_view import Entry
 from antiphon.wires import framing, sse
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
+from antiphon.wires.ag_ui.events import Json
+from antiphon.wires.ag_ui.history import as_messages
 from antiphon.wires.ai_sdk import message_stream
 from antiphon.wires.ai_sdk.message_stream import UIMessageStream
 
@@ -27,6 +35,8 @@ Wire = Literal["events", "ai-sdk", "ag-ui"]
 """Our own events, the UI message stream of the AI SDK, or the events of AG-UI."""
 
 HEARTBEAT_SECONDS = 10.0
+PAGE = 100
+"""Messages that are read at a time."""
 
 
 class Encoder(Protocol):
@@ -67,13 +77,17 @@ def response_headers(wire: Wire) -> dict[str, str]:
 
 
 def create_encoder(
-    wire: Wire, run_id: str = "", last_event_id: str | None = None
+    wire: Wire,
+    run_id: str = "",
+    last_event_id: str | None = None,
+    history: Sequence[Json] = (),
 ) -> tuple[Encoder, int]:
     """Return the encoder for a reader, and the number of the event after which to read the run.
 
     `last_event_id` is that of the reader. On the wires of others the encoder reads the run from its
-    beginning, and skips what the reader has. Raises `InvalidEventId` for an id that no stream of
-    this run has given.
+    beginning, and skips what the reader has. `history` are the messages before those of the run, as
+    an AG-UI client has them: a snapshot replaces all of its messages. Raises `InvalidEventId` for
+    an id that no stream of this run has given.
     """
     match wire:
         case "events":
@@ -83,7 +97,33 @@ def create_encoder(
             return UIMessageStream(after=cursor), 0
         case "ag-ui":
             after = framing.parse_cursor(last_event_id, run_id).number if last_event_id else 0
-            return AgUi(Reader(after=after)), 0
+            return AgUi(Reader(after=after, history=tuple(history))), 0
+
+
+async def read_earlier(client: AsyncClient, run_id: str, wire: Wire) -> list[Json]:
+    """Return the messages before those of the run if the wire needs them.
+
+    Raises `NotFound` for a run that is not there.
+    """
+    if wire != "ag-ui":
+        return []
+    run = await client.get_run(run_id)
+    messages = [each async for each in client.paginate(ListMessages(run.thread_id, limit=PAGE))]
+    return _as_earlier(messages, run_id)
+
+
+def read_earlier_sync(client: Client, run_id: str, wire: Wire) -> list[Json]:
+    """Return the same for a sync client."""
+    if wire != "ag-ui":
+        return []
+    run = client.get_run(run_id)
+    return _as_earlier(client.paginate(ListMessages(run.thread_id, limit=PAGE)), run_id)
+
+
+def _as_earlier(messages: Iterable[Message], run_id: str) -> list[Json]:
+    """Return the messages before the first one of the run."""
+    earlier = tuple(takewhile(lambda message: message.run_id != run_id, messages))
+    return as_messages([Entry(number=0, messages=earlier)])
 
 
 def _parse_number(last_event_id: str) -> int:

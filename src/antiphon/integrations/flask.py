@@ -16,6 +16,8 @@ Each stream holds a thread of the WSGI server while it lasts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask import Response, request
 
 from antiphon.client.sync_client import Client
@@ -25,20 +27,26 @@ from antiphon.integrations.encoding import (
     Wire,
     create_encoder,
     encode_sync_events,
+    read_earlier_sync,
     response_headers,
 )
 from antiphon.types.errors import AntiphonError
+from antiphon.wires.ag_ui.events import Json
 
 
-def stream_events(events: Events, *, wire: Wire = "events") -> Response:
+def stream_events(
+    events: Events, *, wire: Wire = "events", history: Sequence[Json] = ()
+) -> Response:
     """Return a response with these events, such as those of `client.converse`.
 
     A reader that leaves ends them, and cancels the tools that run for them. Raises `AntiphonError`
     if there is no first event.
+
+    `history` are the messages that an AG-UI client sent: a turn that begins again is followed by a
+    snapshot, which replaces all of the client's messages.
     """
-    return Response(
-        encode_sync_events(events, create_encoder(wire)[0]), headers=response_headers(wire)
-    )
+    encoder, _ = create_encoder(wire, history=history)
+    return Response(encode_sync_events(events, encoder), headers=response_headers(wire))
 
 
 def stream_run(client: Client, run_id: str, *, wire: Wire = "events") -> Response:
@@ -48,7 +56,8 @@ def stream_run(client: Client, run_id: str, *, wire: Wire = "events") -> Respons
     to another owner than the client acts for, and `InvalidEventId`.
     """
     last_event_id = request.headers.get("last-event-id")
-    encoder, after = create_encoder(wire, run_id, last_event_id)
+    earlier = read_earlier_sync(client, run_id, wire)
+    encoder, after = create_encoder(wire, run_id, last_event_id, earlier)
     events = client.events(run_id, after=after)
     return Response(encode_sync_events(events, encoder), headers=response_headers(wire))
 

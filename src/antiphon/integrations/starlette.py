@@ -15,6 +15,8 @@ A stream holds no thread, and ends when its reader leaves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -25,18 +27,25 @@ from antiphon.integrations.encoding import (
     Wire,
     create_encoder,
     encode_events,
+    read_earlier,
     response_headers,
 )
 from antiphon.types.errors import AntiphonError
+from antiphon.wires.ag_ui.events import Json
 
 
-async def stream_events(events: AsyncEvents, *, wire: Wire = "events") -> Response:
+async def stream_events(
+    events: AsyncEvents, *, wire: Wire = "events", history: Sequence[Json] = ()
+) -> Response:
     """Return a response with these events, such as those of `client.converse`.
 
     A reader that leaves ends them, and cancels the tools that run for them. Raises `AntiphonError`
     if there is no first event.
+
+    `history` are the messages that an AG-UI client sent: a turn that begins again is followed by a
+    snapshot, which replaces all of the client's messages.
     """
-    frames = await encode_events(events, create_encoder(wire)[0])
+    frames = await encode_events(events, create_encoder(wire, history=history)[0])
     return StreamingResponse(frames, headers=response_headers(wire))
 
 
@@ -49,7 +58,8 @@ async def stream_run(
     to another owner than the client acts for, and `InvalidEventId`.
     """
     last_event_id = request.headers.get("last-event-id")
-    encoder, after = create_encoder(wire, run_id, last_event_id)
+    earlier = await read_earlier(client, run_id, wire)
+    encoder, after = create_encoder(wire, run_id, last_event_id, earlier)
     events = client.events(run_id, after=after)
     frames = await encode_events(events, encoder)
     return StreamingResponse(frames, headers=response_headers(wire))

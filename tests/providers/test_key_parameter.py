@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, quote_plus, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from yarl import URL
@@ -193,6 +193,7 @@ async def test_a_reply_that_breaks_off_gives_an_error_without_the_address(
 KEYS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=MIN_SECRET_LENGTH)
 
 
+@example("000%")
 @given(KEYS)
 def test_a_key_is_found_in_every_form_that_addresses_have(key: str) -> None:
     encoded = quote(key, safe="")

@@ -74,7 +74,8 @@ def _match_encoded(secret: str) -> str:
 def _match_character(character: str) -> str:
     plain = re.escape(character)
     encoded = "".join(f"%(?:25)*(?i:{byte:02x})" for byte in character.encode())
-    return f"(?:{plain}|{encoded}{'|[+]' if character == ' ' else ''})"
+    # Encoded first: a percent sign is the beginning of its own code.
+    return f"(?:{encoded}|{plain}{'|[+]' if character == ' ' else ''})"
 
 
 _MESSAGE_FIELDS = ("message", "error", "detail", "msg", "errors", "reason")

@@ -242,7 +242,8 @@ class AgUi:
             for event in self._replay_run(self._theirs):
                 yield self._last, event
         else:
-            # The client may have the first frames of its next run, unless it is about to name it.
+            # A client that reconnects may have the first frames of its next run. A client that
+            # names the run (`run_id`) has just asked for it, and has none.
             reconnects = self._reader.run_id is None
             self._needs_snapshot = reconnects and bool(self._reader.history)
 

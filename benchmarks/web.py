@@ -57,14 +57,7 @@ async def _measure_few(bench: Bench) -> list[Row]:
             for target in (page, native) if turn % 2 else (native, page):
                 paced = await watch_paced_streams(target, bench.pick(2, FEW, FEW), seconds)
                 measurements.setdefault(target.name, []).append(paced)
-    cpu = {
-        name: _figure([one.cpu_per_chunk for one in each], "µs")
-        for name, each in measurements.items()
-    }
-    lag = {
-        name: _figure([one.lag_p99 * 1e3 for one in each], "ms")
-        for name, each in measurements.items()
-    }
+    cpu, lag = _summarize_cpu_and_lag(measurements)
     return [
         row(
             f"CPU per chunk, {FEW} streams at {load.RATE}/s",
@@ -85,7 +78,10 @@ async def _measure_few(bench: Bench) -> list[Row]:
     ]
 
 
-def _rows(streams: int, app: str, other: str, measurements: dict[str, list[Paced]]) -> list[Row]:
+def _summarize_cpu_and_lag(
+    measurements: dict[str, list[Paced]],
+) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    """Return the CPU per chunk and the p99 of the lag of each target."""
     cpu = {
         name: _figure([one.cpu_per_chunk for one in each], "µs")
         for name, each in measurements.items()
@@ -94,6 +90,11 @@ def _rows(streams: int, app: str, other: str, measurements: dict[str, list[Paced
         name: _figure([one.lag_p99 * 1e3 for one in each], "ms")
         for name, each in measurements.items()
     }
+    return cpu, lag
+
+
+def _rows(streams: int, app: str, other: str, measurements: dict[str, list[Paced]]) -> list[Row]:
+    cpu, lag = _summarize_cpu_and_lag(measurements)
     rss = {name: _figure([one.rss for one in each], "MB") for name, each in measurements.items()}
     throughput = {
         name: _figure([one.chunks / one.seconds for one in each], "/s")

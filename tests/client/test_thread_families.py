@@ -17,14 +17,14 @@ from antiphon.client.thread_families import (
     Fork,
     branch_after,
     branch_before,
-    find_sent_run,
+    cancel_sent_run,
     latest_threads,
     predecessor_id,
 )
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.messages import Message
-from antiphon.types.runs import Thread
+from antiphon.types.runs import Status, Thread
 
 
 @pytest.fixture
@@ -350,15 +350,17 @@ class _ObservedTransport:
         return answer
 
 
-async def test_a_run_that_is_stored_after_its_request_was_cancelled_is_found(
+async def test_a_run_that_is_stored_after_its_request_was_cancelled_is_cancelled(
     client: AsyncClient,
 ) -> None:
     thread = await talk(client, "Hello")
     transport = _ObservedTransport(client)
-    finding = asyncio.create_task(
-        find_sent_run(AsyncClient.over(transport), thread.id, "sent", "this one")
+    cancelling = asyncio.create_task(
+        cancel_sent_run(AsyncClient.over(transport), None, thread.id, "sent", "this one")
     )
     await transport.answer_arrived.wait()
     run = await client.create_run(thread.id, metadata={"sent": "this one"})
 
-    assert await finding == run.id
+    await cancelling
+
+    assert (await client.get_run(run.id)).status is Status.CANCELLED

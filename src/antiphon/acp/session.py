@@ -27,7 +27,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
 from antiphon.client.export import load_joined_messages
 from antiphon.client.mentions import PreparedMessage, upload_attachments
-from antiphon.client.thread_families import find_newest_run, find_sent_run
+from antiphon.client.thread_families import cancel_sent_run, find_newest_run
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.settings.settings import Settings
 from antiphon.skills.workspace import NO_WORKSPACE, Workspace
@@ -208,10 +208,7 @@ class Session:
         client, run_id = self._setup.client, self._events.run_id
         try:
             async with asyncio.timeout(CANCEL_SECONDS):
-                if run_id is None:
-                    run_id = await find_sent_run(client, self.id, MARK, self._mark)
-                if run_id is not None:
-                    await client.cancel_run(run_id)
+                await cancel_sent_run(client, run_id, self.id, MARK, self._mark)
         except (AntiphonError, TimeoutError) as error:
             self._setup.warn(f"the run could not be cancelled: {error}")
 

@@ -66,7 +66,7 @@ from antiphon.client.mentions import (
     prepare_message,
     upload_attachments,
 )
-from antiphon.client.thread_families import find_newest_run, find_sent_run
+from antiphon.client.thread_families import cancel_sent_run, find_newest_run
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.startup import start_servers
 from antiphon.settings.loading import LoadedSettings
@@ -336,7 +336,7 @@ async def _write_events(
     except BaseException as end:
         # Ctrl+C, or a reader that closed the pipe: a run whose answer is not read is not paid for.
         if events.run_id is not None or isinstance(end, asyncio.CancelledError):
-            await _cancel(client, events, mark)
+            await _cancel(client, events.run_id, mark)
         if not isinstance(end, OSError):  # what could not be written before fails again
             writer.close(end)
         raise
@@ -368,14 +368,10 @@ async def _find_last_thread(client: AsyncClient) -> str:
     return newest.thread_id
 
 
-async def _cancel(client: AsyncClient, events: AsyncEvents, mark: str) -> None:
-    run_id = events.run_id
+async def _cancel(client: AsyncClient, run_id: str | None, mark: str) -> None:
     try:
         async with asyncio.timeout(CANCEL_SECONDS):
-            if run_id is None:
-                run_id = await find_sent_run(client, None, MARK, mark)
-            if run_id is not None:
-                await client.cancel_run(run_id)
+            await cancel_sent_run(client, run_id, None, MARK, mark)
     except (AntiphonError, TimeoutError) as error:
         reason = str(error) or "no answer in time"
         note(f"antiphon: the run {run_id or 'of this question'} could not be cancelled: {reason}")

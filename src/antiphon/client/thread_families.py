@@ -191,15 +191,25 @@ async def find_newest_run(client: AsyncClient, thread_id: str | None = None) -> 
     return newest[0] if newest else None
 
 
-async def find_sent_run(
+async def cancel_sent_run(
+    client: AsyncClient, run_id: str | None, thread_id: str | None, key: str, mark: str
+) -> None:
+    """Cancel the run that a cancelled request began, if it began one.
+
+    If the run's id has not arrived, the run is found by `mark`, which is unique in the metadata of
+    the request, under `key`; without a `thread_id`, among the newest runs of all threads. The
+    server may store the run after the request was cancelled, so that the search is repeated for
+    about three seconds. Raises `AntiphonError`.
+    """
+    if run_id is None:
+        run_id = await _find_sent_run(client, thread_id, key, mark)
+    if run_id is not None:
+        await client.cancel_run(run_id)
+
+
+async def _find_sent_run(
     client: AsyncClient, thread_id: str | None, key: str, mark: str
 ) -> str | None:
-    """Return the id of the run that a cancelled request began, None if it began none.
-
-    `mark` is unique in the metadata of the request, under `key`. Without a `thread_id`, the newest
-    runs of all threads are searched. The server may store the run after the request was cancelled,
-    so that the search is repeated for about three seconds.
-    """
     for pause in (0.0, *SEARCH_PAUSES):
         await asyncio.sleep(pause)
         for run in (await client.list_runs(thread_id, limit=SEARCHED_RUNS)).data:

@@ -15,7 +15,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
 from antiphon.client.compaction import SHARE, Compaction, due
 from antiphon.client.formatting import count_noun
-from antiphon.client.thread_families import find_sent_run
+from antiphon.client.thread_families import cancel_sent_run
 from antiphon.ports import Toolbox
 from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
@@ -248,11 +248,7 @@ class ConversationProcessor:
 
     async def _cancel(self, thread_id: str, events: AsyncEvents) -> None:
         """Cancel the run; if its id never arrived, find the run by the mark of this chat."""
-        run_id = events.run_id
-        if run_id is None:
-            run_id = await find_sent_run(self._client, thread_id, SENT, self._sent)
-        if run_id is not None:
-            await self._client.cancel_run(run_id)
+        await cancel_sent_run(self._client, events.run_id, thread_id, SENT, self._sent)
 
     def _track_ending(self, task: asyncio.Task[None]) -> None:
         self._ending.add(task)

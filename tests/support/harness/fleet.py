@@ -16,7 +16,7 @@ DOWN_SECONDS = (0.0, 0.1)
 
 @dataclass(frozen=True)
 class Place:
-    """What a server needs to start: the forge and its environment."""
+    """The forge and the environment that a server needs to start."""
 
     forge: Forge
     settings: Mapping[str, str]

@@ -150,7 +150,7 @@ SCENARIOS: dict[str, Callable[[Suite, dict[str, Any]], Awaitable[None]]] = {
     "http-custom-headers": requested_calls,
     "json-schema-2020-12-preservation": echoes_a_schema,
 }
-"""What a scenario does after listing the tools; the default is `every_tool` with a login."""
+"""Steps of a scenario after listing the tools; the default is `every_tool` with a login."""
 
 
 async def issuer_of(url: str) -> str:

@@ -127,17 +127,21 @@ async def _ask_and_wait_for_answer(chat: Chat, question: str, answer: str) -> st
 
 
 @asynccontextmanager
-async def _hold_responses(chat: Chat, address: str) -> AsyncIterator[None]:
-    """Fetch responses from this address at once, and hand them to the page after the block."""
-    release = asyncio.Event()
+async def _hold_responses(chat: Chat, address: str) -> AsyncIterator[asyncio.Event]:
+    """Fetch responses from this address at once, and hand them to the page after the block.
+
+    The event that it yields is set once a response is held.
+    """
+    held, release = asyncio.Event(), asyncio.Event()
 
     async def hold(route: Route) -> None:
         response = await route.fetch()
+        held.set()
         await release.wait()
         await route.fulfill(response=response)
 
     await chat.page.route(address, hold)
-    yield
+    yield held
     release.set()
     await chat.page.unroute_all(behavior="wait")
 
@@ -185,13 +189,40 @@ async def test_a_question_that_is_sent_while_another_thread_opens_belongs_to_tha
 async def test_a_question_stays_though_an_older_history_arrives_after_it(chat: Chat) -> None:
     thread = await _ask_and_wait_for_answer(chat, "First?", "One.")
     other_tab = await chat.tab(f"/t/{thread}")
-    async with _hold_responses(chat, "**/messages?limit=40"):
-        async with chat.page.expect_request("**/messages?limit=40"):
-            await _ask_and_wait_for_answer(other_tab, "Second?", "Two.")
-        await chat.say("Third?")
-        reply = await chat.model.next_request()
-        await reply.say("Thr")
-        await chat.sees("Thr")
+    async with _hold_responses(chat, "**/messages?limit=40") as held:
+        await _ask_and_wait_for_answer(other_tab, "Second?", "Two.")
+        await held.wait()
+        reply = await _begin_third(chat)
+    await _end_third(chat, reply)
+
+
+async def test_a_question_stays_though_a_history_that_ends_with_another_arrives_after_it(
+    chat: Chat,
+) -> None:
+    thread = await _ask_and_wait_for_answer(chat, "First?", "One.")
+    other_tab = await chat.tab(f"/t/{thread}")
+    async with _hold_responses(chat, "**/messages?limit=40") as held:
+        await other_tab.say("Second?")
+        second_reply = await chat.model.next_request()
+        await held.wait()
+        await second_reply.answer("Two.")
+        await other_tab.sees("Two.")
+        await other_tab.wait_until_idle()
+        reply = await _begin_third(chat)
+    await _end_third(chat, reply)
+
+
+async def _begin_third(chat: Chat) -> Reply:
+    """Ask a third question; return its reply, of which the page shows the beginning."""
+    await chat.say("Third?")
+    reply = await chat.model.next_request()
+    await reply.say("Thr")
+    await chat.sees("Thr")
+    return reply
+
+
+async def _end_third(chat: Chat, reply: Reply) -> None:
+    """Check that the page shows the questions while the reply goes on, and after its end."""
     await chat.sees("Second?")
     await chat.sees("Third?")
     await reply.say("ee.")

@@ -30,6 +30,13 @@ async def test_a_server_that_is_gone_is_noticed_without_a_request_and_so_is_its_
     await expect(chat.page.locator("[data-announced=status]")).to_contain_text("answers again")
 
 
+async def test_no_request_that_checks_the_server_waits_for_its_time_limit(chat: Chat) -> None:
+    async with chat.page.expect_event(
+        "requestfinished", lambda request: request.url.endswith("/healthz")
+    ):
+        pass
+
+
 @pytest.mark.slow
 async def test_the_focus_stays_on_the_arrows_between_two_versions(chat: Chat) -> None:
     await exchange(chat, "Hello", "First.")

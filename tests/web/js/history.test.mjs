@@ -76,6 +76,14 @@ test("a message is shown once if the server had it already", () => {
   assert.deepEqual(ids(mergeMessages(shown, saved, shownAtRequest)), ["m1", "r1", ["m2", "two"], "r2"]);
 });
 
+test("a question of another tab does not take the place of one that was shown since the request", () => {
+  const shownAtRequest = [user("m1"), answer("r1")];
+  const shown = [...shownAtRequest, question("three", { key: "three" })];
+  const saved = [...shownAtRequest, question("two", { id: "m2" })];
+
+  assert.deepEqual(ids(mergeMessages(shown, saved, shownAtRequest)), ["m1", "r1", "m2", ["three", "three"]]);
+});
+
 test("an earlier question without an answer is not taken for a new one", () => {
   const shownAtRequest = [user("m1"), answer("r1"), question("unanswered")];
   const shown = [...shownAtRequest, question("two", { key: "two" })];

@@ -190,12 +190,16 @@ async function fetchOrThrow(path, init) {
   }
 }
 
+/** Names of errors of a request that was not answered, or not to its end. */
+const NO_ANSWER = new Set(["Problem", "TimeoutError", "TypeError"]);
+
 /** Checks if the server is reachable, and sets `away`. */
 export async function ping() {
   try {
-    await fetchOrThrow("/healthz", { signal: AbortSignal.timeout(PING_MS) });
+    const response = await fetchOrThrow("/healthz", { signal: AbortSignal.timeout(PING_MS) });
+    await response.arrayBuffer(); // otherwise the browser holds the request open until its time limit
   } catch (/** @type {any} */ error) {
-    if (error.name !== "Problem" && error.name !== "TimeoutError") throw error;
+    if (!NO_ANSWER.has(error.name)) throw error;
     away.value = true;
   }
 }

@@ -59,7 +59,6 @@ function keysOf(shown, saved) {
     const candidates = [
       saved[saved.findIndex(({ id }) => id === answer) - 1],
       saved.find((each) => isNew(each) && textOf(each) === textOf(message)),
-      answer === undefined ? saved.at(-1) : undefined, // it has no answer yet
     ];
     const asked = candidates.find(isNew);
     if (asked) keys.set(asked.id, key);

@@ -110,7 +110,7 @@ async def test_a_connection_that_is_ended_by_the_service_is_replaced(
     server: Server, buses: tuple[SharedBus, SharedBus]
 ) -> None:
     first, second = buses
-    # Neither may be looked at for being disconnected: that can be over before the next line runs.
+    # A bus may be connected again before the test could see that it was disconnected.
     replaced = [asyncio.Event(), asyncio.Event()]
     first.on_reconnect, second.on_reconnect = replaced[0].set, replaced[1].set
     if isinstance(server, Postgres):

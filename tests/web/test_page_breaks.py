@@ -11,24 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.support.web.chats import Chat, as_shown, chatting
+from tests.support.web.chats import LOOK, Chat, as_shown, chatting
 from tests.support.web.cuttable_line import Line
 
 ANSWER = "It is 4·2 — naïve and 🙂 exact."
-TOOL = '''
-import asyncio
-from pathlib import Path
-
-from antiphon import tool
-
-
-@tool
-async def look(at: str) -> str:
-    """Look at a place, as soon as there is something."""
-    while not Path(at).exists():
-        await asyncio.sleep(0.02)
-    return Path(at).read_text()
-'''
 QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-interval", "0.2")
 """The death of a server is detected soon."""
 
@@ -48,7 +34,7 @@ async def _check_exact_text(chat: Chat) -> None:
 async def test_a_server_that_is_killed_in_a_tool_runs_it_again_and_goes_on(
     chromium: Browser, tmp_path: Path
 ) -> None:
-    (tmp_path / "tools.py").write_text(TOOL)
+    (tmp_path / "tools.py").write_text(LOOK)
     flags = ("--no-servers", "--tools", "tools.py", *QUICK)
     async with chatting(chromium, tmp_path, *flags) as chat:
         await chat.say("How much?")

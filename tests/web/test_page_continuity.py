@@ -12,24 +12,11 @@ import pytest_asyncio
 from playwright.async_api import Browser, Route, expect
 
 from tests.support.terminal.model import Reply
-from tests.support.web.chats import Chat, as_shown, chatting
+from tests.support.web.chats import LOOK, Chat, as_shown, chatting
 from tests.support.web.cuttable_line import Line
 
 PIECES = ("It is ", "4·2 — ", "naïve ", "and ", "🙂 exact", ".")
 ANSWER = "".join(PIECES)
-TOOL = '''
-from pathlib import Path
-
-from antiphon import tool
-
-
-@tool
-async def look(at: str) -> str:
-    """Look at a place, as soon as there is something."""
-    while not Path(at).exists():
-        await asyncio.sleep(0.02)
-    return Path(at).read_text()
-'''
 QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-interval", "0.2")
 """The death of a server is detected soon."""
 
@@ -235,7 +222,7 @@ async def _end_third(chat: Chat, reply: Reply) -> None:
 async def test_an_answer_goes_on_after_a_reload_while_a_tool_runs(
     chromium: Browser, tmp_path: Path
 ) -> None:
-    (tmp_path / "tools.py").write_text(TOOL)
+    (tmp_path / "tools.py").write_text(LOOK)
     flags = ("--no-servers", "--tools", "tools.py", "--allow", "look")
     async with chatting(chromium, tmp_path, *flags) as chat:
         await chat.say("How much?")
@@ -245,9 +232,12 @@ async def test_an_answer_goes_on_after_a_reload_while_a_tool_runs(
         await expect(chat.page.locator(".tool")).to_be_visible()
         await chat.page.reload()
         await expect(chat.page.locator(".tool")).to_be_visible()
+        assert chat.model.waiting == 0
         (tmp_path / "found").write_text("42")
-        await _send_rest(await chat.model.next_request())
+        reply = await chat.model.next_request()
+        await _send_rest(reply)
 
+        assert reply.messages[-1]["content"] == "42"
         await chat.sees(ANSWER)
         await _check_exact_text(chat)
         assert await chat.page.locator(".tool").count() == 1

@@ -31,6 +31,7 @@ async def test_a_server_that_is_gone_is_noticed_without_a_request_and_so_is_its_
 
 
 async def test_no_request_that_checks_the_server_waits_for_its_time_limit(chat: Chat) -> None:
+    # At its limit a request is cancelled, which is another event.
     async with chat.page.expect_event(
         "requestfinished", lambda request: request.url.endswith("/healthz")
     ):

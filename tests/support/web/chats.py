@@ -309,6 +309,24 @@ async def chatting(
         yield await stack.enter_async_context(_open_chat(Chat(up, model, place.context, page)))
 
 
+LOOK = '''
+import asyncio
+from pathlib import Path
+
+from antiphon import tool
+
+
+@tool
+async def look(at: str) -> str:
+    """Look at a place, as soon as there is something."""
+    path = Path(at)
+    while not path.exists() or not path.stat().st_size:
+        await asyncio.sleep(0.02)
+    return path.read_text()
+'''
+"""A module with a tool whose call goes on until a test writes a file: the file is its output."""
+
+
 @dataclass
 class _Place:
     """A context of the browser and a port, which tests use one after the other."""

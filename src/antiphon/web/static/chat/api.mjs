@@ -197,7 +197,8 @@ const NO_ANSWER = new Set(["Problem", "TimeoutError", "TypeError"]);
 export async function ping() {
   try {
     const response = await fetchOrThrow("/healthz", { signal: AbortSignal.timeout(PING_MS) });
-    await response.arrayBuffer(); // otherwise the browser holds the request open until its time limit
+    // Unread, the browser holds the request open until its limit. A proxy may answer, without JSON.
+    await response.arrayBuffer();
   } catch (/** @type {any} */ error) {
     if (!NO_ANSWER.has(error.name)) throw error;
     away.value = true;

@@ -19,6 +19,7 @@ import asyncio
 import http.client
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -39,6 +40,9 @@ LEAST_HOLD = 0.8
 LEAST_BYTES = 30_000_000
 """Bytes below which memory shows no growth: an allocator takes and keeps pieces of this size."""
 BYSTANDER_ADDRESS = "127.0.0.2"
+TCP_INFO_BYTES = 104
+LAST_DATA_SENT_AT = 44
+"""Offset of `tcpi_last_data_sent` in `tcp_info`."""
 ASK_SECONDS = 120.0
 """Seconds that a bystander waits for a response: longer than any response takes."""
 
@@ -51,7 +55,8 @@ class Cost:
 
     `cpu` is in seconds of processor time. `memory` is by how many bytes the peak exceeded the use
     before. `held` is the processor time that the server used in the longest wait of the bystander,
-    which got `answers` responses before the party was served.
+    from its request to the arrival of the response; it got `answers` responses before the party was
+    served.
     """
 
     cpu: float
@@ -94,6 +99,17 @@ def health(connection: http.client.HTTPConnection) -> None:
     assert answer.status == 200
 
 
+def measure_wait(connection: socket.socket) -> float:
+    """Return the seconds from the last request to the arrival of its response at this machine.
+
+    A busy machine may let a client sleep for half a second after the response has arrived. The
+    kernel knows the times of both (`tcp_info` in linux/tcp.h, in milliseconds ago).
+    """
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    last_data_sent, last_data_received = struct.unpack_from("=I4xI", info, LAST_DATA_SENT_AT)
+    return float(last_data_sent - last_data_received) / 1000
+
+
 class Bystander:
     """Client that sends one request after another, from `start` to `stop`."""
 
@@ -127,9 +143,11 @@ class Bystander:
         )
         try:
             while not self._stopped.is_set():
-                before = self._cpu()
+                before, start = self._cpu(), time.monotonic()
                 self._ask(connection)
-                self.held = max(self.held, self._cpu() - before)
+                used, seconds = self._cpu() - before, time.monotonic() - start
+                waited = min(seconds, measure_wait(connection.sock))
+                self.held = max(self.held, used * waited / seconds)
                 self.answers += not self._stopped.is_set()
                 self._stopped.wait(0.005)  # leaves time of the server to the party
         except Exception as fault:  # noqa: BLE001 - raised again in the thread of the test

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Browser, Frame, Page, ViewportSize, expect
 
 from tests.support.web.accessible import axe as axe
-from tests.support.web.accessible import findings, set_theme, wider
+from tests.support.web.accessible import findings, set_size, set_theme, wider
 from tests.support.web.chats import SECONDS, Chat, chatting
 from tests.support.web.leaks import Listener, listening
 
@@ -476,7 +476,7 @@ async def test_the_panel_has_no_barriers(chat: Chat, axe: str, theme: str) -> No
     assert await findings(chat.page, axe) == []
     await chat.page.get_by_role("button", name="Code", exact=True).last.click()
     assert await findings(chat.page, axe) == []
-    await chat.page.set_viewport_size(PHONE)
+    await set_size(chat.page, (390, 844))
     assert await findings(chat.page, axe) == []
     assert await wider(chat.page) == []
 

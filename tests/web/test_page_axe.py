@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.support.web.accessible import axe as axe
-from tests.support.web.accessible import findings, wider
+from tests.support.web.accessible import findings, set_size, set_theme, wider
 from tests.support.web.chats import Chat, chatting
 
 WIDE, PHONE, NARROW = (1280, 800), (390, 844), (320, 640)
@@ -175,12 +175,12 @@ async def test_every_view_is_faultless_and_fits_the_narrowest_phone(
     await expect(used_chat.page.locator("html")).to_have_attribute("lang", "de")
     faults_by_view = {}
     async for view in walk(used_chat):
-        await set_size(used_chat, WIDE)
+        await set_size(used_chat.page, WIDE)
         faults_by_view[view] = await findings(used_chat.page, axe)
-        await show_theme(used_chat, "dark")
+        await set_theme(used_chat.page, "dark")
         faults_by_view[f"{view}, dark"] = await findings(used_chat.page, axe, "color-contrast")
-        await show_theme(used_chat, "light")
-        await set_size(used_chat, NARROW)
+        await set_theme(used_chat.page, "light")
+        await set_size(used_chat.page, NARROW)
         faults_by_view[f"{view}, narrow"] = await wider(used_chat.page)
 
     assert {view: faults for view, faults in faults_by_view.items() if faults} == {}
@@ -191,7 +191,7 @@ async def test_the_sidebar_its_menu_and_the_settings_are_faultless(
     used_chat: Chat, axe: str
 ) -> None:
     page = used_chat.page
-    await set_size(used_chat, PHONE)
+    await set_size(used_chat.page, PHONE)
     await open_address(used_chat, "/", "#composer")
     await page.get_by_role("button", name="Show sidebar").click()
     await page.locator(".thread").get_by_role("button").click()
@@ -210,7 +210,7 @@ async def test_tags_and_marked_threads_are_faultless_in_all_colours(
     used_chat: Chat, axe: str
 ) -> None:
     page = used_chat.page
-    await set_size(used_chat, PHONE)
+    await set_size(used_chat.page, PHONE)
     await open_address(used_chat, "/", "#composer")
     await page.get_by_role("button", name="Show sidebar").click()
     await page.locator(".thread").get_by_role("button").click()
@@ -224,7 +224,7 @@ async def test_tags_and_marked_threads_are_faultless_in_all_colours(
     await bar.get_by_role("button", name="Tags").click()
     faults = await findings(page, axe) + await wider(page)
     for theme in THEMES:
-        await show_theme(used_chat, theme)
+        await set_theme(used_chat.page, theme)
         faults += await findings(page, axe, "color-contrast")
 
     assert faults == []
@@ -266,11 +266,11 @@ async def _check_view(chat: Chat, axe: str) -> list[str]:
     """Return the faults of the current view, in all colours and on the narrowest phone."""
     faults = await findings(chat.page, axe)
     for theme in THEMES:
-        await show_theme(chat, theme)
+        await set_theme(chat.page, theme)
         faults += await findings(chat.page, axe, "color-contrast")
-    await set_size(chat, NARROW)
+    await set_size(chat.page, NARROW)
     faults += await findings(chat.page, axe) + await wider(chat.page)
-    await set_size(chat, WIDE)
+    await set_size(chat.page, WIDE)
     return faults
 
 
@@ -286,24 +286,10 @@ async def test_every_view_is_faultless_in_all_colours_and_sizes(
     theme: str,
     window: tuple[int, int],
 ) -> None:
-    await set_size(used_chat, window)
+    await set_size(used_chat.page, window)
     faults_by_view = {}
     async for view in walk(used_chat):
-        await show_theme(used_chat, theme)
+        await set_theme(used_chat.page, theme)
         faults_by_view[view] = await findings(used_chat.page, axe) + await wider(used_chat.page)
 
     assert {view: faults for view, faults in faults_by_view.items() if faults} == {}
-
-
-async def set_size(chat: Chat, window: tuple[int, int]) -> None:
-    width, height = window
-    await chat.page.set_viewport_size({"width": width, "height": height})
-
-
-async def show_theme(chat: Chat, theme: str) -> None:
-    """Show this theme at once, and wait until no colour is in transition."""
-    await chat.page.emulate_media(reduced_motion="reduce")
-    await chat.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-    await chat.page.evaluate(
-        "() => Promise.all(document.getAnimations().map(each => each.finished.catch(() => 0)))"
-    )

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Locator, Route, expect
 from tests.support.terminal.consenting import TOOLS, ran
 from tests.support.terminal.model import Reply
 from tests.support.web.accessible import axe as axe
-from tests.support.web.accessible import findings, set_theme, wider
+from tests.support.web.accessible import findings, set_size, set_theme, wider
 from tests.support.web.chats import SECONDS, Chat, chatting
 
 NAMES = ["told", "second"]
@@ -564,6 +564,6 @@ async def test_two_answers_can_be_read_by_everybody(comparison: Chat, axe: str) 
     for theme in ("light", "dark"):
         await set_theme(comparison.page, theme)
         violations += await findings(comparison.page, axe)
-    await comparison.page.set_viewport_size({"width": 320, "height": 640})  # as at 400 %
+    await set_size(comparison.page, (320, 640))  # as at 400 %
 
     assert [*violations, *await findings(comparison.page, axe), *await wider(comparison.page)] == []

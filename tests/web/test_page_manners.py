@@ -163,6 +163,11 @@ LIST_SMALL_TARGETS = """() => [...document.querySelectorAll("main button, main a
   .filter(([, {height}]) => height > 0 && height < 44)
   .map(([name, {width, height}]) => `${name}: ${width} x ${height}`)"""
 
+LIST_TRANSITIONS = """() => {
+  document.documentElement.dataset.theme = "dark";
+  return document.getAnimations().map(({effect}) => effect.target.outerHTML.slice(0, 80));
+}"""
+
 
 @pytest.mark.slow
 async def test_nothing_moves_for_a_reader_who_prefers_reduced_motion(chat: Chat) -> None:
@@ -176,3 +181,14 @@ async def test_nothing_moves_for_a_reader_who_prefers_reduced_motion(chat: Chat)
     assert await spinner.evaluate("it => getComputedStyle(it).animationIterationCount") == "1"
     await reply.answer("Done.")
     await chat.wait_until_idle()
+
+
+async def test_a_new_theme_colours_everything_at_once_for_a_reader_who_prefers_reduced_motion(
+    chat: Chat,
+) -> None:
+    await chat.page.emulate_media(reduced_motion="reduce")
+    await chat.say("Look.")
+    await (await chat.model.next_request()).answer("- One\n- Two")
+    await chat.wait_until_idle()
+
+    assert await chat.page.evaluate(LIST_TRANSITIONS) == []

@@ -47,3 +47,12 @@ async def set_theme(page: Page, theme: str) -> None:
     await page.evaluate(
         "() => Promise.all(document.getAnimations().map(each => each.finished.catch(() => 0)))"
     )
+
+
+async def set_size(page: Page, size: tuple[int, int]) -> None:
+    """Give the window this width and height, and wait until the page has followed."""
+    width, height = size
+    await page.set_viewport_size({"width": width, "height": height})
+    # Changes of media queries are reported before the frame's callbacks (HTML, "update the
+    # rendering"), so the sidebar is open or closed then.
+    await page.evaluate("() => new Promise(requestAnimationFrame)")

@@ -33,7 +33,13 @@ def run(folder: Path, *options: str, **modules: str) -> tuple[int, Sequence[str]
     with subprocess.Popen(
         [sys.executable, "-m", "pytest", *options, "-p", PLUGIN, "--forks=2", "-rfs"],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env={
+            "PYTHONPATH": str(ROOT),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            # pytest deletes old folders of temporary files as it ends: those of a whole suite, in
+            # the folder that all runs share, take it a minute.
+            "PYTEST_DEBUG_TEMPROOT": str(folder),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -56,6 +62,7 @@ def test_tests_of_all_modules_are_reported_with_what_they_printed(tmp_path: Path
     assert any(line.startswith("SKIPPED") and line.endswith("no moon") for line in lines)
     assert any(line.endswith("UserWarning: odd") for line in lines)
     assert (tmp_path / "ended").exists()
+    assert [*tmp_path.glob("pytest-of-*")], "its temporary files are in a folder of other runs"
 
 
 def test_a_test_whose_process_dies_has_failed_and_those_after_it_run(tmp_path: Path) -> None:

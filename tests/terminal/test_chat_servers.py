@@ -271,7 +271,7 @@ async def test_stop_with_a_number_cancels_one_call_and_the_run_goes_on(tmp_path:
         await reply.call("raw__hang", id="c1")
         await reply.call("raw__echo", {"said": "well"}, id="c2", index=1)
         await reply.end("tool_calls")
-        await chat.sees("raw__hang")
+        await chat.sees("running raw__hang")
         chat.say("/stop 7")
         await chat.sees("No such call runs")
         chat.say("/stop 1")

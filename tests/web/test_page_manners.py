@@ -165,7 +165,8 @@ LIST_SMALL_TARGETS = """() => [...document.querySelectorAll("main button, main a
 
 LIST_TRANSITIONS = """() => {
   document.documentElement.dataset.theme = "dark";
-  return document.getAnimations().map(({effect}) => effect.target.outerHTML.slice(0, 80));
+  const transitions = document.getAnimations().filter((it) => it instanceof CSSTransition);
+  return transitions.map(({effect}) => effect.target.outerHTML.slice(0, 80));
 }"""
 
 

@@ -151,7 +151,7 @@ async def _stop(chat: CommandContext, words: str) -> None:
     if not words.isdecimal() or not chat.cancel_tool(int(words)):
         raise InvalidRequest(
             "No such call runs",
-            expected="the number of a tool call as it is shown, from 1",
+            expected="the number of a running tool call, counted from 1 as the calls are shown",
             received=words,
             hint="/stop without a number stops everything.",
         )

@@ -117,11 +117,15 @@ async def _ask_and_wait_for_answer(chat: Chat, question: str, answer: str) -> st
 async def _hold_responses(chat: Chat, address: str) -> AsyncIterator[asyncio.Event]:
     """Fetch responses from this address at once, and hand them to the page after the block.
 
-    The event that it yields is set once a response is held.
+    The event that it yields is set once a response is held. The route stays: the browser loses
+    requests that are sent in the moment a route ends.
     """
     held, release = asyncio.Event(), asyncio.Event()
 
     async def hold(route: Route) -> None:
+        if release.is_set():
+            await route.fallback()
+            return
         response = await route.fetch()
         held.set()
         await release.wait()
@@ -130,7 +134,6 @@ async def _hold_responses(chat: Chat, address: str) -> AsyncIterator[asyncio.Eve
     await chat.page.route(address, hold)
     yield held
     release.set()
-    await chat.page.unroute_all(behavior="wait")
 
 
 @pytest.mark.parametrize(

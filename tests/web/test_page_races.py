@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from playwright.async_api import Page, Route, expect
@@ -82,6 +82,24 @@ async def hold_responses(chat: Chat, pattern: str = HISTORY) -> AsyncIterator[He
         yield responses
     finally:
         responses.let_through()
+
+
+@asynccontextmanager
+async def refuse_history(
+    chat: Chat, refuse: Callable[[Route], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Answer requests for messages with `refuse` in the block, and let them pass after it.
+
+    The route stays: the browser loses requests that are sent in the moment a route ends.
+    """
+    is_refused = True
+
+    async def take(route: Route) -> None:
+        await (refuse(route) if is_refused else route.fallback())
+
+    await chat.page.route(HISTORY, take)
+    yield
+    is_refused = False
 
 
 async def ask_and_hold(chat: Chat, question: str) -> Reply:
@@ -172,13 +190,12 @@ async def test_a_message_whose_chat_is_left_before_it_is_taken_is_seen_once_on_c
 async def test_a_chat_that_could_not_be_read_is_shown_once_it_can_be(chat: Chat) -> None:
     await (await ask_and_hold(chat, "One")).answer("First")
     await chat.wait_until_idle()
-    await chat.page.route(HISTORY, lambda route: route.abort())
-    await chat.page.reload()
     alert = chat.page.locator(".messages").get_by_role("alert")
-    await expect(alert).to_contain_text("cannot be reached")
-    await chat.composer.fill("Two")
-    await chat.composer.press("Enter")
-    await chat.page.unroute(HISTORY)
+    async with refuse_history(chat, lambda route: route.abort()):
+        await chat.page.reload()
+        await expect(alert).to_contain_text("cannot be reached")
+        await chat.composer.fill("Two")
+        await chat.composer.press("Enter")
     await chat.page.evaluate("setInterval(() => window.dispatchEvent(new Event('focus')), 200)")
     await (await chat.model.next_request()).answer("Second")
     await chat.sees("Second")
@@ -191,11 +208,10 @@ async def test_a_chat_that_a_busy_server_did_not_give_is_shown_once_it_does(chat
     await (await ask_and_hold(chat, "One")).answer("First")
     await chat.wait_until_idle()
     busy = {"code": "unavailable", "title": "The server is busy."}
-    await chat.page.route(HISTORY, lambda route: route.fulfill(status=503, json=busy))
-    await chat.page.reload()
     alert = chat.page.locator(".messages").get_by_role("alert")
-    await expect(alert).to_be_visible()
-    await chat.page.unroute(HISTORY)
+    async with refuse_history(chat, lambda route: route.fulfill(status=503, json=busy)):
+        await chat.page.reload()
+        await expect(alert).to_be_visible()
     await chat.page.evaluate("dispatchEvent(new Event('focus')), 0")
 
     await expect(alert).to_have_count(0)
@@ -242,11 +258,10 @@ async def test_the_note_that_messages_could_not_be_read_again_goes_once_they_can
     reply = await ask_and_hold(chat, "One")
     await reply.say("Fir")
     await chat.sees("Fir")
-    await chat.page.route(HISTORY, lambda route: route.abort())
-    await reply.answer("st")
     alert = chat.page.locator(".messages").get_by_role("alert")
-    await expect(alert).to_contain_text("cannot be reached")
-    await chat.page.unroute(HISTORY)
+    async with refuse_history(chat, lambda route: route.abort()):
+        await reply.answer("st")
+        await expect(alert).to_contain_text("cannot be reached")
     await chat.page.evaluate("dispatchEvent(new Event('focus')), 0")
 
     await expect(alert).to_have_count(0)

@@ -27,7 +27,6 @@ async def test_a_tab_goes_on_with_the_session_that_another_tab_has_renewed(chat:
     await chat.context.clear_cookies()
     await chat.tab()
     was_renewed.set()
-    await chat.page.unroute_all(behavior="wait")
 
     await chat.page.bring_to_front()
     await thread.hover()

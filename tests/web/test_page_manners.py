@@ -85,6 +85,48 @@ LISTEN = """() => {
 }"""
 
 
+WATCH_FIELD = """selector => {
+  window.fieldWhenShown = new Promise((resolve) => {
+    new MutationObserver((_, observer) => {
+      const field = document.querySelector(selector);
+      if (!field) return;
+      observer.disconnect();
+      resolve([document.activeElement === field, field.selectionStart, field.selectionEnd]);
+    }).observe(document.body, {childList: true, subtree: true});
+  });
+}"""
+"""Reads whether the field has the focus, and what of it is selected, before the next key comes."""
+
+
+async def test_a_sent_message_that_is_edited_takes_the_very_next_key(chat: Chat) -> None:
+    chat.model.will_say("First")
+    await chat.say("One")
+    await chat.sees("First")
+    await chat.wait_until_idle()
+    await chat.page.evaluate(WATCH_FIELD, ".rewrite textarea")
+    await chat.composer.press("ArrowUp")
+
+    assert await chat.page.evaluate("window.fieldWhenShown") == [True, 3, 3]
+
+
+@pytest.mark.slow
+async def test_a_comment_and_a_title_take_the_very_next_key(chat: Chat) -> None:
+    chat.model.will_say("First")
+    await chat.say("One")
+    await chat.sees("First")
+    await chat.wait_until_idle()
+    await chat.page.evaluate(WATCH_FIELD, ".feedback input")
+    await chat.page.get_by_role("button", name="Bad answer").click()
+    comment = await chat.page.evaluate("window.fieldWhenShown")
+    await chat.page.evaluate(WATCH_FIELD, ".threads li > input")
+    await chat.page.locator(".thread").hover()
+    await chat.page.locator(".thread").get_by_role("button").click()
+    await chat.page.get_by_role("menuitem", name="Rename").click()
+
+    assert comment == [True, 0, 0]
+    assert await chat.page.evaluate("window.fieldWhenShown") == [True, 0, 3]
+
+
 @pytest.mark.slow
 async def test_the_sheet_of_keys_opens_closes_and_gives_the_focus_back(chat: Chat) -> None:
     await chat.composer.focus()

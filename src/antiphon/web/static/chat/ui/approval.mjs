@@ -183,7 +183,8 @@ const Warning = ({ children }) => html`<p class="approval-warning"><${Icon} name
 function Editor({ text, wrong, onInput, onUndo }) {
   const id = useId();
   const field = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
-  useEffect(() => field.current?.focus(), []);
+  // Before the next key is heard: it may be for the field already.
+  useLayoutEffect(() => field.current?.focus(), []);
   return html`<div class="approval-arguments">
     <div class="row apart">
       <label class="tool-label" for=${id}>${t("approval.edited_arguments")}</label>

@@ -2,7 +2,7 @@
 import { besideOf, navigate } from "../router.mjs";
 import { BESIDE, MAIN, path } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, useContext, useEffect, useRef } from "../vendor/ui.mjs";
+import { html, useContext, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 import { Here } from "./here.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
@@ -23,7 +23,7 @@ export function BranchSwitch({ number, question = false }) {
   const isBeside = besideOf(path.value) !== null;
   const open = pane.current.value;
   const { at, here, others } = findVersions(pane, number, question);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!group.current || wanted?.number !== number || wanted.thread !== open?.thread.id) return;
     const buttons = [...group.current.querySelectorAll("button")].filter((button) => !button.disabled);
     (buttons.find((button) => button.dataset.step === wanted?.step) ?? buttons[0])?.focus();

@@ -1,7 +1,7 @@
 /** Rating of an answer: thumbs, and a comment if one wants to give one. */
 import { put } from "../api.mjs";
 import { t } from "../t.mjs";
-import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
+import { html, useLayoutEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 import { runAndReport, toast } from "./toasts.mjs";
 
@@ -55,7 +55,8 @@ export function Feedback({ id, thread, given }) {
 /** @param {{given: Given, onSend: (comment: string) => void, onClose: () => void}} props */
 function Comment({ given, onSend, onClose }) {
   const field = useRef(/** @type {HTMLInputElement | null} */ (null));
-  useEffect(() => field.current?.focus(), []);
+  // Before the next key is heard: it may be for the field already.
+  useLayoutEffect(() => field.current?.focus(), []);
   const keyed = (/** @type {KeyboardEvent} */ event) => {
     if (event.key !== "Escape" || event.isComposing) return;
     event.stopPropagation();

@@ -4,7 +4,7 @@ import { messageKey } from "../history.mjs";
 import { edit } from "../rewriting.mjs";
 import { editing } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, signal, useContext, useEffect, useMemo, useRef } from "../vendor/ui.mjs";
+import { html, signal, useContext, useLayoutEffect, useMemo, useRef } from "../vendor/ui.mjs";
 import { filesOf } from "../versions.mjs";
 import { Attachments } from "./attachments.mjs";
 import { Here } from "./here.mjs";
@@ -21,7 +21,8 @@ export function Rewrite({ message, text }) {
     files.value = files.value.filter((file) => file.key !== key);
     area.current?.focus();
   };
-  useEffect(() => {
+  // Before the next key is heard: it may be for the field already.
+  useLayoutEffect(() => {
     area.current?.focus();
     area.current?.setSelectionRange(text.length, text.length);
   }, []);

@@ -54,7 +54,8 @@ export function SlashPrompts({ area }) {
     return true;
   };
 
-  useEffect(() => {
+  // Before the next key is heard: it may be for the list already.
+  useLayoutEffect(() => {
     const field = area.current;
     const pressed = (/** @type {KeyboardEvent} */ event) => keyed.current(event);
     const input = () => {
@@ -158,7 +159,8 @@ function useFilling(area) {
     select(nextPlace(field().value, field().value.length - text.length));
   };
   const wanted = toFill.value;
-  useEffect(() => {
+  // Before the next key is heard: it may be for the first place already.
+  useLayoutEffect(() => {
     if (wanted === null || !area.current) return;
     toFill.value = null;
     begin(wanted, field().value);

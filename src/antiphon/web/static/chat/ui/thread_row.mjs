@@ -4,7 +4,7 @@ import { BESIDE, current, marked, moving, path, phase, threads } from "../store.
 import { t } from "../t.mjs";
 import { archiveThread, deleteThread, exportThread, pinThread, renameThread, tagThread } from "../threads.mjs";
 import { hasNewMessages, markSeen } from "../seen.mjs";
-import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 import { laterView } from "./later_view.mjs";
 import { Link } from "./link.mjs";
@@ -114,7 +114,8 @@ function RowField({ thread, what, onEnd }) {
   const tags = what === "tags";
   const field = useRef(null);
   const ended = useRef(false);
-  useEffect(() => {
+  // Before the next key is heard: it may be for the field already.
+  useLayoutEffect(() => {
     field.current.focus();
     field.current.select();
   }, []);

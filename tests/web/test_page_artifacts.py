@@ -476,7 +476,7 @@ async def test_the_panel_has_no_barriers(chat: Chat, axe: str, theme: str) -> No
     assert await findings(chat.page, axe) == []
     await chat.page.get_by_role("button", name="Code", exact=True).last.click()
     assert await findings(chat.page, axe) == []
-    await set_size(chat.page, (390, 844))
+    await set_size(chat.page, (PHONE["width"], PHONE["height"]))
     assert await findings(chat.page, axe) == []
     assert await wider(chat.page) == []
 

@@ -54,6 +54,35 @@ async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
     assert violations == []
 
 
+async def test_esc_closes_a_dialog_that_is_still_loaded_before_it_stops_an_answer(
+    chat: Chat,
+) -> None:
+    tab = await open_busy_tab(chat)
+    may_come = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await may_come.wait()
+        await route.continue_()
+
+    await tab.page.route("**/bundle-ui-help.mjs*", hold)
+    await tab.page.goto(chat.up.url)
+    await tab.say("Tell me.")
+    reply = await chat.model.next_request()
+    await reply.say("It is ")
+    await tab.sees("It is")
+    await tab.page.keyboard.press("Control+/")
+    await expect(tab.page.locator(".later-over")).to_be_visible()
+    await tab.page.keyboard.press("Escape")
+    await expect(tab.page.locator(".later-over")).to_have_count(0)
+    await reply.answer("so.")
+    await tab.sees("It is so.")
+    await tab.wait_until_idle()
+    may_come.set()
+
+    await expect(tab.answers).to_have_attribute("data-status", "completed")
+    await expect(tab.page.get_by_role("dialog")).to_have_count(0)
+
+
 @pytest.mark.slow
 async def test_a_view_that_cannot_be_loaded_leaves_the_rest_of_the_page_usable(
     chat: Chat, axe: str

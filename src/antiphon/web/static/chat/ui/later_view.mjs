@@ -1,6 +1,6 @@
 /** Views whose modules are loaded when they are first shown, or before, while the page is idle. */
 import { t } from "../t.mjs";
-import { html, signal, useEffect } from "../vendor/ui.mjs";
+import { html, signal, useEffect, useLayoutEffect } from "../vendor/ui.mjs";
 import { Notice } from "./notice.mjs";
 
 /** Waits that the browser may use for the next view. */
@@ -54,6 +54,8 @@ export function laterView(load, { over = false, frame = null, silent = false, id
     useEffect(() => {
       if (!view) void begin();
     }, []);
+    // Before the next key is heard: Esc is for this view already, not for an answer that runs behind it.
+    useLayoutEffect(() => (over && !view ? listenForEscape(props.onClose) : undefined), [view]);
     if (view) return html`<${view} ...${props} />`;
     if (silent && !failed && !slow) return null;
     const sign = failed || slow
@@ -62,6 +64,19 @@ export function laterView(load, { over = false, frame = null, silent = false, id
     return frame ? html`<${frame} failed=${failed || slow}>${sign}<//>` : sign;
   };
   return Object.assign(Later, { load: begin });
+}
+
+/** Calls `onEscape` instead of everything else that Esc does. Returns what ends it. @param {(() => void) | undefined} onEscape */
+function listenForEscape(onEscape) {
+  if (!onEscape) return undefined;
+  const pressed = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Escape" || event.isComposing) return;
+    event.preventDefault();
+    event.stopPropagation();
+    onEscape();
+  };
+  document.addEventListener("keydown", pressed, { capture: true });
+  return () => document.removeEventListener("keydown", pressed, { capture: true });
 }
 
 /** @param {{over: boolean, onRetry?: () => void, onClose?: () => void}} props  without `onRetry` it does not come */

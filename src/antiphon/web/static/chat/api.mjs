@@ -190,8 +190,8 @@ async function fetchOrThrow(path, init) {
   }
 }
 
-/** Names of errors of a request that was not answered, or not to its end. */
-const NO_ANSWER = new Set(["Problem", "TimeoutError", "TypeError"]);
+/** Names of errors of a request that was not answered, or not to its end; the first is Chromium's of a limit that ends within the body. */
+const NO_ANSWER = new Set(["AbortError", "Problem", "TimeoutError", "TypeError"]);
 
 /** Checks if the server is reachable, and sets `away`. */
 export async function ping() {

@@ -448,7 +448,7 @@ async def test_a_message_that_waits_in_a_thread_that_was_left_is_sent_all_the_sa
     await expect(chat.page.locator(".message")).to_have_count(0)
     chat.model.will_say("Second")
     await reply.end()
-    await chat.page.evaluate("setInterval(() => window.dispatchEvent(new Event('focus')), 200)")
+    await chat.page.evaluate("setInterval(() => window.dispatchEvent(new Event('focus')), 1000)")
     await expect(chat.page.locator(".sidebar .spinner")).to_have_count(0)
     await chat.open(f"/t/{thread}")
     await chat.sees("Second")

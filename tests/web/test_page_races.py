@@ -196,7 +196,7 @@ async def test_a_chat_that_could_not_be_read_is_shown_once_it_can_be(chat: Chat)
         await expect(alert).to_contain_text("cannot be reached")
         await chat.composer.fill("Two")
         await chat.composer.press("Enter")
-    await chat.page.evaluate("setInterval(() => window.dispatchEvent(new Event('focus')), 200)")
+    await chat.page.evaluate("setInterval(() => window.dispatchEvent(new Event('focus')), 1000)")
     await (await chat.model.next_request()).answer("Second")
     await chat.sees("Second")
 

@@ -6,7 +6,7 @@ import { reasonInWords } from "../server_reasons.mjs";
 import { refreshServers } from "../servers.mjs";
 import { refill } from "../store.mjs";
 import { t, tCount } from "../t.mjs";
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/ui.mjs";
+import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
@@ -160,7 +160,8 @@ function Changing({ servers, onAdd, onLook }) {
 function ServerSection({ server, may, isShown, onPrompt, onDone, onChanged, onRemoved }) {
   const [open, setOpen] = useState(isShown);
   const summary = useRef(/** @type {HTMLElement | null} */ (null));
-  useLayoutEffect(() => {
+  // Once the dialog around it is open, and has given the focus to its first element.
+  useEffect(() => {
     if (isShown) summary.current?.focus();
   }, [isShown]);
   const bad = server.status === "failed" || server.status === "restarting";

@@ -159,8 +159,8 @@ function useFilling(area) {
     select(nextPlace(field().value, field().value.length - text.length));
   };
   const wanted = toFill.value;
-  // Before the next key is heard: it may be for the first place already.
-  useLayoutEffect(() => {
+  // Once the dialog that has chosen the prompt is closed, and has given the focus back.
+  useEffect(() => {
     if (wanted === null || !area.current) return;
     toFill.value = null;
     begin(wanted, field().value);

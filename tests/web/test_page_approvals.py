@@ -15,6 +15,7 @@ from tests.support.hostile_arguments import CASES, Case
 from tests.support.terminal.consenting import TOOLS, ran
 from tests.support.terminal.mcp_servers import config, raw
 from tests.support.terminal.model import Reply
+from tests.support.web.accessible import WATCH_FIELD
 from tests.support.web.chats import PAINTED, Chat, chatting
 
 
@@ -101,9 +102,12 @@ async def test_what_hides_in_arguments_is_revealed_and_numbers_are_whole(chat: C
 async def test_arguments_can_be_edited_and_only_json_is_taken(chat: Chat, tmp_path: Path) -> None:
     await ask_for_calls(chat, {"command": "rm -rf /"})
     question = questions(chat)
+    await chat.page.evaluate(WATCH_FIELD, ".approval-editor")
     await question.get_by_role("button", name="Edit").click()
     field = question.get_by_label("Arguments, as you want them")
+    takes_next_key, *_ = await chat.page.evaluate("window.fieldWhenShown")
 
+    assert takes_next_key
     await field.fill('{"command": ')
     await expect(question).to_contain_text("This is no JSON")
     await expect(question.get_by_role("button", name="Allow once")).to_be_disabled()

@@ -371,10 +371,7 @@ async def test_two_tabs_show_the_same_run_each_once(chat: Chat) -> None:
 
 @pytest.mark.slow
 async def test_what_is_said_in_one_tab_is_seen_in_the_other(chat: Chat) -> None:
-    chat.model.will_say("First.")
-    await chat.say("One")
-    await chat.sees("First.")
-    await chat.wait_until_idle()
+    await chat.exchange("One", "First.")
     other_tab = await chat.tab(f"/t/{chat.thread}")
     await other_tab.sees("First.")
     await other_tab.say("Two")

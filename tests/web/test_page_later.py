@@ -54,7 +54,7 @@ async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
     assert violations == []
 
 
-async def test_esc_closes_a_dialog_that_is_still_loaded_before_it_stops_an_answer(
+async def test_esc_closes_a_dialog_that_is_still_loading_before_it_stops_an_answer(
     chat: Chat,
 ) -> None:
     tab = await open_busy_tab(chat)
@@ -77,7 +77,8 @@ async def test_esc_closes_a_dialog_that_is_still_loaded_before_it_stops_an_answe
     await reply.answer("so.")
     await tab.sees("It is so.")
     await tab.wait_until_idle()
-    may_come.set()
+    async with tab.page.expect_response("**/bundle-ui-help.mjs*"):
+        may_come.set()
 
     await expect(tab.answers).to_have_attribute("data-status", "completed")
     await expect(tab.page.get_by_role("dialog")).to_have_count(0)

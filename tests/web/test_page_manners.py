@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Locator, expect
 
+from tests.support.web.accessible import WATCH_FIELD
 from tests.support.web.chats import Chat
 
 PARAGRAPHS = "\n\n".join(f"Paragraph {number} of an answer." for number in range(60))
@@ -85,24 +86,8 @@ LISTEN = """() => {
 }"""
 
 
-WATCH_FIELD = """selector => {
-  window.fieldWhenShown = new Promise((resolve) => {
-    new MutationObserver((_, observer) => {
-      const field = document.querySelector(selector);
-      if (!field) return;
-      observer.disconnect();
-      resolve([document.activeElement === field, field.selectionStart, field.selectionEnd]);
-    }).observe(document.body, {childList: true, subtree: true});
-  });
-}"""
-"""Reads whether the field has the focus, and what of it is selected, before the next key comes."""
-
-
 async def test_a_sent_message_that_is_edited_takes_the_very_next_key(chat: Chat) -> None:
-    chat.model.will_say("First")
-    await chat.say("One")
-    await chat.sees("First")
-    await chat.wait_until_idle()
+    await chat.exchange("One", "First")
     await chat.page.evaluate(WATCH_FIELD, ".rewrite textarea")
     await chat.composer.press("ArrowUp")
 
@@ -111,10 +96,7 @@ async def test_a_sent_message_that_is_edited_takes_the_very_next_key(chat: Chat)
 
 @pytest.mark.slow
 async def test_a_comment_and_a_title_take_the_very_next_key(chat: Chat) -> None:
-    chat.model.will_say("First")
-    await chat.say("One")
-    await chat.sees("First")
-    await chat.wait_until_idle()
+    await chat.exchange("One", "First")
     await chat.page.evaluate(WATCH_FIELD, ".feedback input")
     await chat.page.get_by_role("button", name="Bad answer").click()
     comment = await chat.page.evaluate("window.fieldWhenShown")

@@ -8,19 +8,10 @@ from playwright.async_api import expect
 from tests.support.web.chats import Chat
 
 
-async def exchange(chat: Chat, text: str, answer: str) -> None:
-    """Send this text and have the model answer."""
-    await chat.say(text)
-    reply = await chat.model.next_request()
-    await reply.answer(answer)
-    await chat.sees(answer)
-    await chat.wait_until_idle()
-
-
 async def test_a_server_that_is_gone_is_noticed_without_a_request_and_so_is_its_return(
     chat: Chat,
 ) -> None:
-    await exchange(chat, "Hello", "Hi.")
+    await chat.exchange("Hello", "Hi.")
     await chat.up.kill()
 
     await expect(chat.page.locator(".away")).to_contain_text("The server does not answer")
@@ -40,7 +31,7 @@ async def test_no_request_that_checks_the_server_waits_for_its_time_limit(chat: 
 
 @pytest.mark.slow
 async def test_the_focus_stays_on_the_arrows_between_two_versions(chat: Chat) -> None:
-    await exchange(chat, "Hello", "First.")
+    await chat.exchange("Hello", "First.")
     await chat.page.get_by_role("button", name="Answer again").click()
     reply = await chat.model.next_request()
     await reply.answer("Second.")
@@ -58,7 +49,7 @@ async def test_the_focus_stays_on_the_arrows_between_two_versions(chat: Chat) ->
 
 @pytest.mark.slow
 async def test_a_chat_keeps_its_heading_while_it_is_answered_again(chat: Chat) -> None:
-    await exchange(chat, "Tell me of whales", "First.")
+    await chat.exchange("Tell me of whales", "First.")
     heading = chat.page.locator("h1.topbar-title")
     await expect(heading).to_have_text("Tell me of whales")
 
@@ -74,7 +65,7 @@ async def test_a_chat_keeps_its_heading_while_it_is_answered_again(chat: Chat) -
 
 @pytest.mark.slow
 async def test_the_usage_of_an_answer_is_opened_with_the_keyboard(chat: Chat) -> None:
-    await exchange(chat, "Hello", "Hi.")
+    await chat.exchange("Hello", "Hi.")
 
     usage = chat.answers.locator("button.usage")
     await usage.press("Enter")
@@ -87,7 +78,7 @@ async def test_the_usage_of_an_answer_is_opened_with_the_keyboard(chat: Chat) ->
 @pytest.mark.slow
 async def test_threads_that_are_found_are_reached_by_arrows(chat: Chat) -> None:
     for topic in ("whales", "rivers"):
-        await exchange(chat, f"Tell me of {topic}", f"All about {topic}.")
+        await chat.exchange(f"Tell me of {topic}", f"All about {topic}.")
         await chat.page.get_by_role("button", name="New chat").click()
     await expect(chat.page.locator(".thread")).to_have_count(2)
 
@@ -102,7 +93,7 @@ async def test_threads_that_are_found_are_reached_by_arrows(chat: Chat) -> None:
 
 @pytest.mark.slow
 async def test_at_four_times_the_size_most_of_the_window_is_the_conversation(chat: Chat) -> None:
-    await exchange(chat, "Hello", "Hi.")
+    await chat.exchange("Hello", "Hi.")
     await chat.page.set_viewport_size({"width": 320, "height": 256})
 
     conversation = await chat.page.locator("#conversation").bounding_box()

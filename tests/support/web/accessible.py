@@ -15,6 +15,17 @@ FINDINGS = """async (rules) => {
   const { violations } = await axe.run(document, options);
   return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
 }"""
+WATCH_FIELD = """selector => {
+  window.fieldWhenShown = new Promise((resolve) => {
+    new MutationObserver((_, observer) => {
+      const field = document.querySelector(selector);
+      if (!field) return;
+      observer.disconnect();
+      resolve([document.activeElement === field, field.selectionStart, field.selectionEnd]);
+    }).observe(document.body, {childList: true, subtree: true});
+  });
+}"""
+"""Reads whether the field has the focus, and what of it is selected, before the next key comes."""
 WIDER = """() => [
   ...document.querySelectorAll("body, main, .page, .conversation, .dialog, .dialog-body"),
 ]

@@ -199,6 +199,13 @@ class Chat:
         await self.composer.fill(text)
         await self.composer.press("Enter")
 
+    async def exchange(self, text: str, answer: str) -> None:
+        """Send this text and have the model answer."""
+        await self.say(text)
+        await (await self.model.next_request()).answer(answer)
+        await self.sees(answer)
+        await self.wait_until_idle()
+
     async def sees(self, text: str) -> None:
         """Wait until the conversation contains this text."""
         await expect(self.page.locator("#conversation")).to_contain_text(text)

@@ -23,6 +23,7 @@ export function BranchSwitch({ number, question = false }) {
   const isBeside = besideOf(path.value) !== null;
   const open = pane.current.value;
   const { at, here, others } = findVersions(pane, number, question);
+  // Before the next key is heard: it may be for the switch already.
   useLayoutEffect(() => {
     if (!group.current || wanted?.number !== number || wanted.thread !== open?.thread.id) return;
     const buttons = [...group.current.querySelectorAll("button")].filter((button) => !button.disabled);

@@ -55,7 +55,7 @@ export function laterView(load, { over = false, frame = null, silent = false, id
       if (!view) void begin();
     }, []);
     // Before the next key is heard: Esc is for this view already, not for an answer that runs behind it.
-    useLayoutEffect(() => (over && !view ? listenForEscape(props.onClose) : undefined), [view]);
+    useLayoutEffect(() => (over && !view && props.onClose ? listenForEscape(props.onClose) : undefined), [view]);
     if (view) return html`<${view} ...${props} />`;
     if (silent && !failed && !slow) return null;
     const sign = failed || slow
@@ -66,9 +66,8 @@ export function laterView(load, { over = false, frame = null, silent = false, id
   return Object.assign(Later, { load: begin });
 }
 
-/** Calls `onEscape` instead of everything else that Esc does. Returns what ends it. @param {(() => void) | undefined} onEscape */
+/** Calls `onEscape` instead of everything else that Esc does. Returns a function that ends this. @param {() => void} onEscape */
 function listenForEscape(onEscape) {
-  if (!onEscape) return undefined;
   const pressed = (/** @type {KeyboardEvent} */ event) => {
     if (event.key !== "Escape" || event.isComposing) return;
     event.preventDefault();

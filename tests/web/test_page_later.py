@@ -58,9 +58,10 @@ async def test_esc_closes_a_dialog_that_is_still_loading_before_it_stops_an_answ
     chat: Chat,
 ) -> None:
     tab = await open_busy_tab(chat)
-    may_come = asyncio.Event()
+    wanted, may_come = asyncio.Event(), asyncio.Event()
 
     async def hold(route: Route) -> None:
+        wanted.set()
         await may_come.wait()
         await route.continue_()
 
@@ -72,6 +73,7 @@ async def test_esc_closes_a_dialog_that_is_still_loading_before_it_stops_an_answ
     await tab.sees("It is")
     await tab.page.keyboard.press("Control+/")
     await expect(tab.page.locator(".later-over")).to_be_visible()
+    await wanted.wait()
     await tab.page.keyboard.press("Escape")
     await expect(tab.page.locator(".later-over")).to_have_count(0)
     await reply.answer("so.")

@@ -128,7 +128,7 @@ class _Forks:
         with_processes = sum(item.get_closest_marker("processes") is not None for item in items)
         if folder in FLOWS:
             return len(items) * 60
-        return len(items) * (1 if folder in PURE else 5) + with_processes * 60
+        return len(items) * (1 if folder in PURE else 5) + with_processes * 20
 
     def _needs_browser(self, module: int) -> bool:
         items = (self._session.items[test] for test in self._modules[module])
